@@ -1,0 +1,255 @@
+"""TOML -> typed configuration. A wrong key, range, class or path names itself and its fix."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from edge.errors import ConfigError
+
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Whole = Annotated[int, msgspec.Meta(ge=1)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}$")]
+Point = tuple[float, float]  # x, y in frame pixels
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A TOML table whose keys are checked."""
+
+
+class Camera(_Table):
+    """Where frames come from."""
+
+    source: str = ""  # a file, a folder of pictures, usb:N, rtsp://…; empty where `command` is given
+    command: list[str] = []  # a program that writes raw BGR24 frames to its standard output
+    size: tuple[Whole, Whole] | None = None  # width, height; needed by `command`
+    demand: bool = False  # `command` waits for one byte on its standard input before each frame
+    fps: Positive | None = None  # time base of a source that has none
+    stall_s: Positive = 5.0  # a live source silent for so long is opened again
+
+
+class Models(_Table):
+    """How the two models are run."""
+
+    precision: Literal["auto", "int8", "float16", "float32"] = "auto"
+    runtime: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
+    threads: Whole | None = None  # CPU threads shared by both models; default: the cores of this process
+    score: Fraction | None = None  # instance confidence; default: the bundle's
+
+
+class RegionRules(_Table):
+    """What in the semantic labels deserves attention."""
+
+    classes: list[str] = []  # semantic classes; default: all but the background
+    min_area_px: Positive = 300.0  # frame pixels of foreground below which a spot is ignored
+    confidence: Fraction = 0.0  # label pixels below it count as background
+    pad_px: Count = 16  # frame pixels of context round an object
+
+
+class Attention(_Table):
+    """How much is looked at."""
+
+    canvases: Whole = 1  # instance inferences per frame at the most
+    max_scale: Positive = 1.0  # how far a small region may be enlarged on its canvas
+    inspect_looks: Whole = 3  # looks an object gets early on
+    refresh_frames: Whole = 30  # a track is looked at again after so many frames
+    retry_frames: Whole = 4  # frames before a spot that showed nothing is looked at again
+
+
+class TrackRules(_Table):
+    """How objects keep their identity."""
+
+    classes: list[str] = []  # instance classes that are tracked; default: all
+    motion: Literal["free", "belt"] = "free"  # belt: everything moves together, rigidly
+    at_border: Literal["track", "wait"] = "track"  # wait: objects cut by the frame's border are not yet objects
+    confirm_looks: Whole = 2  # complete looks before a track has an id
+    lost_frames: Whole = 30  # frames without sight or support before a track ends
+    min_score: Fraction = 0.0  # instances below it only continue tracks, never begin one
+
+
+class Line(_Table):
+    """A line whose crossings are counted: ``<name>/<class>/<direction>``, or ``<name>/<class>`` for one direction."""
+
+    name: Name
+    camera: Name
+    start: Point
+    end: Point
+    direction: Literal["both", "right", "left", "up", "down"] = "both"
+    anchor: Literal["center", "bottom"] = "center"  # the point of an object that crosses
+    hysteresis_px: Annotated[float, msgspec.Meta(ge=0)] = 4.0  # how far beyond the line it must be
+    once: bool = False  # an object counts once per direction, however often it comes back
+
+
+class DefectLimit(_Table):
+    """When a defect class rejects a part."""
+
+    min_area_px: Positive = 30.0  # frame pixels
+    looks: Fraction = 0.5  # share of the part's complete looks that must show it
+
+
+class Gate(_Table):
+    """A line before which every part must have a verdict."""
+
+    name: Name
+    camera: Name
+    start: Point
+    end: Point
+    direction: Literal["right", "left", "up", "down"]
+    defects: dict[str, DefectLimit] = {}  # by defect class; a class that is not named does not reject
+    min_looks: Whole = 2  # complete looks without which nothing passes
+    fail_safe: Literal["REJECT", "REVIEW"] = "REJECT"  # the verdict of a part that was not inspected
+
+
+class Mqtt(_Table):
+    """The broker and who must acknowledge."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1883
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None  # switches TLS on
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    plaintext: bool = False  # permits a broker that is not on this machine without TLS
+    keepalive_s: Whole = 5
+    receivers: list[Name] = []  # every event waits for all of these; none: for the broker's PUBACK
+    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 5.0  # how long a daemon that ends waits for acknowledgements
+
+
+class Ledger(_Table):
+    """The limits of the ledger on disk."""
+
+    max_mib: Whole = 256
+
+
+class Config(_Table):
+    """A whole configuration file. Paths in it are relative to its own folder."""
+
+    bundle: Path
+    state: Path
+    cameras: dict[Name, Camera]
+    site: Name = "site"
+    line: Name = "line"
+    device: Name = "device"
+    simulated: bool = False  # every event says that it is not from real cameras
+    models: Models = Models()
+    regions: RegionRules = RegionRules()
+    attention: Attention = Attention()
+    tracks: TrackRules = TrackRules()
+    lines: list[Line] = []
+    gates: list[Gate] = []
+    mqtt: Mqtt | None = None
+    ledger: Ledger = Ledger()
+
+
+def load_config(path: Path) -> Config:
+    """Return the configuration in TOML file `path`, its paths made absolute; raises `ConfigError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path}: cannot be read: {error}; name a TOML file") from error
+    try:
+        config = msgspec.toml.decode(text, type=Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration {path}: {_with_hint(str(error))}") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"configuration {path}: is not valid TOML: {error}") from error
+    _check(config, path)
+    return _absolute(config, path.resolve().parent)
+
+
+def class_numbers(names: list[str], known: list[str], setting: str) -> list[int]:
+    """Return the indices of `names` in `known`; an unknown name raises `ConfigError` that lists the known ones."""
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{setting}: no class {name!r} in the bundle; it has {', '.join(known)}")
+    return [known.index(name) for name in names]
+
+
+def check_point(point: Point, size: tuple[int, int], setting: str) -> None:
+    """Raise `ConfigError` where `point` lies outside a frame of `size` (width, height)."""
+    if not (0 <= point[0] <= size[0] and 0 <= point[1] <= size[1]):
+        raise ConfigError(
+            f"{setting}: point ({point[0]:g}, {point[1]:g}) is outside the frame of {size[0]} x {size[1]} pixels; "
+            f"x goes from 0 to {size[0]}, y from 0 to {size[1]}"
+        )
+
+
+def _check(config: Config, path: Path) -> None:
+    if not config.cameras:
+        raise ConfigError(f"configuration {path}: no camera; add a table [cameras.NAME] with a source")
+    for name, camera in config.cameras.items():
+        _check_camera(f"configuration {path}: cameras.{name}", camera)
+    seen: set[str] = set()
+    for rule in (*config.lines, *config.gates):
+        setting = f"configuration {path}: {'line' if isinstance(rule, Line) else 'gate'} {rule.name!r}"
+        if rule.name in seen:
+            raise ConfigError(f"{setting}: the name is used twice; give each line and gate its own")
+        seen.add(rule.name)
+        if rule.camera not in config.cameras:
+            raise ConfigError(f"{setting}: no camera {rule.camera!r}; there is {', '.join(config.cameras)}")
+        if rule.start == rule.end:
+            raise ConfigError(f"{setting}: start and end are the same point {rule.start}; give two different points")
+    if config.mqtt is not None:
+        _check_mqtt(f"configuration {path}: mqtt", config.mqtt)
+
+
+def _check_camera(setting: str, camera: Camera) -> None:
+    if bool(camera.source) == bool(camera.command):
+        raise ConfigError(f"{setting}: needs exactly one of source and command")
+    if camera.command and camera.size is None:
+        raise ConfigError(f"{setting}: command needs size = [width, height] of the raw frames it writes")
+
+
+def _check_mqtt(setting: str, mqtt: Mqtt) -> None:
+    local = mqtt.host in {"localhost", "::1"} or mqtt.host.startswith("127.")
+    if not (local or mqtt.ca_file or mqtt.plaintext):
+        raise ConfigError(
+            f"{setting}: broker {mqtt.host} is not on this machine and ca_file is not set; "
+            "set ca_file for TLS, or plaintext = true to send in the clear"
+        )
+    if bool(mqtt.cert_file) != bool(mqtt.key_file):
+        raise ConfigError(f"{setting}: cert_file and key_file belong together; set both or none")
+
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def _absolute(config: Config, folder: Path) -> Config:
+    """Make every path absolute; a camera's `source` only where it names something beside the configuration."""
+    cameras = {name: _replaced(camera, _source(camera, folder)) for name, camera in config.cameras.items()}
+    changes: dict[str, Any] = {"bundle": folder / config.bundle, "state": folder / config.state, "cameras": cameras}
+    if config.mqtt is not None:
+        names = ("password_file", "ca_file", "cert_file", "key_file")
+        found = {name: getattr(config.mqtt, name) for name in names}
+        changes["mqtt"] = _replaced(config.mqtt, {name: folder / p for name, p in found.items() if p is not None})
+    return _replaced(config, changes)
+
+
+def _source(camera: Camera, folder: Path) -> dict[str, Any]:
+    if not camera.source or "://" in camera.source or camera.source.startswith("usb:"):
+        return {}
+    return {"source": str(folder / camera.source)}
+
+
+def _replaced(struct: _T, changes: dict[str, Any]) -> _T:
+    return msgspec.structs.replace(struct, **changes)
+
+
+def _with_hint(message: str) -> str:
+    """Add the nearest known key to msgspec's message on an unknown one."""
+    if "unknown field" not in message:
+        return message
+    wrong = message.split("`")[1]
+    near = difflib.get_close_matches(wrong, _known_keys(), n=1)
+    return message + (f"; did you mean `{near[0]}`?" if near else "; see docs/config.md for every key")
+
+
+def _known_keys() -> list[str]:
+    tables = (Config, Camera, Models, RegionRules, Attention, TrackRules, Line, Gate, DefectLimit, Mqtt, Ledger)
+    return sorted({field for table in tables for field in table.__struct_fields__})

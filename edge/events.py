@@ -1,0 +1,76 @@
+"""What is decided and told: one record type per kind of event, one JSON object each.
+
+The ledger fills in ``stream``, ``seq`` and ``utc`` when it commits an event. ``total`` is the value of the counter an
+event changed, the event included, so a receiver can check counts against sequence numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """The fields every event has."""
+
+    stream: str = ""  # id of the ledger; (device, stream, seq) is the key of an event
+    seq: int = 0  # 1, 2, 3 … without holes in one stream
+    utc: str = ""  # ISO 8601, for people
+    time: float  # s, monotonic; for a recording: since its first frame
+    camera: str
+    frame: int  # index of the frame the event was decided in
+    simulated: bool = False
+
+
+class Count(_Event, frozen=True, kw_only=True, tag="count"):
+    """An object crossed a line."""
+
+    counter: str  # "<line>/<class>" or "<line>/<class>/<direction>"
+    track: int
+    position: tuple[float, float]  # x, y of the anchor, frame pixels
+    total: int = 0
+
+
+class Verdict(_Event, frozen=True, kw_only=True, tag="verdict"):
+    """A part reached its gate."""
+
+    gate: str
+    track: int
+    label: str
+    position: tuple[float, float]  # x, y of the centre, frame pixels
+    verdict: str  # PASS, REJECT or REVIEW
+    reasons: list[str]  # why it is not PASS
+    defects_px: dict[str, float]  # frame pixels per defect class that was seen; median over the looks that show it
+    looks: int  # complete looks behind the verdict
+    total: int = 0  # verdicts of this kind at this gate
+
+
+class GapEvent(_Event, frozen=True, kw_only=True, tag="gap"):
+    """A time in which a camera did not see, or events were lost: counts inside it are a lower bound."""
+
+    since: float  # s, monotonic
+    until: float
+    reason: str  # start, dropped, stall, reopened, outbox
+    lost_frames: int = 0
+
+
+class Alert(_Event, frozen=True, kw_only=True, tag="alert"):
+    """Something a person should look at."""
+
+    name: str
+    text: str
+
+
+Event = Union[Count, Verdict, GapEvent, Alert]
+
+
+def counter_of(event: Event) -> str | None:
+    """Return the name of the running total that `event` increments, or None."""
+    match event:
+        case Count():
+            return event.counter
+        case Verdict():
+            return f"{event.gate}/{event.verdict}"
+        case _:
+            return None

@@ -1,0 +1,120 @@
+"""What flows between the rooms of `edge`: frozen records of arrays.
+
+Boxes are ``x0, y0, x1, y1``, half-open, in frame pixels unless a name says otherwise. Images are BGR uint8 of shape
+``(h, w, 3)``. ``time`` is in monotonic seconds (for a recording: seconds since its first frame) and is the only time
+that is ever subtracted; ``utc`` is for people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, 3) BGR, or (h, w) for maps
+Boxes: TypeAlias = npt.NDArray[np.float32]  # (n, 4) x0, y0, x1, y1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of one camera."""
+
+    camera: str
+    index: int  # frames since the camera was opened, dropped ones included
+    time: float  # s, monotonic
+    image: Image  # (h, w, 3) BGR, valid until the next frame of this camera is taken
+    dropped: int = 0  # frames lost between the previous frame handed out and this one
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which a camera did not see."""
+
+    camera: str
+    index: int  # index of the first frame after the gap
+    since: float  # s, monotonic
+    until: float  # s, monotonic
+    reason: str  # "start", "dropped", "stall", "reopened"
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What the semantic pass says of one frame. The arrays belong to the engine: copy what you keep."""
+
+    classes: npt.NDArray[np.uint8]  # (h, w) class per label pixel, 0 = background
+    confidence: npt.NDArray[np.uint8] | None  # (h, w) 0..255, None where the model gives none
+    scale: tuple[float, float]  # frame pixels per label pixel, (x, y)
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Parts of the frame where something is that no track explains."""
+
+    boxes: npt.NDArray[np.int32]  # (n, 4) frame pixels, padded, inside the frame
+    area_px: npt.NDArray[np.float32]  # (n,) frame pixels of foreground inside
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Which crops of the frame the instance model sees, and where they lie on its canvases."""
+
+    sources: npt.NDArray[np.int32]  # (n, 4) frame pixels
+    canvases: npt.NDArray[np.int32]  # (n,) index of the canvas
+    places: npt.NDArray[np.int32]  # (n, 4) canvas pixels
+    scales: npt.NDArray[np.float32]  # (n,) canvas pixels per frame pixel; 1 = native resolution, never above
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """Objects found in the looks of one frame, in frame coordinates; a structure of arrays."""
+
+    boxes: Boxes  # (n, 4) float32
+    scores: npt.NDArray[np.float32]  # (n,) 0..1
+    classes: npt.NDArray[np.uint8]  # (n,) index into the instance model's classes, 0 = background
+    centers: npt.NDArray[np.float32]  # (n, 2) centroid of the mask, x, y
+    areas_px: npt.NDArray[np.float32]  # (n,) frame pixels
+    defects_px: npt.NDArray[np.float32]  # (n, d) frame pixels of each defect class inside the object
+    masks: list[npt.NDArray[np.bool_]]  # n x (h, w), clipped to the box, at look resolution
+    looks: npt.NDArray[np.int32]  # (n,) index of the look the object was found in
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """All that is known of one frame once it has been looked at; what overlays and reports are drawn from."""
+
+    frame: Frame
+    labels: Labels
+    regions: Regions
+    looks: Looks
+    instances: Instances
+    tracks: Tracks
+    stages_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """The confirmed tracks of one camera at one frame, whether or not they were looked at in it."""
+
+    ids: npt.NDArray[np.int64]  # (n,) never reused
+    boxes: Boxes  # (n, 4)
+    classes: npt.NDArray[np.uint8]  # (n,) instance classes, by vote over the looks
+    centers: npt.NDArray[np.float32]  # (n, 2)
+    velocities: npt.NDArray[np.float32]  # (n, 2) frame pixels per frame
+    seen: npt.NDArray[np.bool_]  # (n,) measured by the instance model in this frame
+    looks: npt.NDArray[np.int32]  # (n,) looks so far in which the object was complete
+    masks: list[npt.NDArray[np.bool_]]  # n masks of the last look, clipped to the box it had then
+
+    def __len__(self) -> int:
+        return len(self.ids)

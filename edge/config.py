@@ -154,7 +154,7 @@ def load_config(path: Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {path}: cannot be read: {error}; name a TOML file") from error
     try:
-        config = msgspec.toml.decode(text, type=Config)
+        config = msgspec.toml.decode(text, type=Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration {path}: {_with_hint(str(error))}") from error
     except msgspec.DecodeError as error:
@@ -178,6 +178,13 @@ def check_point(point: Point, size: tuple[int, int], setting: str) -> None:
             f"{setting}: point ({point[0]:g}, {point[1]:g}) is outside the frame of {size[0]} x {size[1]} pixels; "
             f"x goes from 0 to {size[0]}, y from 0 to {size[1]}"
         )
+
+
+def _decode(kind: type, value: Any) -> Any:
+    """Turn a string into a path, the one type that msgspec leaves to us."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"expected a path, got {value!r}")
 
 
 def _check(config: Config, path: Path) -> None:

@@ -53,6 +53,7 @@ class GapEvent(_Event, frozen=True, kw_only=True, tag="gap"):
     until: float
     reason: str  # start, dropped, stall, reopened, outbox
     lost_frames: int = 0
+    lost_events: int = 0  # reason outbox: decided while the ledger was full; totals include them
 
 
 class Alert(_Event, frozen=True, kw_only=True, tag="alert"):

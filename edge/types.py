@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge.events import Event
+
 Array: TypeAlias = npt.NDArray[Any]
 Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, 3) BGR, or (h, w) for maps
 Boxes: TypeAlias = npt.NDArray[np.float32]  # (n, 4) x0, y0, x1, y1
@@ -67,7 +69,7 @@ class Looks:
     sources: npt.NDArray[np.int32]  # (n, 4) frame pixels
     canvases: npt.NDArray[np.int32]  # (n,) index of the canvas
     places: npt.NDArray[np.int32]  # (n, 4) canvas pixels
-    scales: npt.NDArray[np.float32]  # (n,) canvas pixels per frame pixel; 1 = native resolution, never above
+    scales: npt.NDArray[np.float32]  # (n,) canvas pixels per frame pixel; 1 = native resolution
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -83,11 +85,33 @@ class Instances:
     centers: npt.NDArray[np.float32]  # (n, 2) centroid of the mask, x, y
     areas_px: npt.NDArray[np.float32]  # (n,) frame pixels
     defects_px: npt.NDArray[np.float32]  # (n, d) frame pixels of each defect class inside the object
-    masks: list[npt.NDArray[np.bool_]]  # n x (h, w), clipped to the box, at look resolution
-    looks: npt.NDArray[np.int32]  # (n,) index of the look the object was found in
+    masks: list[npt.NDArray[np.bool_]]  # n x (h, w), stretched over the box, at look resolution or coarser
+    scales: npt.NDArray[np.float32]  # (n,) canvas pixels per frame pixel of the look it was found in
+    whole: npt.NDArray[np.bool_]  # (n,) False where an edge of the look cuts the object
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """The tracks of one camera at one frame, whether or not they were looked at in it."""
+
+    keys: npt.NDArray[np.int64]  # (n,) of every track of this process, from its first look on
+    ids: npt.NDArray[np.int64]  # (n,) never reused, not even after a restart; 0 = not yet confirmed
+    boxes: Boxes  # (n, 4)
+    classes: npt.NDArray[np.uint8]  # (n,) instance classes, by vote over the looks
+    centers: npt.NDArray[np.float32]  # (n, 2) centroid of the mask, x, y
+    velocities: npt.NDArray[np.float32]  # (n, 2) frame pixels per frame
+    looks: npt.NDArray[np.int32]  # (n,) looks so far in which the object was complete
+    since_look: npt.NDArray[np.int32]  # (n,) frames since the last of them; 0 = seen in this frame
+    supported: npt.NDArray[np.bool_]  # (n,) the semantic labels show something there in this frame
+    instances: npt.NDArray[np.int32]  # (n,) index of the instance that was matched in this frame, or -1
+    located: npt.NDArray[np.bool_]  # (n,) the position is good enough to decide by
+    masks: list[npt.NDArray[np.bool_]]  # n masks of the last look, stretched over the box it had then
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +124,5 @@ class Moment:
     looks: Looks
     instances: Instances
     tracks: Tracks
+    events: list[Event]  # decided in this frame, not yet numbered
     stages_ms: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Tracks:
-    """The confirmed tracks of one camera at one frame, whether or not they were looked at in it."""
-
-    ids: npt.NDArray[np.int64]  # (n,) never reused
-    boxes: Boxes  # (n, 4)
-    classes: npt.NDArray[np.uint8]  # (n,) instance classes, by vote over the looks
-    centers: npt.NDArray[np.float32]  # (n, 2)
-    velocities: npt.NDArray[np.float32]  # (n, 2) frame pixels per frame
-    seen: npt.NDArray[np.bool_]  # (n,) measured by the instance model in this frame
-    looks: npt.NDArray[np.int32]  # (n,) looks so far in which the object was complete
-    masks: list[npt.NDArray[np.bool_]]  # n masks of the last look, clipped to the box it had then
-
-    def __len__(self) -> int:
-        return len(self.ids)

@@ -1,0 +1,1 @@
+"""What export needs to know: which frames, which canvases, which activation ranges."""

@@ -1,0 +1,1 @@
+"""What surrounds the daemon: installation, services, broker, and the reference receiver."""

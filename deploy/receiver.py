@@ -1,0 +1,324 @@
+"""The reference receiver: commits every event once, in order, and only then acknowledges it.
+
+Run it (``python -m deploy.receiver --name archive --database events.db``), use `Receiver` in a process of your own, or
+write the same in another language: it keeps one number per device and stream, the highest with nothing missing below.
+An event that is next is committed, one at or below the number is a duplicate, one above waits for those before it.
+After the commit the number is published, retained, on ``…/ack/<name>``; the device sends on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import socket
+import sqlite3
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.errors import ConfigError, FoveateError, LedgerError
+
+log = logging.getLogger(__name__)
+
+_BACK_OFF_S = (0.2, 5.0)
+_SESSION_S = 7 * 24 * 3600  # the broker keeps what it can for a receiver that is away
+_BATCH = 256  # events in one commit
+_TABLES = (
+    "events (device TEXT, stream TEXT, seq INTEGER, kind TEXT, payload BLOB, PRIMARY KEY (device, stream, seq))",
+    "positions (device TEXT, stream TEXT, seq INTEGER, PRIMARY KEY (device, stream))",
+    "holes (device TEXT, stream TEXT, first INTEGER, last INTEGER)",
+)
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How to reach the broker, and where to keep what comes."""
+
+    name: str  # as in the device's [mqtt] receivers
+    database: Path
+    host: str = "127.0.0.1"
+    port: int = 1883
+    devices: str = "+/+/+"  # <site>/<line>/<device>
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None  # switches TLS on
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    keepalive_s: int = 5
+
+
+class Event(NamedTuple):
+    """One event as it came in."""
+
+    device: str  # <site>/<line>/<device>
+    payload: bytes
+    floor: int = 0  # the device no longer has this number and those below
+
+
+class Position(NamedTuple):
+    """What to acknowledge."""
+
+    stream: str
+    seq: int  # all up to it is committed
+    again: bool = False  # rows above it are missing: ask for them now
+
+
+class _Key(msgspec.Struct, frozen=True):
+    stream: str
+    seq: int
+    kind: str
+
+
+class Archive:
+    """Every event once. Use from one thread; `committed` reads beside it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the database at `path`; raises `LedgerError`."""
+        self.duplicates = 0  # had them already
+        self.early = 0  # not taken, as rows before them are missing
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            for table in _TABLES:
+                self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+            rows = self._db.execute("SELECT device, stream, seq FROM positions ORDER BY rowid")
+            self._at: dict[tuple[str, str], int] = {(device, stream): seq for device, stream, seq in rows}
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"database {path}: {error}; name a file in a folder that can be written") from error
+
+    def positions(self) -> dict[str, Position]:
+        """Return where each device's newest stream stands, as a request for what comes after."""
+        return {device: Position(stream, seq, again=True) for (device, stream), seq in self._at.items()}
+
+    def take(self, events: Sequence[Event]) -> tuple[list[Event], dict[str, Position]]:
+        """Commit what is next, in one transaction; return it, and what each device is told. Raises `LedgerError`."""
+        told: dict[str, Position] = {}
+        before = dict(self._at)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            fresh = [event for event in events if self._take(event, told)]
+            rows = [(*key, seq) for key, seq in self._at.items() if before.get(key) != seq]
+            self._db.executemany(
+                "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (device, stream) DO UPDATE SET seq = excluded.seq",
+                rows,
+            )
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise LedgerError(f"database {self._path}: {error}; check the disk, then start again") from error
+        return fresh, told
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _take(self, event: Event, told: dict[str, Position]) -> bool:
+        try:
+            key = msgspec.json.decode(event.payload, type=_Key)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("event=malformed device=%s reason=%s", event.device, error)
+            return False
+        source = (event.device, key.stream)
+        at = self._at.setdefault(source, event.floor)  # a stream that is new to us begins above what is gone
+        if event.floor > at:
+            self._note_hole(source, at + 1, event.floor)
+            at = event.floor
+        fresh = key.seq == at + 1
+        if fresh:
+            self._db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (*source, key.seq, key.kind, event.payload))
+            at = key.seq
+        else:
+            self.duplicates += key.seq <= at
+            self.early += key.seq > at
+        self._at[source] = at
+        told[event.device] = Position(key.stream, at, again=key.seq > at)
+        return fresh
+
+    def _note_hole(self, source: tuple[str, str], first: int, last: int) -> None:
+        """Keep on record what will never come: this database is older than what was acknowledged from it."""
+        log.error("event=missing device=%s stream=%s first=%d last=%d", *source, first, last)
+        self._db.execute("INSERT INTO holes VALUES (?, ?, ?, ?)", (*source, first, last))
+
+
+def committed(path: Path) -> list[tuple[str, str, int, bytes]]:
+    """Return device, stream, seq and payload of all events in the database at `path`, in order."""
+    db = sqlite3.connect(path, timeout=5.0)
+    try:
+        return db.execute("SELECT device, stream, seq, payload FROM events ORDER BY 1, 2, 3").fetchall()
+    finally:
+        db.close()
+
+
+class Receiver:
+    """A receiver in a thread of its own. `on_commit` is called in it after each commit, with what is new."""
+
+    def __init__(self, settings: Settings, on_commit: Callable[[Sequence[Event]], None] | None = None) -> None:
+        """Open the database; raises `LedgerError`, and `ConfigError` for credentials that cannot be read."""
+        self.archive = Archive(settings.database)
+        self.error: Exception | None = None  # what ended the thread
+        self.connected = threading.Event()
+        self._settings = settings
+        self._on_commit = on_commit
+        self._inbox: list[Event] = []
+        self._stopping = threading.Event()
+        self._client = self._new_client()
+        self._thread = threading.Thread(target=self._entry, name="receiver", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Have `run` end after the commit in hand."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """End the thread after the commit in hand, and close the database."""
+        self.finish()
+        if self._thread.is_alive():
+            self._thread.join()
+        client = self._client
+        client.on_connect = client.on_message = client.on_subscribe = None  # paho and we refer to each other
+        del self._client
+        self.archive.close()
+
+    def run(self) -> None:
+        """Receive until `finish`; raises `LedgerError`. For those who bring a thread of their own."""
+        pause_s, offline = _BACK_OFF_S[0], False
+        while not self._stopping.is_set():
+            reason = self._receive_until_lost()
+            if self.connected.is_set():
+                pause_s, offline = _BACK_OFF_S[0], False
+                self.connected.clear()
+            if not (offline or self._stopping.is_set()):
+                offline = True
+                log.warning("mqtt=offline broker=%s:%d reason=%s", self._settings.host, self._settings.port, reason)
+            self._stopping.wait(pause_s)
+            pause_s = min(2 * pause_s, _BACK_OFF_S[1])
+        self._client.disconnect()
+
+    def acknowledge(self, device: str, position: Position) -> None:
+        """Publish how far we are with `device`, retained."""
+        topic = f"foveate/{device}/ack/{self._settings.name}"
+        self._client.publish(topic, msgspec.json.encode(position._asdict()), qos=1, retain=True)
+
+    def _entry(self) -> None:
+        try:
+            self.run()
+        except Exception as error:
+            log.exception("receiver=failed")
+            self.error = error
+
+    def _receive_until_lost(self) -> str:
+        """Connect, and receive until the connection ends; return why."""
+        client, settings = self._client, self._settings
+        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = _SESSION_S
+        self._inbox.clear()
+        try:
+            # A clean start would throw away what the broker holds for us.
+            client.connect(settings.host, settings.port, settings.keepalive_s, clean_start=False, properties=properties)
+            sock: Any = client.socket()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            return str(error)
+        while not self._stopping.is_set():
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            code = client.loop(0.1)
+            known = 0
+            while code is MQTTErrorCode.MQTT_ERR_SUCCESS and known < len(self._inbox) < _BATCH:
+                known = len(self._inbox)  # what lies ready shares one commit
+                code = client.loop(0)
+            self._commit()
+            if code is not MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return code.name
+        return "stopped"
+
+    def _commit(self) -> None:
+        if not self._inbox:
+            return
+        events, self._inbox = self._inbox, []
+        fresh, told = self.archive.take(events)
+        if fresh and self._on_commit is not None:
+            self._on_commit(fresh)
+        for device, position in told.items():
+            self.acknowledge(device, position)
+
+    def _new_client(self) -> Client:
+        settings = self._settings
+        client = Client(CallbackAPIVersion.VERSION2, f"receiver-{settings.name}", protocol=MQTTv5)
+        client.connect_timeout = 3.0
+        try:
+            if settings.username is not None:
+                file = settings.password_file
+                client.username_pw_set(settings.username, file.read_text("utf-8").rstrip("\r\n") if file else None)
+            if settings.ca_file is not None:
+                context = ssl.create_default_context(cafile=settings.ca_file)
+                if settings.cert_file is not None:
+                    context.load_cert_chain(settings.cert_file, settings.key_file)
+                client.tls_set_context(context)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"receiver {settings.name}: {error}; check password_file, ca_file, cert_file") from error
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        return client
+
+    def _on_connect(self, client: Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if code.is_failure:
+            log.warning("mqtt=refused broker=%s:%d reason=%s", self._settings.host, self._settings.port, code)
+            return
+        self.connected.set()
+        log.info("mqtt=connected broker=%s:%d", self._settings.host, self._settings.port)
+        client.subscribe(f"foveate/{self._settings.devices}/event/#", qos=1)
+        for device, position in self.archive.positions().items():
+            self.acknowledge(device, position)
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        pairs = getattr(message.properties, "UserProperty", [])
+        floor = next((value for name, value in pairs if name == "floor"), "0")
+        device = "/".join(message.topic.split("/")[1:4])
+        self._inbox.append(Event(device, bytes(message.payload), int(floor) if floor.isdecimal() else 0))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Receive until SIGTERM or SIGINT; return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        receiver = Receiver(_settings(arguments))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: receiver.finish())
+        receiver.run()
+    except FoveateError as error:
+        print(f"receiver: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _settings(arguments: Sequence[str] | None) -> Settings:
+    """Return the settings of the command line, on top of those of the TOML file it may name; raises `ConfigError`."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.receiver", description=__doc__.split("\n")[0])
+    parser.add_argument("--config", type=Path, help="a TOML file with the same names as these options")
+    for field in msgspec.structs.fields(Settings):
+        parser.add_argument(f"--{field.name.replace('_', '-')}")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    path = given.pop("config", None)
+    try:
+        known = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any]) if path else {}
+        return msgspec.convert({**known, **given}, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"receiver: {path or 'arguments'}: {error}; see --help") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""`foveate run CONFIG` and `python -m edge CONFIG`: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge import threads
+from edge.errors import ConfigError, FoveateError
+
+INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon; return its exit code."""
+    threads.pin()
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        return _run(options)
+    except FoveateError as error:
+        print(f"foveate: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    import msgspec  # noqa: PLC0415  the pins above come before NumPy and its threads
+
+    from edge.config import load_config  # noqa: PLC0415
+    from edge.daemon import Options, serve  # noqa: PLC0415
+
+    config = load_config(options.config)
+    if options.source is not None:
+        if len(config.cameras) != 1:
+            raise ConfigError(
+                f"--source {options.source}: the configuration has {len(config.cameras)} cameras "
+                f"({', '.join(config.cameras)}); --source works with one"
+            )
+        (name, camera), *_ = config.cameras.items()
+        replaced = msgspec.structs.replace(camera, source=_source(options.source), command=[], demand=False)
+        config = msgspec.structs.replace(config, cameras={name: replaced})
+    summary = serve(config, Options(options.json, options.save, options.frames))
+    logging.getLogger(__name__).info("ended frames=%d counted=%s", summary["frames"], summary["counted"])
+    return 0
+
+
+def _source(text: str) -> str:
+    """Return a source given on the command line; files are relative to where the command is typed."""
+    return text if "://" in text or text.startswith("usb:") else str(Path(text).resolve())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="foveate run",
+        description="Look at every frame of the configured cameras, decide, and tell the broker.",
+    )
+    parser.add_argument("config", type=Path, help="configuration file (TOML; docs/config.md)")
+    parser.add_argument("--source", help="a video, a folder of pictures, usb:N or a URL, instead of the configured one")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write a summary of the run")
+    parser.add_argument("--save", type=Path, metavar="FILE.mp4", help="write a video with everything drawn into it")
+    parser.add_argument("--frames", type=_positive, metavar="N", help="end after N frames")
+    parser.add_argument(
+        "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="how much is logged"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of frames; use 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""From a configuration to a running loop, and an orderly end of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import cv2
+import msgspec
+
+from edge import notify
+from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
+from edge.config import Config
+from edge.engines import Engine, choose_engine, open_engine
+from edge.errors import BundleError, FoveateError
+from edge.events import GapEvent
+from edge.health import Health
+from edge.pipeline import Models, Station, Watcher, run
+from edge.see.cameras import Camera, open_camera
+from edge.see.instances import InstancePass
+from edge.see.semantic import SemanticPass
+from edge.tell.delivery import Delivery
+from edge.tell.ledger import Ledger
+from edge.threads import available_cores
+
+ID_BLOCK = 1000  # track ids reserved with one write to the disk
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line adds to a configuration."""
+
+    json: Path | None = None  # where the summary goes
+    save: Path | None = None  # where the overlay video goes
+    frames: int | None = None  # frames after which the run ends
+
+
+def serve(config: Config, options: Options) -> dict[str, Any]:
+    """Run until the recordings end or a signal comes; return the summary of the run.
+
+    Raises a `FoveateError` where something is missing or fails; the ledger is closed in any case.
+    """
+    cv2.setNumThreads(1)  # the models have the cores; a second pool only steals from them
+    with contextlib.ExitStack() as stack:
+        health = Health(notify.watchdog)
+        stack.enter_context(_stopped_by_signals(health))
+        cameras, models = _open(config, stack)
+        ledger = Ledger(config.state, config.ledger, config.mqtt.receivers if config.mqtt else [])
+        stack.callback(ledger.close)
+        ids = _ids(ledger)
+        stations = {
+            name: Station(name, camera.size, config, models, lambda: next(ids)) for name, camera in cameras.items()
+        }
+        _note_blind_time(ledger, cameras)
+        delivery = _start_delivery(config, ledger, health)
+        watchers, finish = _watchers(config, options, ledger, delivery, models, cameras)
+        notify.ready()
+        failure: FoveateError | None = None
+        try:
+            run(cameras, stations, ledger, health, watchers=watchers, frames=options.frames)
+        except FoveateError as error:  # what was decided before is told before the error is
+            failure = error
+        finish()
+        notify.stopping()
+        if delivery is not None and config.mqtt is not None:
+            delivery.stop(config.mqtt.drain_s)
+        summary = summarise(health, ledger, models)
+        if options.json is not None:
+            write_json(options.json, summary)
+        if failure is not None:
+            raise failure
+        return summary
+
+
+def _open(config: Config, stack: contextlib.ExitStack) -> tuple[dict[str, Camera], Models]:
+    """Open cameras and models at the same time: either may take a second."""
+    with ThreadPoolExecutor(max_workers=len(config.cameras), thread_name_prefix="open") as pool:
+        opening = {name: pool.submit(open_camera, name, camera) for name, camera in config.cameras.items()}
+        try:
+            models = _open_models(config, open_bundle(config.bundle), stack)
+        finally:
+            cameras = {}
+            for name, future in opening.items():
+                with contextlib.suppress(FoveateError):
+                    cameras[name] = stack.enter_context(future.result())
+    for future in opening.values():
+        future.result()  # raises what the opening raised
+    return cameras, models
+
+
+def _open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> Models:
+    """Load both models of `bundle`; raises `BundleError` or `EngineError`."""
+    semantic, instance = _model(bundle, "semantic"), _model(bundle, "instance")
+    return Models(
+        SemanticPass(_engine(config, bundle, semantic, stack), semantic),
+        InstancePass(_engine(config, bundle, instance, stack), instance, config.models.score),
+        semantic.classes,
+        instance.classes,
+        instance.defects,
+    )
+
+
+def _model(bundle: Bundle, role: Role) -> Model:
+    if role not in bundle.manifest.models:
+        raise BundleError(f"bundle {bundle.path}: has no {role} model; export one with both")
+    return bundle.manifest.models[role]
+
+
+def _engine(config: Config, bundle: Bundle, model: Model, stack: contextlib.ExitStack) -> Engine:
+    chosen = choose_engine(model, config.models)
+    threads = config.models.threads or available_cores()
+    engine = open_engine(read_engine(bundle, chosen), model, chosen, threads)
+    stack.callback(engine.close)
+    return engine
+
+
+def _ids(ledger: Ledger) -> Iterator[int]:
+    """Yield track ids that are never reused, also not after a restart."""
+    while True:
+        first = ledger.reserve_ids(ID_BLOCK)
+        yield from range(first, first + ID_BLOCK)
+
+
+def _note_blind_time(ledger: Ledger, cameras: dict[str, Camera]) -> None:
+    """Commit a gap from the last sign of life of the run before this one to now, for every live camera."""
+    if ledger.last_beat is None:
+        return
+    now, blind_s = time.monotonic(), max(0.0, time.time() - ledger.last_beat)
+    live = [name for name, camera in cameras.items() if camera.live]
+    ledger.commit(
+        [GapEvent(time=now, camera=name, frame=0, since=now - blind_s, until=now, reason="start") for name in live]
+    )
+
+
+def _start_delivery(config: Config, ledger: Ledger, health: Health) -> Delivery | None:
+    if config.mqtt is None:
+        return None
+    delivery = Delivery(config, ledger, health.state)
+    delivery.start()
+    return delivery
+
+
+def _watchers(
+    config: Config,
+    options: Options,
+    ledger: Ledger,
+    delivery: Delivery | None,
+    models: Models,
+    cameras: dict[str, Camera],
+) -> tuple[list[Watcher], Callable[[], None]]:
+    """Return what looks on after every frame, and what to call at the end."""
+    watchers: list[Watcher] = [lambda _: ledger.beat(time.time())]
+    if delivery is not None:
+        watchers.append(lambda _: delivery.check())
+    if options.save is None:
+        return watchers, lambda: None
+    from edge.tell.overlay import Recorder  # noqa: PLC0415  drawing is loaded only where it is asked for
+
+    size, fps = next((camera.size, camera.fps) for camera in cameras.values())
+    recorder = Recorder(options.save, size, fps or 25.0, config, models.instance_classes, models.instances.canvas)
+    return [*watchers, recorder.add], recorder.close
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(health: Health) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the loop after the frame it is at; a second SIGINT ends the process."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        log.info("stopping signal=%s", signal.Signals(number).name)
+        health.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def summarise(health: Health, ledger: Ledger, models: Models) -> dict[str, Any]:
+    """Return what a run did; the keys of `--json`."""
+    state = health.state()
+    identity = ledger.identity()
+    return {
+        "frames": state["frames"],
+        "dropped": state["dropped"],
+        "gaps": state["gaps"],
+        "fps": state["fps"],
+        "counted": state["counted"],
+        "verdicts": state["verdicts"],
+        "totals": dict(ledger.totals()),
+        "ledger": {
+            "counted": identity.counted,
+            "delivered": identity.delivered,
+            "queued": identity.queued,
+            "lost": identity.lost,
+        },
+        "looks": state["looks"],
+        "canvases": models.instances.runs,
+        "looked_share": state["looked_share"],
+        "rss_mb": state["rss_mb"],
+        "startup_s": state["startup_s"],
+        "ms": state["ms"],
+        "ms_p99": state["ms_p99"],
+    }
+
+
+def write_json(path: Path, summary: dict[str, Any]) -> None:
+    """Write `summary` to `path`; raises `FoveateError` where that cannot be."""
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    except OSError as error:
+        raise FoveateError(f"--json {path}: cannot be written: {error.strerror}; name a file in a folder you may write") from error

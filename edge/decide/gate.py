@@ -1,0 +1,88 @@
+"""Evidence per part -> a verdict at the gate line."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.config import Gate
+from edge.decide.lines import LineWatch
+from edge.events import Verdict
+from edge.types import Frame, Instances, Tracks
+
+MOST_LOOKS = 32  # of one part that are remembered, the newest
+SHARPEST = 0.9  # canvas pixels per frame pixel below which a look is too coarse to judge defects
+
+
+class QualityGate:
+    """Gathers what the looks at each part show, and decides when the part reaches the gate.
+
+    A defect class rejects a part when at least `looks` of its complete looks at native resolution show at least
+    `min_area_px` of it (k of n). A part with fewer than `min_looks` such looks was not inspected: it gets the
+    fail-safe verdict, never PASS.
+    """
+
+    def __init__(self, gate: Gate, classes: list[str], defects: list[str]) -> None:
+        """`classes` are the instance classes, the background first; `defects` the defect classes."""
+        self._gate = gate
+        self._classes = classes
+        self._defects = defects
+        self._watch = LineWatch(gate.start, gate.end, "center", 0.0)
+        self._evidence: dict[int, deque[npt.NDArray[np.float32]]] = {}
+        self._judged: set[int] = set()
+
+    def judge(self, frame: Frame, instances: Instances, tracks: Tracks, ended: list[int]) -> list[Verdict]:
+        """Return the verdicts of this frame; each part gets exactly one."""
+        self._gather(instances, tracks)
+        verdicts = [
+            self._verdict(frame, tracks, crossing.row, crossing.position)
+            for crossing in self._watch.crossings(tracks)
+            if crossing.direction == self._gate.direction and int(tracks.keys[crossing.row]) not in self._judged
+        ]
+        self._watch.forget(ended)
+        for key in ended:
+            self._evidence.pop(key, None)
+            self._judged.discard(key)
+        return verdicts
+
+    def _gather(self, instances: Instances, tracks: Tracks) -> None:
+        for row in np.flatnonzero(tracks.instances >= 0):
+            i = tracks.instances[row]
+            if instances.scales[i] >= SHARPEST:
+                seen = self._evidence.setdefault(int(tracks.keys[row]), deque(maxlen=MOST_LOOKS))
+                seen.append(instances.defects_px[i].copy())
+
+    def _verdict(self, frame: Frame, tracks: Tracks, row: int, position: tuple[float, float]) -> Verdict:
+        key = int(tracks.keys[row])
+        self._judged.add(key)
+        looks = np.asarray(self._evidence.pop(key, []), np.float32).reshape(-1, len(self._defects))
+        areas = {name: self._area(looks[:, i], name) for i, name in enumerate(self._defects)}
+        flagged = {name: area for name, area in areas.items() if area > 0}
+        reasons = [f"{name} {area:.0f} px" for name, area in flagged.items()]
+        verdict = "REJECT" if reasons else "PASS"
+        if len(looks) < self._gate.min_looks:
+            verdict = self._gate.fail_safe
+            reasons.append(f"{len(looks)} of {self._gate.min_looks} looks")
+        return Verdict(
+            time=frame.time,
+            camera=frame.camera,
+            frame=frame.index,
+            gate=self._gate.name,
+            track=int(tracks.ids[row]),
+            label=self._classes[tracks.classes[row]],
+            position=position,
+            verdict=verdict,
+            reasons=reasons,
+            defects_px={name: round(area, 1) for name, area in flagged.items()},
+            looks=len(looks),
+        )
+
+    def _area(self, shown: npt.NDArray[np.float32], name: str) -> float:
+        """Return the median area over the looks that show the defect, 0 where too few do."""
+        limit = self._gate.defects.get(name)
+        if limit is None or not len(shown):
+            return 0.0
+        over = shown >= limit.min_area_px
+        return float(np.median(shown[over])) if over.any() and over.mean() >= limit.looks else 0.0

@@ -1,0 +1,75 @@
+"""Lines that objects cross, with hysteresis, so that one that waits on the line does not flicker over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.config import Point
+from edge.types import Tracks
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """One track went from one side of a line to the other."""
+
+    row: int  # of the tracks of this frame
+    direction: str  # right, left, up or down: the side it went to, by the line's steeper normal
+    position: tuple[float, float]  # x, y of the anchor, frame pixels
+
+
+class LineWatch:
+    """Remembers on which side of one line every track was last clearly seen; the memory dies with the track."""
+
+    def __init__(self, start: Point, end: Point, anchor: str, hysteresis_px: float) -> None:
+        self._start = np.asarray(start, np.float64)
+        along = np.asarray(end, np.float64) - self._start
+        self._length = float(np.hypot(*along))
+        self._along = along / self._length
+        self._normal = np.asarray([-self._along[1], self._along[0]])
+        self._anchor = anchor
+        self._hysteresis = hysteresis_px
+        self._sides: dict[int, int] = {}
+        self._names = {+1: direction_of(self._normal), -1: direction_of(-self._normal)}
+
+    def crossings(self, tracks: Tracks) -> list[Crossing]:
+        """Return the confirmed tracks that are clearly on another side than before, within the line's two ends."""
+        points = anchors(tracks, self._anchor)
+        offsets = points - self._start
+        distance, along = offsets @ self._normal, offsets @ self._along
+        clear = tracks.located & (np.abs(distance) > self._hysteresis)
+        inside = (along >= 0) & (along <= self._length)
+        sides = np.sign(distance).astype(int)
+        found = []
+        for row in np.flatnonzero(clear):
+            key, side = int(tracks.keys[row]), int(sides[row])
+            before = self._sides.setdefault(key, side)
+            if before == side:
+                continue
+            if tracks.ids[row] == 0:  # not yet confirmed: it keeps its first side until it is
+                continue
+            self._sides[key] = side
+            if inside[row]:
+                found.append(Crossing(int(row), self._names[side], (float(points[row, 0]), float(points[row, 1]))))
+        return found
+
+    def forget(self, keys: list[int]) -> None:
+        """Drop what is known of tracks that ended."""
+        for key in keys:
+            self._sides.pop(key, None)
+
+
+def anchors(tracks: Tracks, anchor: str) -> npt.NDArray[np.float64]:
+    """Return (n, 2) the point of every track that crosses lines: centroid, or middle of the box's lower edge."""
+    if anchor == "center":
+        return tracks.centers.astype(np.float64)
+    return np.stack([(tracks.boxes[:, 0] + tracks.boxes[:, 2]) / 2, tracks.boxes[:, 3]], axis=1).astype(np.float64)
+
+
+def direction_of(normal: npt.NDArray[np.float64]) -> str:
+    """Return the name of the direction a vector (2,) mostly points to, y downwards."""
+    if abs(normal[0]) >= abs(normal[1]):
+        return "right" if normal[0] > 0 else "left"
+    return "down" if normal[1] > 0 else "up"

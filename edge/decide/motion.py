@@ -1,0 +1,84 @@
+"""How tracks move between looks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.types import Image
+
+REACH = 0.12  # of the frame's extent that a belt moves in one frame, at the most
+SMOOTH = 0.4  # weight of a new velocity measurement
+
+
+class Motion(Protocol):
+    """Predicts how far each track has moved since the frame before."""
+
+    def step(self, found: Image, scale: tuple[float, float], frames: int) -> npt.NDArray[np.float32] | None:
+        """Return the common shift (2,) x, y in frame pixels of the last `frames` frames, or None: each its own."""
+        ...
+
+
+class FreeMotion:
+    """Everything moves by itself."""
+
+    def step(self, found: Image, scale: tuple[float, float], frames: int) -> npt.NDArray[np.float32] | None:  # noqa: ARG002
+        """Return None: tracks keep their own velocity."""
+        return None
+
+
+class BeltMotion:
+    """Everything moves together: one shift per frame, by aligning the foreground of two neighbouring frames.
+
+    The foreground's column and row sums are correlated (Sum of squared differences over all shifts, with a parabola
+    through the best three for the fraction), so the cost does not depend on the number of parts. `along` is the axis
+    of the belt.
+    """
+
+    def __init__(self) -> None:
+        self._before: list[npt.NDArray[np.float32]] | None = None
+        self._velocity = np.zeros(2, np.float32)  # frame pixels per frame
+
+    def step(self, found: Image, scale: tuple[float, float], frames: int) -> npt.NDArray[np.float32] | None:
+        """Return the shift (2,) of the belt; with nothing in sight it is carried on."""
+        now = [found.sum(axis=0, dtype=np.float32), found.sum(axis=1, dtype=np.float32)]
+        before, self._before = self._before, now
+        if before is None:
+            return self._velocity * frames
+        measured = [
+            align(old, new, float(speed) * frames / unit) for old, new, speed, unit in zip(before, now, self._velocity, scale, strict=True)
+        ]
+        for axis, cells in enumerate(measured):
+            if cells is not None:
+                self._velocity[axis] = cells * scale[axis] / frames
+        return self._velocity * frames
+
+
+def align(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], expected: float) -> float | None:
+    """Return by how many cells (n,) `now` lies after `before`, or None where there is too little to see.
+
+    Shifts near `expected` win ties: parts in a regular row look alike.
+    """
+    reach = max(2, int(len(before) * REACH))
+    if before.sum() < len(before) * 0.05 or now.sum() < len(now) * 0.05:
+        return None
+    shifts = np.arange(-reach, reach + 1)
+    errors = np.asarray([_error(before, now, int(s)) for s in shifts])
+    spread = float(errors.mean())
+    if spread <= 0:
+        return None
+    score = errors / spread + 0.002 * np.abs(shifts - expected)
+    best = int(score[1:-1].argmin()) + 1
+    left, middle, right = errors[best - 1 : best + 2].tolist()
+    curve = left - 2 * middle + right
+    return float(shifts[best]) + (0.5 * (left - right) / curve if curve > 0 else 0.0)
+
+
+def _error(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], shift: int) -> float:
+    """Return the mean squared difference where both profiles overlap under `shift`."""
+    n = len(before)
+    a = before[max(0, -shift) : n - max(0, shift)]
+    b = now[max(0, shift) : n - max(0, -shift)]
+    return float(np.square(a - b).mean())

@@ -1,0 +1,255 @@
+"""Instances -> tracks: the same object in one frame and the next, with ids that are never reused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import cv2
+import lap
+import numpy as np
+import numpy.typing as npt
+
+from edge.config import TrackRules
+from edge.decide.motion import BeltMotion, FreeMotion, Motion
+from edge.types import Boxes, Image, Instances, Tracks
+
+SUPPORT = 0.2  # share of a track's box that must be foreground for the labels to support it
+SUPPORTED_PATIENCE = 3  # times `lost_frames` that a track lives on support alone
+TENTATIVE_FRAMES = 10  # frames within which a new track must be confirmed
+LARGEST_COST = 0.9  # association cost above which a pair is never made
+RIGID_REACH = 0.45  # sizes of the smaller object within which an instance is the same part on a belt
+OTHER_CLASS_COST = 0.15
+REACH_GROWTH = 0.05  # by which a track's reach grows with every frame without a look
+LOST_COST = 0.005  # per frame without a look: who was seen last is matched first
+MOST_TRACKS = 1000  # bounded state: what would exceed it is not tracked
+VELOCITY_GAIN = 0.25  # weight of a new velocity measurement of a free track
+DAMPING = 0.97  # of a free track's velocity, per frame without a look: people stop, and turn
+
+
+@dataclass(slots=True)
+class _State:
+    """Every track as a row of arrays of equal length."""
+
+    keys: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64]
+    boxes: Boxes
+    centers: npt.NDArray[np.float32]
+    velocities: npt.NDArray[np.float32]
+    votes: npt.NDArray[np.int32]  # (n, classes) looks that said so
+    looks: npt.NDArray[np.int32]
+    since_look: npt.NDArray[np.int32]
+    unsupported: npt.NDArray[np.int32]  # frames in a row
+    age: npt.NDArray[np.int32]
+    instances: npt.NDArray[np.int32]
+
+    def keep(self, rows: npt.NDArray[np.bool_]) -> None:
+        """Forget every row that is not in `rows`."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name)[rows])
+
+    def append(self, other: _State) -> None:
+        """Add the rows of `other`."""
+        for field in fields(self):
+            setattr(self, field.name, np.concatenate([getattr(self, field.name), getattr(other, field.name)]))
+
+
+class Tracker:
+    """Follows the objects of one camera.
+
+    `new_id` gives the next id. State is bounded, and dies with its track.
+    """
+
+    def __init__(self, rules: TrackRules, classes: list[int], known: int, size: tuple[int, int], new_id: Callable[[], int]) -> None:
+        """`classes` are tracked of `known` instance classes; `size` is the frame's width and height."""
+        self._rules = rules
+        self._wanted = np.isin(np.arange(known), classes)
+        self._size = size
+        self._new_id = new_id
+        self._motion: Motion = BeltMotion() if rules.motion == "belt" else FreeMotion()
+        self._state = _rows(0, known)
+        self._masks: list[npt.NDArray[np.bool_]] = []
+        self._next_key = 1
+        self._supported = np.zeros(0, np.bool_)
+
+    def predict(self, found: Image, scale: tuple[float, float], frames: int) -> Tracks:
+        """Move every track by `frames` frames and return where it is expected.
+
+        `found` (h, w) uint8 is the foreground of this frame, `scale` frame pixels per label pixel.
+        """
+        state = self._state
+        shift = self._motion.step(found, scale, frames)
+        if shift is not None:
+            state.velocities[:] = shift / frames
+        else:
+            state.velocities[state.since_look > 0] *= DAMPING
+        moved = state.velocities * frames
+        state.centers += moved
+        state.boxes += np.tile(moved, 2)
+        state.since_look += frames
+        state.age += frames
+        state.instances[:] = -1
+        self._supported = _support(found, scale, state.boxes) >= SUPPORT
+        state.unsupported = np.where(self._supported, 0, state.unsupported + frames).astype(np.int32)
+        return self._tracks()
+
+    def update(self, instances: Instances) -> tuple[Tracks, list[int]]:
+        """Join `instances` of this frame to tracks; return all tracks and the keys of those that ended."""
+        usable = np.flatnonzero(self._usable(instances))
+        pairs = associate(self._tracks(), instances, usable, rigid=self._rules.motion == "belt")
+        for row, instance in pairs:
+            self._measure(row, instance, instances)
+        taken = {instance for _, instance in pairs}
+        self._begin([int(i) for i in usable if int(i) not in taken], instances)
+        self._confirm()
+        ended = self._end()
+        return self._tracks(), ended
+
+    def _usable(self, instances: Instances) -> npt.NDArray[np.bool_]:
+        usable = instances.whole & self._wanted[instances.classes] & np.isfinite(instances.boxes).all(axis=1)
+        if self._rules.at_border == "wait":
+            usable &= ~_at_border(instances.boxes, self._size)
+        return np.asarray(usable)
+
+    def _measure(self, row: int, i: int, instances: Instances) -> None:
+        state = self._state
+        if self._rules.motion == "free":
+            elapsed = max(1, int(state.since_look[row]))
+            drift = (instances.centers[i] - state.centers[row]) / elapsed
+            gain = 1.0 if state.looks[row] == 1 else VELOCITY_GAIN
+            state.velocities[row] += gain * drift
+        state.boxes[row], state.centers[row] = instances.boxes[i], instances.centers[i]
+        state.votes[row, instances.classes[i]] += 1
+        state.looks[row] += 1
+        state.since_look[row] = state.unsupported[row] = 0
+        state.instances[row] = i
+        self._masks[row] = instances.masks[i]
+
+    def _begin(self, rows: list[int], instances: Instances) -> None:
+        rows = [i for i in rows if instances.scores[i] >= self._rules.min_score]
+        rows = rows[: MOST_TRACKS - len(self._masks)]
+        new = _rows(len(rows), len(self._wanted))
+        new.keys[:] = np.arange(self._next_key, self._next_key + len(rows))
+        new.boxes[:], new.centers[:] = instances.boxes[rows], instances.centers[rows]
+        new.votes[np.arange(len(rows)), instances.classes[rows]] = 1
+        new.looks[:], new.instances[:] = 1, rows
+        if self._rules.motion == "belt" and len(self._state.keys):
+            new.velocities[:] = self._state.velocities[0]
+        self._next_key += len(rows)
+        self._state.append(new)
+        self._masks += [instances.masks[i] for i in rows]
+        self._supported = np.concatenate([self._supported, np.ones(len(rows), np.bool_)])
+
+    def _confirm(self) -> None:
+        state = self._state
+        for row in np.flatnonzero((state.ids == 0) & (state.looks >= self._rules.confirm_looks)):
+            state.ids[row] = self._new_id()
+
+    def _end(self) -> list[int]:
+        """Forget tracks that left the frame or that nothing shows any more; return their keys."""
+        state = self._state
+        width, height = self._size
+        outside = (state.centers < 0).any(axis=1) | (state.centers >= (width, height)).any(axis=1)
+        unconfirmed = (state.ids == 0) & (state.age > TENTATIVE_FRAMES) & (state.since_look > TENTATIVE_FRAMES)
+        patience = self._rules.lost_frames
+        unseen = (state.unsupported > patience) | (state.since_look > SUPPORTED_PATIENCE * patience)
+        ended = outside | unconfirmed | (unseen & (state.since_look > patience))
+        keys = state.keys[ended].tolist()
+        if keys:
+            self._masks = [mask for mask, gone in zip(self._masks, ended, strict=True) if not gone]
+            self._supported = self._supported[~ended]
+            state.keep(~ended)
+        return keys
+
+    def _located(self) -> npt.NDArray[np.bool_]:
+        """Return (n,) whether a position is good enough to decide by: measured now, or carried by the belt."""
+        patience = self._rules.lost_frames if self._rules.motion == "belt" else 0
+        return np.asarray(self._state.since_look <= patience)
+
+    def _classes(self) -> npt.NDArray[np.uint8]:
+        return self._state.votes.argmax(axis=1).astype(np.uint8)
+
+    def _tracks(self) -> Tracks:
+        """Return a snapshot that later frames do not change."""
+        s = self._state
+        return Tracks(
+            s.keys.copy(),
+            s.ids.copy(),
+            s.boxes.copy(),
+            self._classes(),
+            s.centers.copy(),
+            s.velocities.copy(),
+            s.looks.copy(),
+            s.since_look.copy(),
+            self._supported.copy(),
+            s.instances.copy(),
+            self._located(),
+            list(self._masks),
+        )
+
+
+def associate(
+    tracks: Tracks, instances: Instances, usable: npt.NDArray[np.int64], *, rigid: bool
+) -> list[tuple[int, int]]:
+    """Return (track, instance) pairs of least total cost (Jonker and Volgenant 1987, by `lap`).
+
+    The cost is the distance of the centres in units of the smaller object; where things do not move rigidly together,
+    1 - IoU if that is less. Another class costs more, and so does time without a look.
+    """
+    if not len(tracks) or not len(usable):
+        return []
+    boxes, waited = instances.boxes[usable], tracks.since_look[:, None]
+    sizes = np.sqrt(np.minimum(_areas(tracks.boxes)[:, None], _areas(boxes)[None, :]))
+    gaps = np.linalg.norm(tracks.centers[:, None] - instances.centers[usable][None, :], axis=2) / np.maximum(sizes, 1.0)
+    if rigid:
+        cost, limit = gaps, RIGID_REACH
+    else:
+        gaps = gaps / (1 + REACH_GROWTH * waited)
+        cost, limit = np.minimum(1.0 - _overlap(tracks.boxes, boxes), 0.3 + gaps), LARGEST_COST
+        cost = cost + LOST_COST * np.minimum(waited, 20)
+    cost = cost + OTHER_CLASS_COST * (tracks.classes[:, None] != instances.classes[usable][None, :])
+    _, columns, _ = lap.lapjv(cost.astype(np.float64), extend_cost=True, cost_limit=limit)
+    return [(row, int(usable[column])) for row, column in enumerate(columns.tolist()) if column >= 0]
+
+
+def _overlap(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    common = np.clip(high - low, 0, None).prod(axis=2)
+    return np.asarray(common / np.maximum(_areas(a)[:, None] + _areas(b)[None, :] - common, 1e-6))
+
+
+def _areas(boxes: Boxes) -> npt.NDArray[np.float32]:
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+
+
+def _at_border(boxes: Boxes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    margin = 2.0
+    limit = np.asarray(size, np.float32) - margin
+    return np.asarray((boxes[:, :2] <= margin).any(axis=1) | (boxes[:, 2:] >= limit).any(axis=1))
+
+
+def _support(found: Image, scale: tuple[float, float], boxes: Boxes) -> npt.NDArray[np.float32]:
+    """Return (n,) the share of each box (n, 4) that is foreground in `found` (h, w)."""
+    sums = cv2.integral(found)
+    height, width = found.shape
+    cells = np.round(boxes / np.tile(np.asarray(scale, np.float32), 2)).astype(int)
+    x0, x1 = np.clip(cells[:, 0], 0, width), np.clip(cells[:, 2], 0, width)
+    y0, y1 = np.clip(cells[:, 1], 0, height), np.clip(cells[:, 3], 0, height)
+    inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+    return np.asarray(inside / np.maximum((x1 - x0) * (y1 - y0), 1), np.float32)
+
+
+def _rows(count: int, classes: int) -> _State:
+    return _State(
+        keys=np.zeros(count, np.int64),
+        ids=np.zeros(count, np.int64),
+        boxes=np.zeros((count, 4), np.float32),
+        centers=np.zeros((count, 2), np.float32),
+        velocities=np.zeros((count, 2), np.float32),
+        votes=np.zeros((count, classes), np.int32),
+        looks=np.zeros(count, np.int32),
+        since_look=np.zeros(count, np.int32),
+        unsupported=np.zeros(count, np.int32),
+        age=np.zeros(count, np.int32),
+        instances=np.full(count, -1, np.int32),
+    )

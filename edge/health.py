@@ -1,0 +1,163 @@
+"""What the daemon knows of itself: the retained state message and the summary of a run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections import Counter as Tally
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.events import Count, Event, Verdict
+from edge.types import Gap, Moment
+
+WINDOW = 512  # frames over which times are summarised
+MIB = 1024 * 1024
+
+
+class Stopwatch:
+    """Milliseconds of each stage of one frame."""
+
+    def __init__(self) -> None:
+        self.stages_ms: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Put the time since the last lap down to `stage`."""
+        now = time.perf_counter()
+        self.stages_ms[stage] = (now - self._last) * 1000
+        self._last = now
+
+
+class Health:
+    """Counts what happens; written by the pipeline thread, read by the delivery thread through `state`."""
+
+    def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
+        """`beat` is called once a frame, and when nothing comes from a live camera: the loop moves."""
+        self.stopping = False
+        self.frames = 0
+        self.looks = 0
+        self.startup_s: float | None = None
+        self.counted: Tally[str] = Tally()
+        self.verdicts: Tally[str] = Tally()
+        self._beat = beat
+        self._busy_s = 0.0
+        self._looked_px = 0.0
+        self._frame_px = 0.0
+        self._dropped = 0
+        self._gaps = 0
+        self._tracks = 0
+        self._waiting = 0
+        self._stages: deque[dict[str, float]] = deque(maxlen=WINDOW)
+        self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """Ask the loop to end after the frame it is at."""
+        self.stopping = True
+
+    def idle(self) -> None:
+        """Note that a live camera had nothing new: the loop moves all the same."""
+        self._beat()
+
+    def gap(self, gap: Gap) -> None:  # noqa: ARG002  the gap itself is in the ledger
+        """Note a time in which a camera did not see."""
+        with self._lock:
+            self._gaps += 1
+        self._beat()
+
+    def committed(self, events: Sequence[Event]) -> None:
+        """Note what was decided."""
+        with self._lock:
+            for event in events:
+                if isinstance(event, Count):
+                    self.counted[event.counter] += 1
+                elif isinstance(event, Verdict):
+                    self.verdicts[f"{event.gate}/{event.verdict}"] += 1
+
+    def beat(self, moment: Moment, waiting: int) -> None:
+        """Note that a frame is done."""
+        if self.startup_s is None:
+            self.startup_s = since_process_start()
+        sides = (moment.looks.sources[:, 2:] - moment.looks.sources[:, :2]).astype(np.float64)
+        with self._lock:
+            self.frames += 1
+            self.looks += len(moment.looks)
+            self._busy_s += sum(moment.stages_ms.values()) / 1000
+            self._looked_px += float(sides.prod(axis=1).sum())
+            self._frame_px += float(moment.frame.image.shape[0] * moment.frame.image.shape[1])
+            self._dropped += moment.frame.dropped
+            self._tracks = int((moment.tracks.ids > 0).sum())
+            self._waiting = waiting
+            self._stages.append(moment.stages_ms)
+        self._beat()
+
+    def state(self) -> dict[str, Any]:
+        """Return what the retained `state` message says of the loop."""
+        with self._lock:
+            times = list(self._stages)
+            return {
+                "mode": "Operational",
+                "frames": self.frames,
+                "dropped": self._dropped,
+                "gaps": self._gaps,
+                "fps": round(self._fps(), 1),
+                "looks": self.looks,
+                "looked_share": round(self._looked_px / self._frame_px, 4) if self._frame_px else 0.0,
+                "tracks": self._tracks,
+                "waiting": self._waiting,
+                "ms": _medians(times),
+                "ms_p99": round(float(np.percentile([sum(t.values()) for t in times], 99)), 2) if times else 0.0,
+                "counted": dict(self.counted),
+                "verdicts": dict(self.verdicts),
+                "rss_mb": resident_mb(),
+                "startup_s": self.startup_s,
+            }
+
+    def _fps(self) -> float:
+        """Return frames per second of the loop itself: waiting for the camera is not counted."""
+        return self.frames / self._busy_s if self._busy_s else 0.0
+
+
+def _medians(times: list[dict[str, float]]) -> dict[str, float]:
+    stages = {stage: None for row in times for stage in row}
+    return {stage: round(float(np.median([row.get(stage, 0.0) for row in times])), 3) for stage in stages}
+
+
+def since_process_start() -> float | None:
+    """Return the seconds since this process was started, from Linux's own clock; None elsewhere."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:
+        return None
+    return round(uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK"), 3)
+
+
+def resident_mb() -> float:
+    """Return the largest resident set of this process so far, MiB; 0 where /proc is not there."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    found = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
+    return round(found[0], 1) if found else 0.0
+
+
+def machine() -> str:
+    """Return the name of this machine's processor and the number of cores this process may use."""
+    names = [line.split(":", 1)[1].strip() for line in _cpu_info() if line.startswith(("model name", "Model"))]
+    cores = len(os.sched_getaffinity(0))
+    return f"{names[0] if names else platform.machine()}, {cores} cores"
+
+
+def _cpu_info() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,172 @@
+"""The loop: every frame is looked at, and whatever is decided is on disk before the next one.
+
+    frame -> labels -> regions -> looks -> instances -> tracks -> events -> ledger
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from edge.config import Config, check_point, class_numbers
+from edge.decide.counting import LineCounter
+from edge.decide.gate import QualityGate
+from edge.decide.tracks import Tracker
+from edge.events import Event, GapEvent
+from edge.health import Health, Stopwatch
+from edge.see.attention import Chooser
+from edge.see.cameras import Camera
+from edge.see.instances import InstancePass
+from edge.see.regions import find_regions, foreground
+from edge.see.semantic import SemanticPass
+from edge.types import Frame, Gap, Instances, Moment, Tracks
+
+WAIT_S = 0.2  # how long the loop waits for a live frame before it looks after other things
+
+Watcher = Callable[[Moment], None]
+
+
+class EventSink(Protocol):
+    """Where events become durable: the ledger."""
+
+    def commit(self, events: Sequence[Event]) -> list[Event]:
+        """Write `events` in one durable transaction and return them with their numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The two models of a bundle, loaded."""
+
+    semantic: SemanticPass
+    instances: InstancePass
+    semantic_classes: list[str]
+    instance_classes: list[str]
+    defects: list[str]
+
+
+class Station:
+    """Everything that one camera needs between a frame and its events."""
+
+    def __init__(self, name: str, size: tuple[int, int], config: Config, models: Models, new_id: Callable[[], int]) -> None:
+        """`size` is the camera's (width, height); raises `ConfigError` on a class or point that is not there."""
+        self._config = config
+        self._models = models
+        self._size = size
+        self._wanted = _wanted(config, models)
+        height, width = models.instances.canvas.shape[:2]
+        self._chooser = Chooser(config.attention, size, (width, height), config.regions.pad_px)
+        known = len(models.instance_classes)
+        names = config.tracks.classes or models.instance_classes[1:]
+        followed = class_numbers(names, models.instance_classes, "tracks.classes")
+        self._tracker = Tracker(config.tracks, followed, known, size, new_id)
+        self._counters = [LineCounter(line, models.instance_classes) for line in config.lines if line.camera == name]
+        self._gates = [QualityGate(g, models.instance_classes, models.defects) for g in config.gates if g.camera == name]
+        self._last: int | None = None
+        _check_rules(name, size, config, models)
+
+    @property
+    def waiting(self) -> int:
+        """Regions and tracks that were due for a look in the last frame and got none."""
+        return self._chooser.waiting
+
+    def see(self, frame: Frame, watch: Stopwatch) -> Moment:
+        """Return all that is known of `frame`, what was decided in it included; `watch` takes each stage's time."""
+        labels = self._models.semantic(frame)
+        watch.lap("semantic")
+        found = foreground(labels, self._wanted, self._config.regions.confidence)
+        elapsed = 1 if self._last is None else max(1, frame.index - self._last)
+        self._last = frame.index
+        expected = self._tracker.predict(found, labels.scale, elapsed)
+        regions = find_regions(found, labels.scale, expected, self._config.regions, self._size)
+        watch.lap("regions")
+        looks = self._chooser.choose(frame.index, regions, expected, self._config.tracks.at_border)
+        watch.lap("attention")
+        instances = self._models.instances(frame.image, looks)
+        watch.lap("instances")
+        tracks, ended = self._tracker.update(instances)
+        self._chooser.follow(instances, tracks)
+        watch.lap("tracks")
+        events = self._decide(frame, instances, tracks, ended)
+        watch.lap("rules")
+        return Moment(frame, labels, regions, looks, instances, tracks, events, watch.stages_ms)
+
+    def _decide(self, frame: Frame, instances: Instances, tracks: Tracks, ended: list[int]) -> list[Event]:
+        events: list[Event] = []
+        for counter in self._counters:
+            events += counter.count(frame, tracks, ended)
+        for gate in self._gates:
+            events += gate.judge(frame, instances, tracks, ended)
+        return events
+
+
+def run(
+    cameras: dict[str, Camera],
+    stations: dict[str, Station],
+    ledger: EventSink,
+    health: Health,
+    *,
+    watchers: Iterable[Watcher] = (),
+    frames: int | None = None,
+) -> None:
+    """Look at every frame until the recordings end, `frames` frames were seen, or `health` says stop."""
+    for seen in moments(cameras, health, frames):
+        if isinstance(seen, Gap):
+            ledger.commit([gap_event(seen)])
+            health.gap(seen)
+            continue
+        watch = Stopwatch()
+        station = stations[seen.camera]
+        moment = station.see(seen, watch)
+        health.committed(ledger.commit(moment.events))
+        watch.lap("ledger")
+        health.beat(moment, station.waiting)
+        for watcher in watchers:
+            watcher(moment)
+
+
+def moments(cameras: dict[str, Camera], health: Health, frames: int | None) -> Iterable[Frame | Gap]:
+    """Yield the newest frame of each camera in turn, until every recording has ended."""
+    playing = dict(cameras)
+    seen = 0
+    while playing and not health.stopping:
+        for name, camera in list(playing.items()):
+            got = camera.read(WAIT_S / len(playing))
+            if got is None:
+                if not camera.live:
+                    del playing[name]
+                health.idle()
+                continue
+            yield got
+            seen += isinstance(got, Frame)
+            if health.stopping or (frames is not None and seen >= frames):
+                return
+
+
+def gap_event(gap: Gap) -> GapEvent:
+    """Return the event that tells of `gap`."""
+    return GapEvent(
+        time=gap.until, camera=gap.camera, frame=gap.index, since=gap.since, until=gap.until, reason=gap.reason
+    )
+
+
+def _wanted(config: Config, models: Models) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """Return a lookup table (256,) uint8: 1 for every semantic class that deserves attention."""
+    names = config.regions.classes or models.semantic_classes[1:]
+    table = np.zeros(256, np.uint8)
+    table[class_numbers(names, models.semantic_classes, "regions.classes")] = 1
+    return table
+
+
+def _check_rules(name: str, size: tuple[int, int], config: Config, models: Models) -> None:
+    """Raise `ConfigError` where a line or gate of this camera leaves the frame or names an unknown defect."""
+    for rule in (*config.lines, *config.gates):
+        if rule.camera == name:
+            check_point(rule.start, size, f"line or gate {rule.name!r}: start")
+            check_point(rule.end, size, f"line or gate {rule.name!r}: end")
+    for gate in config.gates:
+        class_numbers(list(gate.defects), models.defects, f"gate {gate.name!r}: defects")
+

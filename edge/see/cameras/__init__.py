@@ -1,0 +1,63 @@
+"""Sources of frames behind one small protocol: files, folders, devices, streams and programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from edge.config import Camera as CameraConfig
+from edge.errors import CameraError
+from edge.types import Frame, Gap
+
+
+class Camera(Protocol):
+    """An open source of frames; read and closed by one thread."""
+
+    size: tuple[int, int]  # width, height of every frame, pixels
+    fps: float | None  # frames per second, None where nobody knows
+    live: bool  # True: frames come whether or not they are taken; False: a recording, which waits
+
+    def read(self, timeout_s: float) -> Frame | Gap | None:
+        """Return the next frame of a recording or the newest of a live source, or a gap in what it saw.
+
+        A recording blocks for as long as its next frame takes and returns None at its end and from then on. A live
+        source has no end: None says that nothing new came within `timeout_s`. The frame's image is valid until the
+        next call. Raises `CameraError` when there is no way on.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the device, the stream or the program. May be called twice."""
+        ...
+
+    def __enter__(self) -> Camera: ...  # noqa: PYI034  typing has no Self in Python 3.10
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_camera(name: str, camera: CameraConfig) -> Camera:
+    """Return the source that table ``[cameras.NAME]`` describes, its first frame already seen.
+
+    Raises `CameraError` where it is missing, is of no known kind, or gives no frame.
+    """
+    if camera.command:
+        from edge.see.cameras.program import ProgramCamera  # noqa: PLC0415  a family is imported when it is used
+
+        return ProgramCamera(name, camera)
+    if camera.source.startswith("usb:") or "://" in camera.source:
+        from edge.see.cameras.live import LiveCamera  # noqa: PLC0415
+
+        return LiveCamera(name, camera)
+    path = Path(camera.source)
+    if path.is_dir():
+        from edge.see.cameras.folder import PictureFolder  # noqa: PLC0415
+
+        return PictureFolder(name, path, camera.fps)
+    if path.is_file():
+        from edge.see.cameras.video import VideoFile  # noqa: PLC0415
+
+        return VideoFile(name, path, camera.fps)
+    raise CameraError(
+        f"camera {name}: there is no file or folder {camera.source}; "
+        "source is a video, a folder of pictures, usb:N or a URL such as rtsp://host/stream"
+    )

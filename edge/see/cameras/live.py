@@ -1,0 +1,193 @@
+"""Live sources, USB and network: a thread per camera keeps the newest frame and opens a lost source again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+
+from edge.config import Camera as CameraConfig
+from edge.errors import CameraError
+from edge.see.cameras.capture import Handle, Source, buffers, ffmpeg_or_any, frames_per_second, quiet_opencv, size_of
+from edge.types import Frame, Gap, Image
+
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0  # waits between attempts to open a lost source; each doubles the one before
+STUCK_S = 30.0  # least time after which a call into the driver counts as never coming back
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Slot:
+    """What the capture thread and the reader share, under the lock of `changed`."""
+
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    newest: Image | None = None  # None: the newest frame has been taken
+    spare: Image | None = None  # the reader's way of giving buffers back
+    index: int = -1  # of the newest frame
+    time: float = 0.0  # s, monotonic, when the newest frame had come
+    outage: tuple[float, float, int] | None = None  # since, until, first index after it; None: nothing to report
+    failure: BaseException | None = None  # why the thread has ended
+
+
+class LiveCamera(Source):
+    """The newest frame of a camera that does not wait. What is not taken in time is dropped and counted."""
+
+    live = True
+
+    def __init__(
+        self,
+        name: str,
+        camera: CameraConfig,
+        open_handle: Callable[[CameraConfig], Handle] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open the source, wait for its first frame and start the capture thread.
+
+        Raises `CameraError` where there is no first frame; whoever started us tries again.
+        """
+        quiet_opencv()
+        self._name, self._config, self._clock = name, camera, clock
+        self._open_handle = open_handle or open_capture
+        self._handle = self._open_handle(camera)
+        found, image = self._handle.read() if self._handle.isOpened() else (False, None)
+        if not found or image is None:
+            self._handle.release()
+            raise CameraError(f"camera {name}: no frame from {camera.source}; is it connected, and the address right?")
+        self.size = size_of(image)
+        self.fps: float | None = camera.fps or frames_per_second(self._handle)
+        self._slot = _Slot(newest=image, index=0, time=clock())
+        self._held, self._writing = buffers(self.size, 2)
+        self._last_index = -1
+        self._reported: float | None = None  # until when a stall that is not over has been reported
+        self._busy_since: float | None = None  # when the thread went into the driver
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._capture, name=f"capture-{name}", daemon=True)
+        self._thread.start()
+
+    def read(self, timeout_s: float) -> Frame | Gap | None:
+        """Return the newest frame if it has not been taken yet, a gap, or None when `timeout_s` is over.
+
+        An outage gives two gaps that touch: "stall" when nothing has come for `stall_s`, "reopened" with the first
+        frame after it. Raises `CameraError` where the frame size has changed or the driver does not come back.
+        """
+        slot = self._slot
+        with slot.changed:
+            slot.changed.wait_for(lambda: slot.newest is not None or slot.failure is not None, timeout_s)
+            if slot.failure is not None:
+                raise CameraError(f"camera {self._name}: {slot.failure}") from slot.failure
+            if slot.newest is None:
+                return self._nothing_new()
+            if slot.outage is not None:
+                return self._seeing_again(*slot.outage)
+            return self._take(slot.newest)
+
+    def close(self) -> None:
+        """Ask the capture thread to end, which releases the source; one stuck in its driver is left behind."""
+        self._stop.set()
+        self._thread.join(self._config.stall_s + 1.0)
+        if self._thread.is_alive():
+            _log.warning("camera=%s its driver does not come back; the thread is left behind", self._name)
+
+    def _take(self, newest: Image) -> Frame:
+        """Hand the newest frame out and give the buffer of the one before back to the thread."""
+        slot = self._slot
+        slot.spare, self._held, slot.newest = self._held, newest, None
+        dropped, self._last_index = slot.index - self._last_index - 1, slot.index
+        return Frame(self._name, slot.index, slot.time, newest, dropped)
+
+    def _nothing_new(self) -> Gap | None:
+        now = self._clock()
+        busy_s = 0.0 if self._busy_since is None else now - self._busy_since
+        if busy_s > max(STUCK_S, 2 * self._config.stall_s):
+            raise CameraError(
+                f"camera {self._name}: {self._config.source} has not come back from its driver for {busy_s:.0f} s; "
+                "only a restart of this process frees it"
+            )
+        since = self._slot.time
+        if self._reported is not None or now - since < self._config.stall_s:
+            return None
+        self._reported = now
+        _log.warning("camera=%s state=lost source=%s silent_s=%.1f", self._name, self._config.source, now - since)
+        return Gap(self._name, self._slot.index + 1, since, now, "stall")
+
+    def _seeing_again(self, since: float, until: float, index: int) -> Gap:
+        reported, self._reported, self._slot.outage = self._reported, None, None
+        _log.warning("camera=%s state=seeing source=%s dark_s=%.1f", self._name, self._config.source, until - since)
+        return Gap(self._name, index, since if reported is None else reported, until, "reopened")
+
+    # Below runs in the capture thread.
+
+    def _capture(self) -> None:
+        retry_s, reopened = FIRST_RETRY_S, False
+        try:
+            while not self._stop.is_set():
+                if self._one_frame(reopened):
+                    retry_s, reopened = FIRST_RETRY_S, False
+                    continue
+                reopened = True
+                self._handle.release()
+                self._stop.wait(retry_s)
+                retry_s = min(2 * retry_s, LAST_RETRY_S)
+                self._open_again()
+        except Exception as error:  # noqa: BLE001  the entry point of a thread: the reader ends the process
+            with self._slot.changed:
+                self._slot.failure = error
+                self._slot.changed.notify()
+        finally:
+            self._handle.release()
+
+    def _one_frame(self, reopened: bool) -> bool:
+        self._busy_since = self._clock()
+        found, image = self._handle.read(self._writing)
+        self._busy_since = None
+        if not found:
+            return False
+        if size_of(image) != self.size:
+            raise CameraError(
+                f"{self._config.source} changed its size from {self.size} to {size_of(image)}; set it back"
+            )
+        self._put(image, reopened)
+        return True
+
+    def _put(self, image: Image, reopened: bool) -> None:
+        """Make `image` the newest; its predecessor, or a buffer the reader gave back, is written to next."""
+        slot, now = self._slot, self._clock()
+        with slot.changed:
+            if reopened or now - slot.time >= self._config.stall_s:
+                since = slot.time if slot.outage is None else slot.outage[0]
+                slot.outage = since, now, slot.index + 1
+            free = slot.spare if slot.newest is None else slot.newest
+            if slot.newest is None:
+                slot.spare = None
+            slot.newest, slot.index, slot.time = image, slot.index + 1, now
+            self._writing = buffers(self.size, 1)[0] if free is None else free
+            slot.changed.notify()
+
+    def _open_again(self) -> None:
+        if not self._stop.is_set():
+            self._busy_since = self._clock()
+            self._handle = self._open_handle(self._config)
+            self._busy_since = None
+
+
+def open_capture(camera: CameraConfig) -> Handle:
+    """Return OpenCV's handle on a device or URL; it may not be open. A silent URL gives up after `stall_s`."""
+    if not camera.source.startswith("usb:"):
+        limit_ms = round(camera.stall_s * 1000)
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
+        return cv2.VideoCapture(camera.source, ffmpeg_or_any(), limits)
+    number = camera.source.removeprefix("usb:")
+    if not number.isdecimal():
+        raise CameraError(f"source {camera.source}: usb: needs the number of a /dev/videoN, such as usb:0")
+    handle = cv2.VideoCapture(int(number), cv2.CAP_V4L2)
+    if camera.size is not None:
+        handle.set(cv2.CAP_PROP_FRAME_WIDTH, camera.size[0])
+        handle.set(cv2.CAP_PROP_FRAME_HEIGHT, camera.size[1])
+    if camera.fps is not None:
+        handle.set(cv2.CAP_PROP_FPS, camera.fps)
+    return handle

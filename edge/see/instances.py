@@ -1,0 +1,149 @@
+"""The instance pass: looks -> canvases -> instances in frame coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.bundle import Model
+from edge.engines import Engine
+from edge.see.heads import Found, decode_centers, decode_prototypes, overlaps
+from edge.see.packing import fill_canvas
+from edge.types import Image, Instances, Looks
+
+SAME_IOU = 0.5  # two instances of one frame that overlap more are one object seen in two looks
+CONTAINED = 0.8  # or when one lies in the other by this share of its own box
+CUT_PX = 2.0  # canvas pixels from the edge of its crop within which an object counts as cut
+
+
+class InstancePass:
+    """Runs the instance model on canvases, in one buffer that lives as long as the process.
+
+    The buffer is `self.canvas`, shape (h, w, 3) uint8 BGR; it holds the last canvas.
+    """
+
+    def __init__(self, engine: Engine, model: Model, score: float | None = None) -> None:
+        self._engine = engine
+        self._model = model
+        self._score = model.head.score if score is None else score
+        self.canvas: Image = np.full(model.input.shape, model.fill, np.uint8)
+        self.runs = 0  # inferences so far
+
+    def __call__(self, image: Image, looks: Looks) -> Instances:
+        """Return what the instance model sees in `looks` at frame `image` (h, w, 3), each object once."""
+        size = image.shape[1], image.shape[0]
+        used = range(int(looks.canvases.max()) + 1 if len(looks) else 0)
+        found = [self._look(image, looks, index, size) for index in used]
+        return distinct(joined(found, len(self._model.defects)))
+
+    def _look(self, image: Image, looks: Looks, index: int, size: tuple[int, int]) -> Instances:
+        fill_canvas(self.canvas, image, looks, index, self._model.fill)
+        outputs = self._engine.infer({self._model.input.name: self.canvas})
+        self.runs += 1
+        here = np.flatnonzero(looks.canvases == index)
+        head = self._model.head
+        if head.family == "centers":
+            found = decode_centers(outputs, looks.places[here], head, self._score, len(self._model.defects))
+        else:
+            found = decode_prototypes(outputs, looks.places[here], head, self._score)
+        return to_frame(found, looks, here, size)
+
+
+def to_frame(found: Found, looks: Looks, here: npt.NDArray[np.int64], size: tuple[int, int]) -> Instances:
+    """Map objects of one canvas to a frame of `size` (width, height), and tell which of them their crop cuts.
+
+    `here` (m,) are the looks on that canvas, in the order of `found.places`. An edge of a crop that is the frame's own
+    border cuts nothing more than the frame does (AutoFocus' border rule; Najibi et al. 2019, section 3.3).
+    """
+    look = here[found.places] if len(here) else found.places.astype(np.int64)
+    places, sources = looks.places[look].astype(np.float32), looks.sources[look].astype(np.float32)
+    unit = 1.0 / looks.scales[look][:, None]
+    corner, source = np.tile(places[:, :2], 2), np.tile(sources[:, :2], 2)
+    return Instances(
+        ((found.boxes - corner) * unit + source).astype(np.float32),
+        found.scores,
+        found.classes,
+        ((found.centers - places[:, :2]) * unit + sources[:, :2]).astype(np.float32),
+        (found.areas * unit[:, 0] ** 2).astype(np.float32),
+        (found.defects * unit**2).astype(np.float32),
+        found.masks,
+        looks.scales[look],
+        ~_cut_by_crop(found.boxes, places, sources, size),
+    )
+
+
+def _cut_by_crop(
+    boxes: npt.NDArray[np.float32],
+    places: npt.NDArray[np.float32],
+    sources: npt.NDArray[np.float32],
+    size: tuple[int, int],
+) -> npt.NDArray[np.bool_]:
+    """Return (n,) whether a box touches an edge of its place that is not the frame's border."""
+    low = (boxes[:, :2] <= places[:, :2] + CUT_PX) & (sources[:, :2] > 0)
+    high = (boxes[:, 2:] >= places[:, 2:] - CUT_PX) & (sources[:, 2:] < np.asarray(size, np.float32))
+    return np.asarray((low | high).any(axis=1))
+
+
+def joined(parts: list[Instances], defects: int) -> Instances:
+    """Return the instances of all canvases of one frame as one record; `defects` is the number of defect classes."""
+    if len(parts) == 1:
+        return parts[0]
+    parts = [*parts, _none(defects)]
+    return Instances(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS[:6]),
+        [mask for part in parts for mask in part.masks],
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS[6:]),
+    )
+
+
+def distinct(instances: Instances) -> Instances:
+    """Keep one of several instances of the same object: a whole one, then the sharpest, the largest, the surest."""
+    if len(instances) < 2:
+        return instances
+    rank = np.lexsort((-instances.scores, -instances.areas_px, -np.round(instances.scales, 1), ~instances.whole))
+    same = _same_object(instances)
+    kept: list[int] = []
+    for i in rank:
+        if not same[i, kept].any():
+            kept.append(int(i))
+    return select(instances, np.asarray(sorted(kept), np.int64))
+
+
+def _same_object(instances: Instances) -> npt.NDArray[np.bool_]:
+    """Return (n, n) whether two instances overlap so much that they must be one object."""
+    boxes = instances.boxes
+    iou = overlaps(boxes, boxes)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    common = iou * (areas[:, None] + areas[None, :]) / (1 + iou)
+    contained = common / np.maximum(np.minimum(areas[:, None], areas[None, :]), 1e-6)
+    nearby = np.linalg.norm(instances.centers[:, None] - instances.centers[None, :], axis=2)
+    reach = 0.25 * np.sqrt(np.minimum(areas[:, None], areas[None, :]))
+    same_class = instances.classes[:, None] == instances.classes[None, :]
+    return np.asarray(same_class & ((iou > SAME_IOU) | ((contained > CONTAINED) & (nearby < reach))))
+
+
+def select(instances: Instances, kept: npt.NDArray[np.int64]) -> Instances:
+    """Return the instances with the indices `kept` (m,)."""
+    return Instances(
+        *(getattr(instances, name)[kept] for name in _ARRAYS[:6]),
+        [instances.masks[i] for i in kept],
+        *(getattr(instances, name)[kept] for name in _ARRAYS[6:]),
+    )
+
+
+_ARRAYS = ("boxes", "scores", "classes", "centers", "areas_px", "defects_px", "scales", "whole")  # all but the masks
+
+
+def _none(defects: int) -> Instances:
+    empty = np.zeros(0, np.float32)
+    return Instances(
+        np.zeros((0, 4), np.float32),
+        empty,
+        np.zeros(0, np.uint8),
+        np.zeros((0, 2), np.float32),
+        empty,
+        np.zeros((0, defects), np.float32),
+        [],
+        empty,
+        np.zeros(0, np.bool_),
+    )

@@ -1,0 +1,56 @@
+"""The semantic pass: frame -> labels, on every frame."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from edge.bundle import Model
+from edge.engines import Engine
+from edge.types import Frame, Image, Labels
+
+
+class SemanticPass:
+    """Fits frames into the model's input, in one buffer that lives as long as the process.
+
+    The buffer is `self.input`, shape (h, w, 3) uint8 BGR; it holds the last frame reduced.
+    """
+
+    def __init__(self, engine: Engine, model: Model) -> None:
+        self._engine = engine
+        self._model = model
+        self.input: Image = np.full(model.input.shape, model.fill, np.uint8)
+
+    def __call__(self, frame: Frame) -> Labels:
+        """Return the labels of `frame`; the arrays belong to the engine until the next call."""
+        fitted = self._fit(frame.image)
+        outputs = self._engine.infer({self._model.input.name: self.input})
+        return _cut(outputs["labels"], outputs.get("confidence"), fitted, frame.image, self.input)
+
+    def _fit(self, image: Image) -> tuple[int, int]:
+        """Resize `image` into the buffer; return the (width, height) it takes there."""
+        width, height = fitted_size(image, self.input, self._model.fit)
+        target = self.input[:height, :width]
+        reduces = image.shape[1] > width  # area averaging keeps thin things that nearest or linear would skip
+        cv2.resize(image, (width, height), dst=target, interpolation=cv2.INTER_AREA if reduces else cv2.INTER_LINEAR)
+        return width, height
+
+
+def fitted_size(image: Image, target: Image, fit: str) -> tuple[int, int]:
+    """Return the (width, height) that `image` takes inside `target` under `fit`."""
+    height, width = target.shape[:2]
+    if fit == "stretch":
+        return width, height
+    scale = min(width / image.shape[1], height / image.shape[0])
+    return max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+
+
+def _cut(
+    classes: Image, confidence: Image | None, fitted: tuple[int, int], image: Image, target: Image
+) -> Labels:
+    """Cut the label maps to the part of the input that holds the frame."""
+    stride_x, stride_y = target.shape[1] / classes.shape[1], target.shape[0] / classes.shape[0]
+    columns, rows = round(fitted[0] / stride_x), round(fitted[1] / stride_y)
+    scale = image.shape[1] / fitted[0] * stride_x, image.shape[0] / fitted[1] * stride_y
+    cut = None if confidence is None else confidence[:rows, :columns]
+    return Labels(classes[:rows, :columns], cut, scale)

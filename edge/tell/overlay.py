@@ -1,0 +1,167 @@
+"""Everything the loop knows of a frame, drawn into it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge.config import Config
+from edge.errors import FoveateError
+from edge.events import Count, Verdict
+from edge.types import Boxes, Image, Labels, Moment, Tracks
+
+Color = tuple[int, int, int]  # BGR
+
+WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (160, 160, 160)
+REGION, LOOK, LINE = (60, 200, 255), (255, 255, 255), (255, 200, 60)
+VERDICTS: dict[str, Color] = {"PASS": (90, 200, 60), "REJECT": (60, 60, 235), "REVIEW": (40, 180, 240)}
+CLASSES: list[Color] = [(0, 0, 0), (214, 140, 60), (80, 190, 110), (190, 100, 190), (70, 150, 230), (200, 200, 70)]
+TINT = 0.28  # opacity of the semantic labels
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+REMEMBERED = 500  # verdicts that stay on their parts
+
+
+class Overlay:
+    """Draws moments of one camera; remembers counts and verdicts in between."""
+
+    def __init__(self, config: Config, classes: list[str], canvas: Image | None = None) -> None:
+        """`classes` are the instance classes; `canvas` (h, w, 3) is drawn into a corner as it is at that time."""
+        self._config = config
+        self._classes = classes
+        self._canvas = canvas
+        self._counts: Counter[str] = Counter()
+        self._verdicts: dict[int, str] = {}
+        self._order: deque[int] = deque()
+
+    def draw(self, moment: Moment) -> Image:
+        """Return the frame (h, w, 3) with labels, regions, looks, masks, ids, lines, counts and verdicts."""
+        self._remember(moment)
+        picture = moment.frame.image.copy()
+        tint_labels(picture, moment.labels)
+        unit = max(0.5, picture.shape[0] / 1080)
+        self._lines(picture, moment.frame.camera, unit)
+        for box in moment.regions.boxes.tolist():
+            cv2.rectangle(picture, box[:2], box[2:], REGION, max(1, round(unit)))
+        for box in moment.looks.sources.tolist():
+            _corners(picture, box, LOOK, max(1, round(2 * unit)))
+        self._tracks(picture, moment.tracks, unit)
+        self._header(picture, moment, unit)
+        if self._canvas is not None and len(moment.looks):
+            _inset(picture, self._canvas, unit)
+        return picture
+
+    def _remember(self, moment: Moment) -> None:
+        for event in moment.events:
+            if isinstance(event, Count):
+                self._counts[event.counter] += 1
+            elif isinstance(event, Verdict):
+                self._verdicts[event.track] = event.verdict
+                self._order.append(event.track)
+                self._counts[f"{event.gate}/{event.verdict}"] += 1
+        while len(self._order) > REMEMBERED:
+            self._verdicts.pop(self._order.popleft(), None)
+
+    def _tracks(self, picture: Image, tracks: Tracks, unit: float) -> None:
+        for row in range(len(tracks)):
+            number, label = int(tracks.ids[row]), int(tracks.classes[row])
+            verdict = self._verdicts.get(number, "")
+            color = VERDICTS.get(verdict, CLASSES[label % len(CLASSES)] if number else GREY)
+            shade(picture, tracks.boxes[row], tracks.masks[row], color, 0.45 if tracks.since_look[row] == 0 else 0.25)
+            if number:
+                text = f"{number} {self._classes[label]}" + (f" {verdict}" if verdict else "")
+                _text(picture, text, tracks.boxes[row, :2], unit, color)
+
+    def _lines(self, picture: Image, camera: str, unit: float) -> None:
+        for rule in (*self._config.lines, *self._config.gates):
+            if rule.camera == camera:
+                start, end = (tuple(round(v) for v in point) for point in (rule.start, rule.end))
+                cv2.line(picture, start, end, LINE, max(1, round(2 * unit)), cv2.LINE_AA)
+                _text(picture, rule.name, np.asarray(start) + (4, round(22 * unit)), unit, LINE)
+
+    def _header(self, picture: Image, moment: Moment, unit: float) -> None:
+        lines = [f"frame {moment.frame.index}   looks {len(moment.looks)}   tracks {int((moment.tracks.ids > 0).sum())}"]
+        lines += [f"{name}  {count}" for name, count in sorted(self._counts.items())]
+        height = round((len(lines) * 26 + 16) * unit)
+        corner = picture[:height, : round(430 * unit)]
+        cv2.addWeighted(corner, 0.35, np.zeros_like(corner), 0.65, 0, dst=corner)
+        for i, line in enumerate(lines):
+            at = (round(14 * unit), round((28 + 26 * i) * unit))
+            cv2.putText(picture, line, at, FONT, 0.62 * unit, WHITE, max(1, round(unit)), cv2.LINE_AA)
+
+
+class Recorder:
+    """Writes overlays to an MP4 file."""
+
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: float, config: Config, classes: list[str], canvas: Image
+    ) -> None:
+        """Open `path` for pictures of `size` (width, height); raises `FoveateError` where it cannot be written."""
+        self._overlay = Overlay(config, classes, canvas)
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+        if not self._writer.isOpened():
+            raise FoveateError(f"--save {path}: cannot be written; name an .mp4 file in a folder you may write")
+
+    def add(self, moment: Moment) -> None:
+        """Draw `moment` and append it."""
+        self._writer.write(self._overlay.draw(moment))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.release()
+
+
+def tint_labels(picture: Image, labels: Labels) -> None:
+    """Colour `picture` (h, w, 3) in place by the class of each label pixel."""
+    palette = np.asarray([CLASSES[i % len(CLASSES)] for i in range(256)], np.uint8)
+    size = picture.shape[1], picture.shape[0]
+    classes = cv2.resize(labels.classes, size, interpolation=cv2.INTER_NEAREST)
+    mixed = cv2.addWeighted(picture, 1 - TINT, palette[classes], TINT, 0)
+    np.copyto(picture, mixed, where=(classes > 0)[..., None])
+
+
+def shade(picture: Image, box: Boxes, mask: npt.NDArray[np.bool_], color: Color, opacity: float) -> None:
+    """Draw a mask, stretched over `box` (4,), into `picture` (h, w, 3): filled, with its outline."""
+    x0, y0, x1, y1 = np.round(box).astype(int).tolist()
+    left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, picture.shape[1]), min(y1, picture.shape[0])
+    if left >= right or top >= bottom:
+        return
+    fine = cv2.resize(mask.view(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
+    part, inside = picture[top:bottom, left:right], fine[top - y0 : bottom - y0, left - x0 : right - x0]
+    mixed = part * (1 - opacity) + np.asarray(color) * opacity
+    np.copyto(part, mixed.astype(np.uint8), where=(inside > 0)[..., None])
+    outlines, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, outlines, -1, color, 2, cv2.LINE_AA, offset=(x0, y0))
+
+
+def _corners(picture: Image, box: list[int], color: Color, thickness: int) -> None:
+    """Mark the four corners of `box`, as a viewfinder does."""
+    x0, y0, x1, y1 = box[0], box[1], box[2] - 1, box[3] - 1
+    reach = max(4, min(x1 - x0, y1 - y0) // 6)
+    for x, dx in ((x0, reach), (x1, -reach)):
+        for y, dy in ((y0, reach), (y1, -reach)):
+            cv2.line(picture, (x, y), (x + dx, y), color, thickness)
+            cv2.line(picture, (x, y), (x, y + dy), color, thickness)
+
+
+def _text(picture: Image, text: str, at: npt.NDArray[np.generic], unit: float, color: Color) -> None:
+    x, y = (int(v) for v in at)
+    scale, weight = 0.5 * unit, max(1, round(unit))
+    (width, height), _ = cv2.getTextSize(text, FONT, scale, weight)
+    y = max(y, height + 6)
+    cv2.rectangle(picture, (x, y - height - 6), (x + width + 6, y + 2), BLACK, -1)
+    cv2.putText(picture, text, (x + 3, y - 3), FONT, scale, color, weight, cv2.LINE_AA)
+
+
+def _inset(picture: Image, canvas: Image, unit: float) -> None:
+    """Draw the canvas, what the instance model saw last, into the lower right corner."""
+    side = round(300 * unit)
+    size = side, round(side * canvas.shape[0] / canvas.shape[1])
+    x, y = picture.shape[1] - size[0] - round(12 * unit), picture.shape[0] - size[1] - round(12 * unit)
+    if x < 0 or y < 0:
+        return
+    picture[y : y + size[1], x : x + size[0]] = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
+    cv2.rectangle(picture, (x - 1, y - 1), (x + size[0], y + size[1]), WHITE, 1)

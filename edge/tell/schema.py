@@ -1,0 +1,116 @@
+"""The tables of the ledger, and the proof that a file holds them undamaged."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import uuid
+import zlib
+from pathlib import Path
+
+from edge.errors import LedgerError
+
+VERSION = 1
+PAGE_BYTES = 4096
+BROKER = ""  # the receiver that stands for the broker's PUBACK where none is configured
+
+TABLES = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    # AUTOINCREMENT: the number of a row that is gone is never given to another one.
+    (
+        "CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, payload BLOB NOT NULL, "
+        "crc INTEGER NOT NULL)"
+    ),
+    "CREATE TABLE totals (counter TEXT PRIMARY KEY, total INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE acknowledged (receiver TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID",
+    (
+        "CREATE TABLE tallies (kind TEXT PRIMARY KEY, counted INTEGER NOT NULL, queued INTEGER NOT NULL, "
+        "delivered INTEGER NOT NULL, lost INTEGER NOT NULL) WITHOUT ROWID"
+    ),
+)
+_NAMES = {"meta", "outbox", "totals", "acknowledged", "tallies"}
+
+# Rows leave the outbox from its low end only, so its length needs no scan. Reads one row of two columns.
+QUEUED = "SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM outbox"
+# Highest number ever given to an event.
+LAST_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)"
+# Highest number that is no longer in the outbox, nor ever will be.
+FLOOR = f"SELECT coalesce((SELECT min(seq) - 1 FROM outbox), ({LAST_SEQ}))"  # noqa: S608
+
+# What holds in every ledger that was written by this code, whenever it was killed.
+_LAWS = {
+    "counted = delivered + queued + lost": "SELECT count(*) = 0 FROM tallies "
+    "WHERE counted <> delivered + queued + lost",
+    "queued is the length of the outbox": f"SELECT (SELECT coalesce(sum(queued), 0) FROM tallies) = ({QUEUED})",  # noqa: S608
+    "the outbox has no hole": f"SELECT (SELECT count(*) FROM outbox) = ({QUEUED})",  # noqa: S608
+    "totals add up to the counts and verdicts": "SELECT (SELECT coalesce(sum(total), 0) FROM totals) = "
+    "(SELECT coalesce(sum(counted), 0) FROM tallies WHERE kind IN ('count', 'verdict'))",
+}
+
+
+class DamagedError(Exception):
+    """A ledger file holds what this code never wrote."""
+
+
+def connect(path: Path, *, synchronous: str, autocheckpoint: int) -> sqlite3.Connection:
+    """Return a connection to `path` in autocommit mode that any thread may use, one at a time."""
+    db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA synchronous={synchronous}")
+        db.execute(f"PRAGMA wal_autocheckpoint={autocheckpoint}")
+        db.execute(f"PRAGMA journal_size_limit={4 << 20}")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Write the tables of an empty ledger with a stream of its own, in one transaction."""
+    db.execute("BEGIN IMMEDIATE")
+    for table in TABLES:
+        db.execute(table)
+    rows = [("version", VERSION), ("stream", uuid.uuid4().hex), ("ids", 1), ("session", 0)]
+    db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+    db.execute(f"PRAGMA user_version={VERSION}")
+    db.execute("COMMIT")
+
+
+def check(db: sqlite3.Connection, path: Path) -> None:
+    """Return if `path` is a sound ledger; raises `DamagedError`, or `LedgerError` for one of a newer version."""
+    names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not names:
+        create(db)  # a new file, or one whose first transaction was cut off
+        return
+    if _one(db, "PRAGMA quick_check(1)") != "ok":
+        raise DamagedError("quick_check fails")
+    if not names >= _NAMES:
+        raise DamagedError("tables are missing")
+    _check_version(db, path)
+    stream = _one(db, "SELECT value FROM meta WHERE key = 'stream'")
+    if not (isinstance(stream, str) and re.fullmatch("[0-9a-f]{32}", stream)):
+        raise DamagedError("the stream has no name")
+    for law, query in _LAWS.items():
+        if _one(db, query) != 1:
+            raise DamagedError(f"does not hold: {law}")
+    for seq, payload, crc in db.execute("SELECT seq, payload, crc FROM outbox"):
+        if not isinstance(payload, bytes) or zlib.crc32(payload) != crc:
+            raise DamagedError(f"row {seq} of the outbox is altered")
+
+
+def _check_version(db: sqlite3.Connection, path: Path) -> None:
+    version = _one(db, "SELECT value FROM meta WHERE key = 'version'")
+    # Written twice, so that one altered byte does not pass for another version.
+    if version != _one(db, "PRAGMA user_version") or not isinstance(version, int):
+        raise DamagedError("its two version numbers differ")
+    if version > VERSION:
+        raise LedgerError(
+            f"ledger {path}: has schema {version}, this Foveate knows up to {VERSION}; "
+            "install the newer version again, or move the file away to begin a new ledger"
+        )
+
+
+def _one(db: sqlite3.Connection, query: str) -> object:
+    row = db.execute(query).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,1 @@
+"""Worked examples: each folder is a world that Foveate can be tried on."""

@@ -1,0 +1,1 @@
+"""A procedural factory conveyor belt with exact truth, streamed from a seed."""

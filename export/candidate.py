@@ -1,0 +1,125 @@
+"""One model on its way into a bundle: float graph, quantized graphs, and what the manifest says of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import msgspec
+import onnx
+
+from calibration.ranges import Sample, find_ranges, sample_activations
+from edge import bundle
+from edge.engines.ort import OrtEngine
+from edge.errors import ConfigError
+from edge.types import Image
+from export.errors import ModelError
+from export.graph import canonical, optimized
+from export.heads import Meaning, instance_meaning, semantic_meaning
+from export.load import load_net
+from export.quantize import Flavour, is_quantized, pixel_range, plan, quantize
+from export.recipe import ONE_255TH, Instance, Semantic
+
+AS_IS = "as is"
+
+
+@dataclass
+class Candidate:
+    """A model of the recipe in canonical form."""
+
+    role: bundle.Role
+    source: Semantic | Instance
+    graph: onnx.ModelProto  # float, or as given where it is quantized already
+    model: bundle.Model  # without engines
+    sensitive: tuple[str, ...]
+    files: dict[str, bytes] = field(default_factory=dict)  # "float32", "int8", "tensorrt" -> ONNX file
+
+    @property
+    def native(self) -> bundle.Precision:
+        """Return the precision of the graph as it came."""
+        return "int8" if is_quantized(self.graph) else "float32"
+
+    @property
+    def preferred(self) -> str:
+        """Return the key of the file that runs by default."""
+        return self.native if self.source.precision == AS_IS else self.source.precision[0]
+
+    def wants(self, precision: str) -> bool:
+        """Return whether the recipe asks for a precision that export has to make."""
+        return self.source.precision != AS_IS and precision in self.source.precision
+
+    def described(self) -> bundle.Model:
+        """Return the manifest's entry with every file that the bundle holds, best first."""
+        return msgspec.structs.replace(self.model, engines=[self._engine(key) for key in self.kept()])
+
+    def kept(self) -> list[str]:
+        """Return the keys of the files that the bundle holds, best first."""
+        keys = [self.native] if self.source.precision == AS_IS else list(self.source.precision)
+        return [*(["tensorrt"] if "tensorrt" in self.files else []), *keys]
+
+    def _engine(self, key: str) -> bundle.EngineFile:
+        data = self.files[key]
+        return bundle.EngineFile(
+            runtime="tensorrt" if key == "tensorrt" else "onnxruntime",
+            precision="float32" if key == "float32" else "int8",
+            file=self.file_name(key),
+            size=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+
+    def file_name(self, key: str) -> str:
+        """Return the name of a file in the bundle."""
+        return f"{self.role}.{'trt' if key == 'tensorrt' else key}.onnx"
+
+
+def candidate(role: bundle.Role, source: Semantic | Instance) -> Candidate:
+    """Load a model and bring it into canonical form; raises `ModelError` where it does not fit its recipe."""
+    net = load_net(source.model, source.input_size)
+    meaning = semantic_meaning(net, source) if isinstance(source, Semantic) else instance_meaning(net, source)
+    if is_quantized(net.model) != (source.precision == AS_IS) and is_quantized(net.model):
+        raise ModelError(f'model {source.model}: is quantized already; set {role}.precision = "as is"')
+    _check_pixels(role, source, net.dtype)
+    graph = canonical(net, source, meaning.attach)
+    if not is_quantized(graph):
+        graph = optimized(graph)
+    found = Candidate(role, source, graph, _model(source, meaning, graph), meaning.sensitive)
+    found.files[found.native] = graph.SerializeToString(deterministic=True)
+    return found
+
+
+def _check_pixels(role: str, source: Semantic | Instance, dtype: str) -> None:
+    if dtype == "uint8" and (source.scale, source.mean, source.std) != (ONE_255TH, 0.0, 1.0):
+        raise ConfigError(f"{role}.scale: the model takes bytes and normalises itself; remove scale, mean and std")
+
+
+def _model(source: Semantic | Instance, meaning: Meaning, graph: onnx.ModelProto) -> bundle.Model:
+    engine = OrtEngine(str(source.model), graph.SerializeToString(), 1)
+    (picture,) = engine.inputs.values()
+    outputs = list(engine.outputs.values())
+    engine.close()
+    defects = source.defects if isinstance(source, Instance) else []
+    return bundle.Model(
+        meaning.classes, meaning.head, picture, outputs, [], defects=defects, fit=source.fit, fill=source.fill
+    )
+
+
+@dataclass
+class Calibrated:
+    """What was measured of a model on calibration pictures, for one flavour."""
+
+    samples: dict[str, Sample]
+    flavour: Flavour
+
+
+def measure(found: Candidate, pictures: list[Image], flavour: Flavour) -> Calibrated:
+    """Run the float graph on `pictures`, each of the model's input size, and sample its activations."""
+    chosen = plan(found.graph, found.source.exclude, found.sensitive, flavour)
+    return Calibrated(sample_activations(found.graph, chosen.tensors, pictures), flavour)
+
+
+def quantized(found: Candidate, measured: Calibrated, method: str) -> bytes:
+    """Return an INT8 file with ranges chosen by `method`."""
+    chosen = plan(found.graph, found.source.exclude, found.sensitive, measured.flavour)
+    ranges = find_ranges(measured.samples, method) | pixel_range(found.graph)
+    graph = quantize(found.graph, chosen, ranges, measured.flavour)
+    return bytes(graph.SerializeToString(deterministic=True))

@@ -1,0 +1,11 @@
+"""What can be wrong with a model that comes in."""
+
+from __future__ import annotations
+
+from edge.errors import FoveateError
+
+
+class ModelError(FoveateError):
+    """A trained model cannot be read, is of an unknown form, or does not fit its recipe."""
+
+    exit_code = 65

@@ -1,0 +1,165 @@
+"""Compare what the bundle does with what the float models do, frame by frame, and both with the truth."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from calibration.recordings import Progress
+from edge.bundle import Model, Role, TensorSpec
+from edge.engines.ort import OrtEngine
+from edge.types import Image, Instances, Labels
+from export.cascade import Cascade, Result
+from export.heldout import HeldFrame
+from export.metrics import DEFECT_PX, Panoptic, confusion, has_coco, mask_ap, mean_iou
+from export.pictures import panels
+
+EXAMPLES = 6  # frames with pictures: half spread over all, half those that agree least
+WARM, RUNS = 3, 20  # timing
+
+
+@dataclass(frozen=True)
+class Example:
+    """One held-out frame in pictures."""
+
+    name: str
+    agreement: float
+    picture: bytes  # JPEG: frame, float, bundle, difference
+
+
+@dataclass
+class Verdict:
+    """All figures of a comparison, and what could not be had."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+
+
+@dataclass
+class _Side:
+    """What is summed up for one of the two cascades against the truth."""
+
+    counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    frames: list[tuple[Instances, Instances]] = field(default_factory=list)  # truth, found
+    objects: int = 0
+
+
+class _Sums:
+    """Everything that is summed up over the held-out frames."""
+
+    def __init__(self, models: dict[Role, Model]) -> None:
+        self.classes = len(models["semantic"].classes) if "semantic" in models else 1
+        empty = np.zeros((self.classes, self.classes), np.int64)
+        self.sides = {name: _Side(empty.copy()) for name in ("float", "bundle")}
+        self.between, self.panoptic = empty.copy(), Panoptic()
+        self.sizes: list[tuple[int, int]] = []
+
+    def add(self, frame: HeldFrame, results: dict[str, Result]) -> float:
+        """Add one frame; return how well the two sides agree on it."""
+        for name, result in results.items():
+            self._against_truth(self.sides[name], frame, result)
+        if frame.instances is not None:
+            self.sizes.append((frame.image.shape[1], frame.image.shape[0]))
+        reference, product = results["float"], results["bundle"]
+        agreement = 1.0
+        if reference.labels is not None and product.labels is not None:
+            counts = confusion(reference.labels.classes, product.labels.classes, self.classes)
+            self.between += counts
+            agreement = mean_iou(counts)
+        if reference.instances is not None and product.instances is not None:
+            self.panoptic.add(reference.instances, product.instances, DEFECT_PX)
+            here = Panoptic()
+            here.add(reference.instances, product.instances, DEFECT_PX)
+            agreement = min(agreement, here.quality)
+        return agreement
+
+    def _against_truth(self, side: _Side, frame: HeldFrame, result: Result) -> None:
+        if result.instances is not None:
+            side.objects += len(result.instances)
+            if frame.instances is not None:
+                side.frames.append((frame.instances, result.instances))
+        if result.labels is not None and frame.semantic is not None:
+            side.counts += confusion(frame.semantic, at_frame_size(result.labels, frame.image), self.classes)
+
+
+def at_frame_size(labels: Labels, image: Image) -> Image:
+    """Return the class map (h, w) uint8 at the size of its frame."""
+    size = image.shape[1], image.shape[0]
+    return np.asarray(cv2.resize(labels.classes, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def judge(
+    frames: Iterator[HeldFrame],
+    count: int,
+    cascades: dict[str, Cascade],
+    models: dict[Role, Model],
+    progress: Progress,
+) -> Verdict:
+    """Run the cascades "float" and "bundle" on `count` held-out frames and return all figures."""
+    sums, verdict = _Sums(models), Verdict()
+    spread = {int(i) for i in np.linspace(0, count - 1, min(count, EXAMPLES - EXAMPLES // 2)).round()}
+    worst: list[Example] = []
+    for number, frame in enumerate(frames):
+        results = {name: cascade(frame.image) for name, cascade in cascades.items()}
+        agreement = sums.add(frame, results)
+        drawn = panels(frame.image, results["float"], results["bundle"])
+        example = Example(frame.name, agreement, drawn)
+        if number in spread:
+            verdict.examples.append(example)
+        else:
+            worst = sorted([*worst, example], key=lambda e: e.agreement)[: EXAMPLES // 2]
+        progress((number + 1) / count)
+    verdict.examples += worst
+    verdict.figures["heldout_frames"] = float(count)
+    _between(sums, verdict, models)
+    _against_truth(sums, verdict, models)
+    return verdict
+
+
+def _between(sums: _Sums, verdict: Verdict, models: dict[Role, Model]) -> None:
+    if "semantic" in models:
+        verdict.figures["semantic_miou_agreement"] = mean_iou(sums.between)
+    if "instance" in models:
+        panoptic = sums.panoptic
+        verdict.figures["instance_pq_agreement"] = panoptic.quality
+        for name, side in sums.sides.items():
+            verdict.figures[f"instance_objects_{name}"] = float(side.objects)
+        verdict.figures["instance_objects_matched"] = float(panoptic.matched)
+        if models["instance"].defects:
+            verdict.figures["instance_defects_agreement"] = panoptic.defects_equal / max(panoptic.matched, 1)
+
+
+def _against_truth(sums: _Sums, verdict: Verdict, models: dict[Role, Model]) -> None:
+    for name, side in sums.sides.items():
+        if side.counts.any():
+            verdict.figures[f"semantic_miou_{name}"] = mean_iou(side.counts)
+        if side.frames and has_coco():
+            found = mask_ap(side.frames, sums.sizes, models["instance"].classes)
+            verdict.figures |= {f"instance_{key}_{name}": value for key, value in found.items()}
+    if not any(side.counts.any() or side.frames for side in sums.sides.values()):
+        verdict.notes.append("The held-out frames have no truth: agreement only, no mIoU against truth and no mask AP.")
+    elif any(side.frames for side in sums.sides.values()) and not has_coco():
+        verdict.notes.append("Mask AP was left out: pycocotools is not installed (pip install 'foveate[bench]').")
+
+
+def timings(engines: dict[str, OrtEngine], picture: TensorSpec) -> dict[str, float]:
+    """Return median and 10th to 90th percentile of one inference in ms, all engines in turn so that load hits both."""
+    feeds = {picture.name: np.random.default_rng(0).integers(0, 256, picture.shape).astype(np.uint8)}
+    times: dict[str, list[float]] = {key: [] for key in engines}
+    for run in range(WARM + RUNS):
+        for key, engine in engines.items():
+            start = time.perf_counter()
+            engine.infer(feeds)
+            if run >= WARM:
+                times[key].append((time.perf_counter() - start) * 1e3)
+    figures: dict[str, float] = {}
+    for key, values in times.items():
+        tenths = statistics.quantiles(values, n=10)
+        figures |= {f"{key}_ms": statistics.median(values), f"{key}_ms_p10": tenths[0], f"{key}_ms_p90": tenths[-1]}
+    return figures

@@ -1,0 +1,241 @@
+"""Float graph -> INT8 graph: which nodes are worth it, and the Q/DQ pairs of two flavours.
+
+``cpu``: uint8 activations with a zero point, int8 weights per channel, what onnxruntime and OpenVINO run fastest.
+``tensorrt``: int8 symmetric activations, float biases, the only kind that TensorRT takes without changing its meaning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from calibration.ranges import Range
+from export.errors import ModelError
+from export.graph import NET, finished
+
+Flavour = Literal["cpu", "tensorrt"]
+
+COMPUTE = {"Conv", "Gemm", "MatMul"}  # where the time goes
+COMPUTE_TENSORRT = COMPUTE | {"ConvTranspose"}  # onnxruntime has no INT8 kernel for it: Q/DQ would only cost accuracy
+FOLLOW = {  # worth it where they feed or follow computing nodes, so that activations stay bytes in between
+    *("Add", "AveragePool", "Clip", "Concat", "DepthToSpace", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul"),
+    *("Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
+}
+ACTIVATIONS = {"Relu", "Clip", "LeakyRelu"}
+CHEAP_OUTPUT = 0.02  # share of all multiplications below which a last layer stays float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be quantized in a graph."""
+
+    nodes: list[str]
+    tensors: list[str]  # float activations whose ranges are needed
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Return whether a graph carries Q/DQ pairs or integer operators already."""
+    return any("Linear" in node.op_type or node.op_type.endswith("Integer") for node in model.graph.node)
+
+
+def plan(model: onnx.ModelProto, exclude: list[str], sensitive: tuple[str, ...], flavour: Flavour = "cpu") -> Plan:
+    """Choose the nodes of a canonical float graph that are quantized.
+
+    `exclude` are names of nodes that stay float, as in the model given to export; `sensitive` are raw outputs whose
+    last layers stay float however large they are. Raises `ModelError` on a name that no node has.
+    """
+    graph = _Graph(model)
+    excluded = {NET + name for name in exclude}
+    _check_names(excluded - set(graph.nodes), graph)
+    computing = COMPUTE if flavour == "cpu" else COMPUTE_TENSORRT
+    core = [node for node in graph.nodes.values() if node.op_type in computing and not graph.is_expectation(node)]
+    kept_float = excluded | graph.cheap_last(core) | {n for name in sensitive for n in graph.last(NET + name, core)}
+    chosen = {node.name for node in core} - kept_float
+    chosen |= {name for name in graph.between(chosen) if name not in excluded}
+    nodes = [node for node in graph.nodes.values() if node.name in chosen]
+    return Plan([node.name for node in nodes], graph.activations(nodes))
+
+
+def _check_names(unknown: set[str], graph: _Graph) -> None:
+    for name in sorted(unknown):
+        near = difflib.get_close_matches(name, graph.nodes, n=1)
+        hint = f"did you mean {near[0].removeprefix(NET)!r}?" if near else "names are those of the float model"
+        raise ModelError(f"exclude: no node {name.removeprefix(NET)!r} in the model; {hint}")
+
+
+class _Graph:
+    """A float graph with its edges at hand."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
+        self.nodes = {node.name: node for node in graph.node}
+        self.weights = {tensor.name: tensor for tensor in graph.initializer}
+        self.producer = {name: node for node in graph.node for name in node.output}
+        self.consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self.consumers.setdefault(name, []).append(node)
+        values = [*graph.value_info, *graph.output]
+        self.shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+        self.floats = {v.name for v in values if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+
+    def is_expectation(self, node: onnx.NodeProto) -> bool:
+        """Return whether a convolution only takes the mean of a distribution (YOLO's DFL: weights 0, 1, 2, ...).
+
+        Its input is a softmax and its output are distances; eight bits would blur every box by a step of the output.
+        """
+        weights = self.weights.get(node.input[1])
+        if weights is None or math.prod(weights.dims) > 256 or math.prod(weights.dims) < 4:
+            return False
+        return bool(np.allclose(numpy_helper.to_array(weights).reshape(-1), np.arange(math.prod(weights.dims))))
+
+    def multiplications(self, node: onnx.NodeProto) -> int:
+        """Return how many multiplications a computing node takes, per picture."""
+        weights = self.weights.get(node.input[1])
+        per_output = math.prod(weights.dims[1:]) if weights is not None else 1
+        return int(math.prod(self.shapes.get(node.output[0], [0])) * per_output)
+
+    def cheap_last(self, core: list[onnx.NodeProto]) -> set[str]:
+        """Return the computing nodes with none behind them that cost next to nothing; decisions hang on them."""
+        names = {node.name for node in core}
+        total = sum(self.multiplications(node) for node in core)
+        last = [node for node in core if not any(n.name in names for n in self.downstream(node))]
+        return {node.name for node in last if self.multiplications(node) < CHEAP_OUTPUT * total}
+
+    def last(self, tensor: str, core: list[onnx.NodeProto]) -> set[str]:
+        """Return the computing nodes that are first met on the way up from `tensor`."""
+        names = {node.name for node in core}
+        found, todo = set(), [tensor]
+        while todo:
+            node = self.producer.get(todo.pop())
+            if node is not None and node.name in names:
+                found.add(node.name)
+            elif node is not None:
+                todo.extend(node.input)
+        return found
+
+    def downstream(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+        """Yield every node that depends on `node`, once."""
+        seen: set[str] = set()
+        todo = [node]
+        while todo:
+            for name in todo.pop().output:
+                fresh = [n for n in self.consumers.get(name, []) if n.name not in seen]
+                seen.update(n.name for n in fresh)
+                todo.extend(fresh)
+                yield from fresh
+
+    def between(self, chosen: set[str]) -> set[str]:
+        """Return the nodes that lie between `chosen` ones, and the activations right behind them."""
+        before, after = self._reach(chosen, forward=False), self._reach(chosen, forward=True)
+        behind = {
+            n.name
+            for name in chosen
+            for out in self.nodes[name].output
+            for n in self.consumers.get(out, [])
+            if n.op_type in ACTIVATIONS
+        }
+        return (before & after) | behind
+
+    def _reach(self, chosen: set[str], *, forward: bool) -> set[str]:
+        """Return the nodes that lead to (or come from) one of `chosen` through nodes worth quantizing only."""
+        found: set[str] = set()
+        for node in self.nodes.values() if forward else reversed(list(self.nodes.values())):
+            if node.op_type not in FOLLOW or not node.name.startswith(NET):
+                continue
+            if forward:
+                near = [self.producer[name] for name in node.input if name in self.producer]
+            else:
+                near = [n for name in node.output for n in self.consumers.get(name, [])]
+            if any(n.name in chosen or n.name in found for n in near):
+                found.add(node.name)
+        return found
+
+    def activations(self, nodes: list[onnx.NodeProto]) -> list[str]:
+        """Return the float tensors that go in and out of `nodes`, in order."""
+        names = [name for node in nodes for name in (*node.input, *node.output)]
+        return [name for name in dict.fromkeys(names) if name in self.floats and name not in self.weights]
+
+
+def quantize(
+    model: onnx.ModelProto, chosen: Plan, ranges: dict[str, Range], flavour: Flavour = "cpu"
+) -> onnx.ModelProto:
+    """Return a copy of a canonical float graph with Q/DQ pairs round the nodes of `chosen`."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    known = {name: (np.asarray(low, np.float32), np.asarray(high, np.float32)) for name, (low, high) in ranges.items()}
+    symmetric = flavour == "tensorrt"
+    quantizer = QDQQuantizer(
+        copy,
+        True,  # noqa: FBT003  per channel
+        False,  # noqa: FBT003  full range
+        QuantType.QInt8,
+        QuantType.QInt8 if symmetric else QuantType.QUInt8,
+        TensorsData(CalibrationMethod.MinMax, known),
+        chosen.nodes,
+        [],
+        sorted({node.op_type for node in model.graph.node if node.name in set(chosen.nodes)}),
+        {"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    result = quantizer.model.model
+    if not symmetric:
+        _feed_bytes(result)
+    del result.graph.value_info[:]
+    return finished(result)
+
+
+def pixel_range(model: onnx.ModelProto) -> dict[str, Range]:
+    """Return the exact range of the network's input, where all channels share one gain and there is no offset.
+
+    With it the input's quantizer has the step of the pixels themselves, and `_feed_bytes` can leave it out.
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Mul" and node.name.startswith("pre/") and not weights[node.input[1]].dims:
+            behind = [n for n in model.graph.node if node.output[0] in n.input]
+            if all(n.name.startswith(NET) for n in behind):
+                return {node.output[0]: (0.0, 255.0 * float(numpy_helper.to_array(weights[node.input[1]])))}
+    return {}
+
+
+def _feed_bytes(model: onnx.ModelProto) -> None:
+    """Where bytes become floats only to be quantized to the same bytes, take them as they are."""
+    graph = model.graph
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    producer = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        gain = producer.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
+        cast = producer.get(gain.input[0]) if gain is not None and gain.op_type == "Mul" else None
+        if gain is None or cast is None or cast.op_type != "Cast" or gain.input[1] not in weights:
+            continue
+        step, zero, factor = weights[node.input[1]], weights[node.input[2]], weights[gain.input[1]]
+        if not factor.size == step.size == 1 or zero.item() != 0:
+            continue
+        if math.isclose(step.item(), factor.item(), rel_tol=1e-5):
+            for other in graph.node:
+                for i, name in enumerate(other.input):
+                    if name == node.output[0]:
+                        other.input[i] = cast.input[0]
+    _drop_dead(graph)
+
+
+def _drop_dead(graph: onnx.GraphProto) -> None:
+    """Remove nodes whose outputs nobody reads."""
+    used = {value.name for value in graph.output}
+    for node in reversed(list(graph.node)):
+        if used.isdisjoint(node.output):
+            graph.node.remove(node)
+        else:
+            used.update(node.input)

@@ -1,0 +1,197 @@
+"""The recipe of an export: which models, what their tensors mean, which recordings to calibrate and judge on.
+
+A recipe is a TOML file; paths in it are relative to its own folder. The comments below explain every key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from edge.bundle import Role
+from edge.config import Camera, Fraction, Name, Positive, RegionRules, Whole
+from edge.errors import ConfigError
+
+SemanticHead = Literal["logits", "argmax"]
+InstanceHead = Literal["centers", "yolo", "yolo-end2end"]
+Method = Literal["minmax", "percentile", "entropy", "mse", "auto"]
+ExportPrecision = Literal["int8", "float32"]
+Grey = Annotated[int, msgspec.Meta(ge=0, le=255)]
+Channels = float | list[float]  # one number, or one per channel in the model's own channel order
+ONE_255TH = 1.0 / 255.0
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A TOML table whose keys are checked."""
+
+
+class Source(_Table, frozen=True, kw_only=True):
+    """One trained model: what both kinds have in common.
+
+    `precision` "as is" keeps a model that is quantized already.
+    `classes` has one name per class that the model tells apart, in the model's order. Where `background` is true the
+    first of them is the background; where it is false the model has none, and export adds it in front: the model's
+    first class becomes number 1 of the bundle.
+    """
+
+    model: Path
+    classes: list[str] = []  # YOLO: default is the `names` that the file carries
+    background: bool | None = None  # default: true, but false for YOLO heads
+    color: Literal["bgr", "rgb"] = "rgb"  # channel order the model was trained with
+    scale: Positive = ONE_255TH  # pixel = (value * scale - mean) / std, per channel; ignored where the input is uint8
+    mean: Channels = 0.0
+    std: Channels = 1.0
+    input_size: tuple[Whole, Whole] | None = None  # width, height for a model whose input size is left open
+    fit: Literal["stretch", "letterbox"] = "stretch"
+    fill: Grey = 114  # grey value of pixels that hold no frame
+    precision: tuple[ExportPrecision, ...] | Literal["as is"] = ("int8", "float32")  # best first
+    exclude: list[str] = []  # names of nodes that stay float
+    tensorrt: bool = False  # add the INT8 file that TensorRT takes
+
+
+class Semantic(Source, frozen=True, kw_only=True):
+    """``[semantic]``: a class for every pixel."""
+
+    head: SemanticHead
+
+
+class Instance(Source, frozen=True, kw_only=True):
+    """``[instance]``: objects on a canvas."""
+
+    head: InstanceHead
+    defects: list[str] = []  # "centers": defect classes, without the background
+    score: Fraction = 0.25  # confidence below which the runtime drops an object
+    iou: Fraction = 0.5  # "yolo": overlap above which the weaker box is dropped
+    top_k: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None  # objects per canvas; default 64 or 256
+    offset_px: Positive = 1.0  # "centers": canvas pixels per unit of the int8 offsets
+    peak_window: Literal[3, 5, 7] = 3  # "centers": cells in which only the highest peak stays
+
+
+class Calibration(_Table, frozen=True, kw_only=True):
+    """``[calibration]``: what activation ranges are measured on."""
+
+    recordings: list[Camera]
+    frames: Whole = 64  # chosen from all recordings, spread and unlike each other
+    limit: Whole = 2000  # frames that are read from each recording at the most
+    method: Method = "auto"
+
+
+class HeldOut(_Table, frozen=True, kw_only=True):
+    """``[heldout]``: frames for the report, none of which calibration has seen."""
+
+    recordings: list[Camera] = []
+    folder: Path | None = None  # pictures with truth; `export/heldout.py` describes the layout
+    frames: Whole = 24
+    limit: Whole = 2000
+
+
+class Recipe(_Table, frozen=True, kw_only=True):
+    """A whole recipe."""
+
+    name: Name
+    version: str
+    semantic: Semantic | None = None
+    instance: Instance | None = None
+    calibration: Calibration | None = None
+    heldout: HeldOut | None = None
+    regions: RegionRules = RegionRules()  # what the instance model gets to see, as in the configuration of the device
+    provenance: dict[str, str] = {}  # copied into the manifest: where the models come from
+
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Return the recipe in TOML file `path`, its paths made absolute; raises `ConfigError`."""
+    try:
+        recipe = msgspec.toml.decode(path.read_text(encoding="utf-8"), type=Recipe, dec_hook=_path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {path}: cannot be read: {error}; name a TOML file") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"recipe {path}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"recipe {path}: is not valid TOML: {error}") from error
+    _check(recipe, path)
+    return _absolute(recipe, path.resolve().parent)
+
+
+def _path(kind: type[Any], value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def sources(recipe: Recipe) -> dict[Role, Semantic | Instance]:
+    """Return the models of a recipe by role."""
+    found: dict[Role, Semantic | Instance | None] = {"semantic": recipe.semantic, "instance": recipe.instance}
+    return {role: source for role, source in found.items() if source is not None}
+
+
+def _check(recipe: Recipe, path: Path) -> None:
+    models = sources(recipe)
+    if not models:
+        raise ConfigError(f"recipe {path}: no model; add a table [semantic], [instance] or both")
+    for role, source in models.items():
+        _check_source(f"recipe {path}: {role}", source)
+        if source.precision != "as is" and "int8" in source.precision and recipe.calibration is None:
+            raise ConfigError(
+                f"recipe {path}: {role}.precision has int8 and there is no [calibration]; "
+                'add recordings to calibrate on, or set precision = ["float32"]'
+            )
+    if recipe.calibration is not None:
+        _check_recordings(f"recipe {path}: calibration", recipe.calibration.recordings)
+    if recipe.heldout is not None and bool(recipe.heldout.folder) == bool(recipe.heldout.recordings):
+        raise ConfigError(f"recipe {path}: heldout: needs exactly one of recordings and folder")
+    if recipe.heldout is not None and recipe.heldout.recordings:
+        _check_recordings(f"recipe {path}: heldout", recipe.heldout.recordings)
+
+
+def _check_source(setting: str, source: Semantic | Instance) -> None:
+    if not source.precision:
+        raise ConfigError(f'{setting}.precision: is empty; use ["int8", "float32"], ["float32"] or "as is"')
+    for key, value in (("mean", source.mean), ("std", source.std)):
+        if isinstance(value, list) and len(value) != 3:
+            raise ConfigError(f"{setting}.{key}: has {len(value)} numbers; give one, or three in the model's order")
+    if 0.0 in (source.std if isinstance(source.std, list) else [source.std]):
+        raise ConfigError(f"{setting}.std: is 0; pixels are divided by it")
+    doubled = {name for name in source.classes if source.classes.count(name) > 1}
+    if doubled:
+        raise ConfigError(f"{setting}.classes: {min(doubled)!r} is named twice; give every class its own name")
+    if not source.classes and source.head not in {"yolo", "yolo-end2end"}:
+        raise ConfigError(f"{setting}.classes: is missing; name every class of the model in its order")
+
+
+def _check_recordings(setting: str, recordings: list[Camera]) -> None:
+    if not recordings:
+        raise ConfigError(f"{setting}.recordings: is empty; name at least one video, folder of pictures or command")
+    for camera in recordings:
+        if bool(camera.source) == bool(camera.command):
+            raise ConfigError(f"{setting}.recordings: each needs exactly one of source and command")
+        if camera.command and camera.size is None:
+            raise ConfigError(f"{setting}.recordings: command needs size = [width, height] of the frames it writes")
+
+
+def _absolute(recipe: Recipe, folder: Path) -> Recipe:
+    """Make every path absolute; a recording's `source` only where it is not a URL or a device."""
+    changes: dict[str, Any] = {
+        role: _replaced(source, {"model": folder / source.model}) for role, source in sources(recipe).items()
+    }
+    for name, table in (("calibration", recipe.calibration), ("heldout", recipe.heldout)):
+        if table is not None:
+            found = _replaced(table, {"recordings": [_located(camera, folder) for camera in table.recordings]})
+            if isinstance(found, HeldOut) and found.folder is not None:
+                found = _replaced(found, {"folder": folder / found.folder})
+            changes[name] = found
+    return _replaced(recipe, changes)
+
+
+def _located(camera: Camera, folder: Path) -> Camera:
+    if not camera.source or "://" in camera.source or camera.source.startswith("usb:"):
+        return camera
+    return _replaced(camera, {"source": str(folder / camera.source)})
+
+
+def _replaced(struct: _T, changes: dict[str, Any]) -> _T:
+    return msgspec.structs.replace(struct, **changes)

@@ -1,0 +1,115 @@
+"""The report beside a bundle: ``report.json`` for machines and a self-contained ``report.html`` for people."""
+
+from __future__ import annotations
+
+import base64
+import platform
+from html import escape
+from pathlib import Path
+
+import msgspec
+import onnxruntime
+
+from edge.bundle import EngineFile, Manifest
+from export.judge import Verdict
+
+EXPLAINED = {
+    "semantic_miou_agreement": "mean IoU of the bundle's label maps with the float model's",
+    "semantic_miou_float": "mean IoU with the truth, float model",
+    "semantic_miou_bundle": "mean IoU with the truth, bundle",
+    "instance_pq_agreement": "panoptic quality of the bundle's objects against the float models'",
+    "instance_objects_float": "objects found by the float models",
+    "instance_objects_bundle": "objects found by the bundle",
+    "instance_objects_matched": "objects that both found (mask IoU above 0.5, same class)",
+    "instance_defects_agreement": "share of those on which both see the same defect classes",
+    "instance_ap_float": "mask AP (COCO, IoU 0.5 to 0.95), float models",
+    "instance_ap_bundle": "mask AP (COCO, IoU 0.5 to 0.95), bundle",
+    "instance_ap50_float": "mask AP at IoU 0.5, float models",
+    "instance_ap50_bundle": "mask AP at IoU 0.5, bundle",
+    "heldout_frames": "held-out frames",
+}
+LEGEND = (
+    "Each: the frame, the float models, the bundle, the difference. Red: pixels of another class; "
+    "blue: objects that only the float models have; orange: objects that only the bundle has."
+)
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1640px;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse}td,th{padding:.2em 1em;border-bottom:1px solid #ddd;text-align:left}
+td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}figure{margin:1em 0}"""
+
+
+def write_report(folder: Path, manifest: Manifest, verdict: Verdict) -> None:
+    """Write both files into `folder`, which exists."""
+    folder.joinpath("report.json").write_bytes(msgspec.json.format(msgspec.json.encode(_document(manifest, verdict))))
+    folder.joinpath("report.html").write_text(_page(manifest, verdict), encoding="utf-8")
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures were measured on."""
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def _document(manifest: Manifest, verdict: Verdict) -> dict[str, object]:
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "created": manifest.created,
+        "measured_on": machine(),
+        "figures": {key: round(value, 6) for key, value in sorted(verdict.figures.items())},
+        "calibration": manifest.calibration,
+        "files": [_file(role, e) for role, model in manifest.models.items() for e in model.engines],
+        "notes": verdict.notes,
+        "examples": {example.name: round(example.agreement, 6) for example in verdict.examples},
+    }
+
+
+def _file(role: str, engine: EngineFile) -> dict[str, object]:
+    return {"role": role, **msgspec.to_builtins(engine)}
+
+
+def _page(manifest: Manifest, verdict: Verdict) -> str:
+    title = escape(f"{manifest.name} {manifest.version}")
+    where = ", ".join(f"{key} {value}" for key, value in machine().items())
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
+        f"<h1>{title}</h1><p>Exported {escape(manifest.created)}; measured on {escape(where)}.</p>",
+        *(f"<p><strong>{escape(note)}</strong></p>" for note in verdict.notes),
+        "<h2>Decisions</h2>",
+        _table([(EXPLAINED[key], f"{v:.4g}") for key, v in verdict.figures.items() if key in EXPLAINED]),
+        "<h2>Time of one inference</h2>",
+        _table(_times(verdict.figures)),
+        "<h2>Files</h2>",
+        _table([(f"{e.file} ({e.runtime}, {e.precision})", f"{e.size / 1e6:.2f} MB") for e in _engines(manifest)]),
+        "<h2>Calibration</h2>",
+        _table([(key, str(value)) for key, value in manifest.calibration.items()]),
+        f"<h2>Held-out frames</h2><p>{LEGEND}</p>",
+        *(_figure(example.name, example.agreement, example.picture) for example in verdict.examples),
+    ]
+    return "\n".join(parts) + "\n</html>\n"
+
+
+def _engines(manifest: Manifest) -> list[EngineFile]:
+    return [engine for model in manifest.models.values() for engine in model.engines]
+
+
+def _times(figures: dict[str, float]) -> list[tuple[str, str]]:
+    names = [key.removesuffix("_ms") for key in figures if key.endswith("_ms")]
+    return [
+        (name, f"{figures[name + '_ms']:.2f} ms ({figures[name + '_ms_p10']:.2f} to {figures[name + '_ms_p90']:.2f})")
+        for name in names
+    ]
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><td>{escape(name)}<td class=n>{escape(value)}" for name, value in rows)
+    return f"<table>{cells}</table>"
+
+
+def _figure(name: str, agreement: float, picture: bytes) -> str:
+    data = base64.b64encode(picture).decode("ascii")
+    text = f"{escape(name)}: agreement {agreement:.4f}"
+    return f'<figure><img alt="{text}" src="data:image/jpeg;base64,{data}"><figcaption>{text}</figcaption></figure>'

@@ -1,0 +1,46 @@
+"""The unit: systemd finds nothing wrong with it, and little that it exposes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "foveate@.service"
+THRESHOLD = 20  # tenths of systemd's exposure level; Debian's own mosquitto.service has 96
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", "--no-pager", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@needs_systemd
+def test_exposure() -> None:
+    done = analyze("security", "--offline=true", f"--threshold={THRESHOLD}", str(UNIT))
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr
+
+
+@needs_systemd
+def test_nothing_is_wrong(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/opt/foveate/current/bin/python", sys.executable))
+    done = analyze("verify", str(unit))
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_what_it_runs() -> None:
+    """The command line is one that `python -m edge` takes, and 78 is the exit code of a wrong configuration."""
+    from edge.errors import ConfigError  # noqa: PLC0415
+
+    text = UNIT.read_text()
+    assert re.search(r"^ExecStart=\S+/python -m edge \S+\.toml$", text, re.MULTILINE)
+    assert f"RestartPreventExitStatus={ConfigError.exit_code}\n" in text
+    assert "Type=notify" in text

@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from edge import config
+from edge.errors import LedgerError
+from edge.events import Alert, Count, GapEvent, Verdict
+from edge.tell import schema, store
+from edge.tell.ledger import Identity, Ledger
+from edge.tell.outbox import Answer
+from tests.faults.line import count
+
+LIMITS = config.Ledger(max_mib=8)
+
+
+def verdict(number: int, label: str = "PASS") -> Verdict:
+    return Verdict(
+        time=number / 10, camera="c", frame=number, gate="exit", track=number, label="part", position=(1.0, 2.0),
+        verdict=label, reasons=[], defects_px={}, looks=2,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "state", LIMITS, ["archive"])
+    yield opened
+    opened.close()
+
+
+def test_commit_gives_stream_number_time_and_total(tmp_path: Path) -> None:
+    noon = datetime(2026, 11, 23, 13, 0, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
+    ledger = Ledger(tmp_path, LIMITS, [], clock=lambda: noon)
+    told = ledger.commit(
+        [count(1), verdict(2), verdict(3, "REJECT"), count(4), Alert(time=0, camera="c", frame=4, name="n", text="t")]
+    )
+    assert [event.seq for event in told] == [1, 2, 3, 4, 5]
+    assert {event.stream for event in told} == {ledger.stream}
+    assert {event.utc for event in told} == {"2026-11-23T12:00:00.123Z"}
+    assert [event.total for event in told if isinstance(event, Count | Verdict)] == [1, 1, 1, 2]
+    assert ledger.totals() == {"door/part": 2, "exit/PASS": 1, "exit/REJECT": 1}
+    rows = ledger.outbox.pending(0, 9)
+    assert [msgspec.json.decode(row.payload)["seq"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row.kind for row in rows] == ["count", "verdict", "verdict", "count", "alert"]
+    assert msgspec.json.decode(rows[2].payload, type=Verdict) == told[2]
+    ledger.close()
+
+
+def test_no_events_cost_no_transaction(ledger: Ledger) -> None:
+    ledger.commit([count(1)])
+    changes = ledger._db.total_changes
+    assert ledger.commit([]) == []
+    assert ledger._db.total_changes == changes
+
+
+def test_a_row_leaves_when_every_receiver_has_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, LIMITS, ["archive", "gate"])
+    ledger.commit([count(n) for n in range(10)])
+    assert len(ledger.outbox.pending(0, 99)) == 10
+    assert ledger.outbox.acknowledge("archive", ledger.stream, 7) is Answer.PROGRESS
+    assert ledger.identity() == Identity(10, 0, 10, 0)
+    assert ledger.outbox.acknowledge("gate", ledger.stream, 4) is Answer.PROGRESS
+    assert ledger.identity() == Identity(10, 4, 6, 0)
+    assert [row.seq for row in ledger.outbox.pending(0, 2)] == [5, 6]
+    ledger.close()
+
+
+def test_a_new_receiver_begins_at_the_floor_and_one_that_left_holds_nothing_back(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, LIMITS, ["archive", "gone"])
+    ledger.commit([count(n) for n in range(10)])
+    ledger.outbox.acknowledge("archive", ledger.stream, 6)
+    assert ledger.outbox.floor == 0
+    ledger.close()
+    ledger = Ledger(tmp_path, LIMITS, ["archive", "new"])
+    assert ledger.outbox.acknowledged == {"archive": 6, "new": 0}
+    ledger.close()
+    ledger = Ledger(tmp_path, LIMITS, ["archive"])
+    assert (ledger.outbox.floor, ledger.identity()) == (6, Identity(10, 6, 4, 0))
+    ledger.close()
+    ledger = Ledger(tmp_path, LIMITS, ["archive", "new"])
+    assert ledger.outbox.acknowledged == {"archive": 6, "new": 6}
+    ledger.close()
+
+
+def test_acknowledgements_that_mean_nothing_change_nothing(ledger: Ledger) -> None:
+    ledger.commit([count(n) for n in range(5)])
+    ledger.outbox.pending(0, 3)
+    assert ledger.outbox.acknowledge("archive", ledger.stream, 4) is Answer.AHEAD
+    assert ledger.outbox.acknowledge("archive", "0" * 32, 3) is Answer.FOREIGN
+    assert ledger.outbox.acknowledge("stranger", ledger.stream, 3) is Answer.STRANGER
+    assert ledger.outbox.acknowledge("archive", ledger.stream, -1) is Answer.REPEATED
+    assert ledger.identity() == Identity(5, 0, 5, 0)
+    assert ledger.outbox.acknowledge("archive", ledger.stream, 3) is Answer.PROGRESS
+    assert ledger.outbox.acknowledge("archive", ledger.stream, 2) is Answer.REPEATED
+    assert ledger.identity() == Identity(5, 3, 2, 0)
+
+
+def test_numbers_are_never_reused(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, LIMITS, ["archive"])
+    stream = ledger.stream
+    ledger.commit([count(1), count(2)])
+    ledger.outbox.pending(0, 9)
+    ledger.outbox.acknowledge("archive", stream, 2)
+    first = ledger.reserve_ids(100)
+    session = ledger.outbox.next_session()
+    ledger.close()
+    ledger = Ledger(tmp_path, LIMITS, ["archive"])
+    assert ledger.stream == stream
+    assert ledger.commit([count(3)])[0].seq == 3
+    assert (first, ledger.reserve_ids(1), ledger.reserve_ids(1)) == (1, 101, 102)
+    assert ledger.outbox.next_session() > session
+    assert ledger.identity() == Identity(3, 2, 1, 0)
+    ledger.close()
+
+
+def test_an_acknowledgement_of_the_run_before_still_counts(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, LIMITS, ["archive"])
+    ledger.commit([count(1), count(2)])
+    ledger.outbox.pending(0, 9)
+    ledger.close()
+    ledger = Ledger(tmp_path, LIMITS, ["archive"])
+    assert ledger.outbox.acknowledge("archive", ledger.stream, 2) is Answer.PROGRESS
+    ledger.close()
+
+
+def test_identity_of_one_kind(ledger: Ledger) -> None:
+    ledger.commit([count(1), verdict(2), count(3)])
+    ledger.outbox.pending(0, 9)
+    ledger.outbox.acknowledge("archive", ledger.stream, 2)
+    assert ledger.identity("count") == Identity(2, 1, 1, 0)
+    assert ledger.identity("verdict") == Identity(1, 1, 0, 0)
+    assert ledger.identity("gap") == Identity(0, 0, 0, 0)
+    assert not Identity(3, 1, 1, 0).holds
+
+
+def test_the_last_beat_survives_and_a_torn_one_is_unknown(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, LIMITS, [])
+    assert ledger.last_beat is None
+    ledger.beat(1000.25)
+    ledger.beat(1000.9)  # within the second: not written
+    ledger.close()
+    ledger = Ledger(tmp_path, LIMITS, [])
+    assert ledger.last_beat == 1000.25
+    ledger.close()
+    (tmp_path / "beat").write_text("0000")
+    ledger = Ledger(tmp_path, LIMITS, [])
+    assert ledger.last_beat is None
+    ledger.close()
+
+
+def test_a_newer_ledger_is_left_alone(tmp_path: Path) -> None:
+    Ledger(tmp_path, LIMITS, []).close()
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    db.execute("PRAGMA user_version=9")
+    db.execute("UPDATE meta SET value = 9 WHERE key = 'version'")
+    db.commit()
+    db.close()
+    with pytest.raises(LedgerError, match=r"ledger\.db: has schema 9, this Foveate knows up to 1; install the newer"):
+        Ledger(tmp_path, LIMITS, [])
+    assert not list(tmp_path.glob("*corrupt*"))
+
+
+def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        folder = Path("/proc/foveate")  # root may write everywhere else
+    else:
+        folder = tmp_path / "locked" / "state"
+        folder.parent.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(LedgerError, match=rf"ledger {folder}/ledger\.db: .*; "):
+        Ledger(folder, LIMITS, [])
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerError, match="Not a directory|File exists"):
+        Ledger(tmp_path / "file", LIMITS, [])
+
+
+class Failing(sqlite3.Connection):
+    """Answers one statement as a failing disk does."""
+
+    at = ""
+    error = "disk I/O error"
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        if Failing.at and sql.startswith(Failing.at):
+            raise sqlite3.OperationalError(self.error)
+        return super().execute(sql, *arguments)
+
+
+@pytest.mark.parametrize("at", ["BEGIN", "COMMIT"])
+def test_a_disk_error_ends_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    original = sqlite3.connect
+    monkeypatch.setattr(schema.sqlite3, "connect", lambda *a, **k: original(*a, **k, factory=Failing))
+    ledger = Ledger(tmp_path, LIMITS, [])
+    ledger.commit([count(1)])
+    Failing.at = at
+    with pytest.raises(LedgerError, match=r"ledger\.db: disk I/O error; check the disk") as caught:
+        ledger.commit([count(2)])
+    assert caught.value.exit_code == 74
+    Failing.at = ""
+    with pytest.raises(LedgerError, match="disk I/O error"):  # what is on disk is not known: no second try
+        ledger.commit([count(2)])
+    assert ledger.totals() == {"door/part": 1}
+    ledger.close()
+    ledger = Ledger(tmp_path, LIMITS, [])
+    assert ledger.identity() == Identity(1, 0, 1, 0)
+    ledger.close()
+
+
+def test_a_small_disk_lowers_the_cap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=store._SPARE_BYTES + (3 << 20))
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _path: usage)
+    ledger = Ledger(tmp_path, config.Ledger(max_mib=256), [])
+    assert ledger._store.pages == 3 * 256
+    assert "ledger=capped" in caplog.text
+    ledger.close()
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Commits, acknowledgements, restarts and crashes in any order, against a model in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(os.environ.get("TMPDIR", "/tmp")) / f"foveate-{os.getpid()}-{id(self)}"  # noqa: S108
+        self.folders = 0
+        self.acknowledged = {"archive": 0, "gate": 0}
+        self.counted = 0
+        self.totals: dict[str, int] = {}
+        self.ids: set[int] = set()
+        self.open()
+        self.stream = self.ledger.stream
+
+    def open(self) -> None:
+        self.ledger = Ledger(self.root / str(self.folders), LIMITS, ["archive", "gate"])
+
+    @rule(names=st.lists(st.sampled_from(["a/x", "b/y", ""]), max_size=4))
+    def commit(self, names: list[str]) -> None:
+        gap = GapEvent(time=1, camera="c", frame=1, since=0, until=1, reason="stall")
+        told = self.ledger.commit([count(1, name) if name else gap for name in names])
+        assert [event.seq for event in told] == list(range(self.counted + 1, self.counted + len(names) + 1))
+        self.counted += len(names)
+        for name in filter(None, names):
+            self.totals[name] = self.totals.get(name, 0) + 1
+
+    @rule(receiver=st.sampled_from(["archive", "gate"]), step=st.integers(-3, 9))
+    def acknowledge(self, receiver: str, step: int) -> None:
+        self.ledger.outbox.pending(self.ledger.outbox.floor, 5)
+        sent = self.ledger.outbox._sent
+        seq = self.acknowledged[receiver] + step
+        answer = self.ledger.outbox.acknowledge(receiver, self.stream, seq)
+        assert answer is (Answer.AHEAD if seq > sent else Answer.PROGRESS if step > 0 else Answer.REPEATED)
+        if answer is Answer.PROGRESS:
+            self.acknowledged[receiver] = seq
+
+    @rule(number=st.integers(1, 50))
+    def reserve(self, number: int) -> None:
+        first = self.ledger.reserve_ids(number)
+        block = set(range(first, first + number))
+        assert not block & self.ids
+        self.ids |= block
+
+    @rule()
+    def restart(self) -> None:
+        self.ledger.close()
+        self.open()
+
+    @rule()
+    def crash(self) -> None:
+        """Go on from a copy of the files as they lie on disk now."""
+        old = self.root / str(self.folders)
+        self.folders += 1
+        shutil.copytree(old, self.root / str(self.folders), ignore=shutil.ignore_patterns("*-shm"))
+        self.ledger.close()
+        self.open()
+
+    @invariant()
+    def reconciles(self) -> None:
+        floor = min(self.acknowledged.values())
+        assert self.ledger.identity() == Identity(self.counted, floor, self.counted - floor, 0)
+        assert self.ledger.identity("count").counted == sum(self.totals.values())
+        assert self.ledger.totals() == self.totals
+        assert self.ledger.stream == self.stream
+
+    @precondition(lambda self: self.counted > 0)
+    @invariant()
+    def rows_are_in_order(self) -> None:
+        floor = min(self.acknowledged.values())
+        (rows,) = (
+            self.ledger._db.execute("SELECT group_concat(seq) FROM (SELECT seq FROM outbox ORDER BY seq)").fetchone(),
+        )
+        assert (rows[0] or "") == ",".join(str(seq) for seq in range(floor + 1, self.counted + 1))
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        shutil.rmtree(self.root)
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)

@@ -22,18 +22,18 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A TOML table whose keys are checked."""
 
 
-class Camera(_Table):
+class Camera(_Table, frozen=True, kw_only=True):
     """Where frames come from."""
 
     source: str = ""  # a file, a folder of pictures, usb:N, rtsp://…; empty where `command` is given
-    command: list[str] = []  # a program that writes raw BGR24 frames to its standard output
+    command: list[str] = []  # a program that writes raw BGR24 frames; "{python}" is the interpreter that runs foveate
     size: tuple[Whole, Whole] | None = None  # width, height; needed by `command`
     demand: bool = False  # `command` waits for one byte on its standard input before each frame
     fps: Positive | None = None  # time base of a source that has none
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
 
 
-class Models(_Table):
+class Models(_Table, frozen=True, kw_only=True):
     """How the two models are run."""
 
     precision: Literal["auto", "int8", "float16", "float32"] = "auto"
@@ -42,7 +42,7 @@ class Models(_Table):
     score: Fraction | None = None  # instance confidence; default: the bundle's
 
 
-class RegionRules(_Table):
+class RegionRules(_Table, frozen=True, kw_only=True):
     """What in the semantic labels deserves attention."""
 
     classes: list[str] = []  # semantic classes; default: all but the background
@@ -51,7 +51,7 @@ class RegionRules(_Table):
     pad_px: Count = 16  # frame pixels of context round an object
 
 
-class Attention(_Table):
+class Attention(_Table, frozen=True, kw_only=True):
     """How much is looked at."""
 
     canvases: Whole = 1  # instance inferences per frame at the most
@@ -61,7 +61,7 @@ class Attention(_Table):
     retry_frames: Whole = 4  # frames before a spot that showed nothing is looked at again
 
 
-class TrackRules(_Table):
+class TrackRules(_Table, frozen=True, kw_only=True):
     """How objects keep their identity."""
 
     classes: list[str] = []  # instance classes that are tracked; default: all
@@ -72,7 +72,7 @@ class TrackRules(_Table):
     min_score: Fraction = 0.0  # instances below it only continue tracks, never begin one
 
 
-class Line(_Table):
+class Line(_Table, frozen=True, kw_only=True):
     """A line whose crossings are counted: ``<name>/<class>/<direction>``, or ``<name>/<class>`` for one direction."""
 
     name: Name
@@ -85,14 +85,14 @@ class Line(_Table):
     once: bool = False  # an object counts once per direction, however often it comes back
 
 
-class DefectLimit(_Table):
+class DefectLimit(_Table, frozen=True, kw_only=True):
     """When a defect class rejects a part."""
 
     min_area_px: Positive = 30.0  # frame pixels
     looks: Fraction = 0.5  # share of the part's complete looks that must show it
 
 
-class Gate(_Table):
+class Gate(_Table, frozen=True, kw_only=True):
     """A line before which every part must have a verdict."""
 
     name: Name
@@ -105,7 +105,7 @@ class Gate(_Table):
     fail_safe: Literal["REJECT", "REVIEW"] = "REJECT"  # the verdict of a part that was not inspected
 
 
-class Mqtt(_Table):
+class Mqtt(_Table, frozen=True, kw_only=True):
     """The broker and who must acknowledge."""
 
     host: str = "127.0.0.1"
@@ -121,13 +121,13 @@ class Mqtt(_Table):
     drain_s: Annotated[float, msgspec.Meta(ge=0)] = 5.0  # how long a daemon that ends waits for acknowledgements
 
 
-class Ledger(_Table):
+class Ledger(_Table, frozen=True, kw_only=True):
     """The limits of the ledger on disk."""
 
     max_mib: Whole = 256
 
 
-class Config(_Table):
+class Config(_Table, frozen=True, kw_only=True):
     """A whole configuration file. Paths in it are relative to its own folder."""
 
     bundle: Path
@@ -148,17 +148,21 @@ class Config(_Table):
 
 
 def load_config(path: Path) -> Config:
-    """Return the configuration in TOML file `path`, its paths made absolute; raises `ConfigError`."""
+    """Return the configuration in file `path` (TOML, or JSON by its suffix), its paths made absolute.
+
+    Raises `ConfigError`.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {path}: cannot be read: {error}; name a TOML file") from error
+    decode = msgspec.json.decode if path.suffix == ".json" else msgspec.toml.decode
     try:
-        config = msgspec.toml.decode(text, type=Config, dec_hook=_decode)
+        config = decode(text, type=Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration {path}: {_with_hint(str(error))}") from error
     except msgspec.DecodeError as error:
-        raise ConfigError(f"configuration {path}: is not valid TOML: {error}") from error
+        raise ConfigError(f"configuration {path}: cannot be understood: {error}") from error
     _check(config, path)
     return _absolute(config, path.resolve().parent)
 
@@ -193,7 +197,8 @@ def _check(config: Config, path: Path) -> None:
     for name, camera in config.cameras.items():
         _check_camera(f"configuration {path}: cameras.{name}", camera)
     seen: set[str] = set()
-    for rule in (*config.lines, *config.gates):
+    rules: list[Line | Gate] = [*config.lines, *config.gates]
+    for rule in rules:
         setting = f"configuration {path}: {'line' if isinstance(rule, Line) else 'gate'} {rule.name!r}"
         if rule.name in seen:
             raise ConfigError(f"{setting}: the name is used twice; give each line and gate its own")

@@ -220,4 +220,6 @@ def write_json(path: Path, summary: dict[str, Any]) -> None:
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     except OSError as error:
-        raise FoveateError(f"--json {path}: cannot be written: {error.strerror}; name a file in a folder you may write") from error
+        raise FoveateError(
+            f"--json {path}: cannot be written: {error.strerror}; name a file in a folder you may write"
+        ) from error

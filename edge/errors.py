@@ -7,6 +7,8 @@
     ├── CameraError         exit 69   a video, folder, device or stream
     ├── LedgerError         exit 74   the disk under the ledger
     └── BrokerError         exit 76   a broker that this command cannot do without
+
+Only entry points turn an error into its exit code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The loop: every frame is looked at, and whatever is decided is on disk before the next one.
 
     frame -> labels -> regions -> looks -> instances -> tracks -> events -> ledger
+
+`Station` holds what one camera needs for it; `run` is the loop itself.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.config import Config, check_point, class_numbers
+from edge.config import Config, Gate, Line, check_point, class_numbers
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
 from edge.decide.tracks import Tracker
@@ -51,7 +53,9 @@ class Models:
 class Station:
     """Everything that one camera needs between a frame and its events."""
 
-    def __init__(self, name: str, size: tuple[int, int], config: Config, models: Models, new_id: Callable[[], int]) -> None:
+    def __init__(
+        self, name: str, size: tuple[int, int], config: Config, models: Models, new_id: Callable[[], int]
+    ) -> None:
         """`size` is the camera's (width, height); raises `ConfigError` on a class or point that is not there."""
         self._config = config
         self._models = models
@@ -63,8 +67,9 @@ class Station:
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
         self._tracker = Tracker(config.tracks, followed, known, size, new_id)
-        self._counters = [LineCounter(line, models.instance_classes) for line in config.lines if line.camera == name]
-        self._gates = [QualityGate(g, models.instance_classes, models.defects) for g in config.gates if g.camera == name]
+        classes, defects = models.instance_classes, models.defects
+        self._counters = [LineCounter(line, classes) for line in config.lines if line.camera == name]
+        self._gates = [QualityGate(gate, classes, defects) for gate in config.gates if gate.camera == name]
         self._last: int | None = None
         _check_rules(name, size, config, models)
 
@@ -163,10 +168,10 @@ def _wanted(config: Config, models: Models) -> np.ndarray[tuple[int], np.dtype[n
 
 def _check_rules(name: str, size: tuple[int, int], config: Config, models: Models) -> None:
     """Raise `ConfigError` where a line or gate of this camera leaves the frame or names an unknown defect."""
-    for rule in (*config.lines, *config.gates):
+    rules: list[Line | Gate] = [*config.lines, *config.gates]
+    for rule in rules:
         if rule.camera == name:
             check_point(rule.start, size, f"line or gate {rule.name!r}: start")
             check_point(rule.end, size, f"line or gate {rule.name!r}: end")
     for gate in config.gates:
         class_numbers(list(gate.defects), models.defects, f"gate {gate.name!r}: defects")
-

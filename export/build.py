@@ -114,6 +114,7 @@ def _judge(recipe: Recipe, candidates: Candidates, models: dict[Role, Model], pr
         count, frames = held_frames(recipe.heldout, models.get("instance"))
         cascades = {side: Cascade(found, models, recipe.regions) for side, found in engines.items()}
         verdict = judge(frames(), count, cascades, models, lambda share: progress("judge on held-out frames", share))
+    _drop_trivial(verdict, candidates)
     for role, found in candidates.items():
         keys = {"float": found.native, "bundle": found.preferred}
         variants = {f"{role}_{key}": engines[side][role] for side, key in keys.items()}
@@ -122,6 +123,18 @@ def _judge(recipe: Recipe, candidates: Candidates, models: dict[Role, Model], pr
         for engine in opened.values():
             engine.close()
     return verdict
+
+
+def _drop_trivial(verdict: Verdict, candidates: Candidates) -> None:
+    """Leave out figures that compare a model with itself."""
+    same = [role for role, found in candidates.items() if found.native == found.preferred]
+    if same:
+        verdict.notes.append(f"The bundle prefers the {' and '.join(same)} model as it was given.")
+    gone = ["semantic_miou_agreement", "semantic_miou_bundle"] if "semantic" in same else []
+    if len(same) == len(candidates):
+        gone += [key for key in verdict.figures if key.startswith("instance_") and "float" not in key]
+    for key in gone:
+        verdict.figures.pop(key, None)
 
 
 def _write(out: Path, manifest: Manifest, candidates: Candidates, verdict: Verdict) -> None:

@@ -39,7 +39,7 @@ def semantic_meaning(net: Net, source: Semantic) -> Meaning:
         _map_shape(net, name, shape)
         return Meaning(bundle.Head("labels"), classes, lambda graph: _labels(graph, net, shift))
     axis = _class_axis(net, name, shape, len(source.classes))
-    return Meaning(bundle.Head("labels"), classes, lambda graph: _argmax(graph, net, axis, shift))
+    return Meaning(bundle.Head("labels"), classes, lambda graph: _argmax(graph, net, axis, shift), sensitive=(name,))
 
 
 def instance_meaning(net: Net, source: Instance) -> Meaning:
@@ -139,7 +139,7 @@ def _centers_meaning(net: Net, source: Instance) -> Meaning:
         }
         return outputs | ({"defects": _best(graph, "net/defects", 1)} if source.defects else {})
 
-    return Meaning(head, classes, attach, sensitive=("heatmap", "offsets"))
+    return Meaning(head, classes, attach, sensitive=("heatmap",))
 
 
 def _centers_stride(net: Net, source: Instance) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +20,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from calibration.ranges import Range
 from export.errors import ModelError
-from export.graph import NET, finished
+from export.graph import NET, finished, rename_inputs
 
 Flavour = Literal["cpu", "tensorrt"]
 
@@ -32,7 +31,8 @@ FOLLOW = {  # worth it where they feed or follow computing nodes, so that activa
     *("Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
 }
 ACTIVATIONS = {"Relu", "Clip", "LeakyRelu"}
-CHEAP_OUTPUT = 0.02  # share of all multiplications below which a last layer stays float
+MOVES = {"Gather", "Reshape", "Transpose", "Unsqueeze"}  # what only moves values
+CHEAP_OUTPUT = 0.02  # share of all multiplications below which the last layer of a sensitive output stays float
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def plan(model: onnx.ModelProto, exclude: list[str], sensitive: tuple[str, ...],
     """Choose the nodes of a canonical float graph that are quantized.
 
     `exclude` are names of nodes that stay float, as in the model given to export; `sensitive` are raw outputs whose
-    last layers stay float however large they are. Raises `ModelError` on a name that no node has.
+    last layers stay float where that is cheap. Raises `ModelError` on a name that no node has.
     """
     graph = _Graph(model)
     excluded = {NET + name for name in exclude}
     _check_names(excluded - set(graph.nodes), graph)
     computing = COMPUTE if flavour == "cpu" else COMPUTE_TENSORRT
     core = [node for node in graph.nodes.values() if node.op_type in computing and not graph.is_expectation(node)]
-    kept_float = excluded | graph.cheap_last(core) | {n for name in sensitive for n in graph.last(NET + name, core)}
+    kept_float = excluded | {name for output in sensitive for name in graph.cheap_last(NET + output, core)}
     chosen = {node.name for node in core} - kept_float
     chosen |= {name for name in graph.between(chosen) if name not in excluded}
     nodes = [node for node in graph.nodes.values() if node.name in chosen]
@@ -105,35 +105,18 @@ class _Graph:
         per_output = math.prod(weights.dims[1:]) if weights is not None else 1
         return int(math.prod(self.shapes.get(node.output[0], [0])) * per_output)
 
-    def cheap_last(self, core: list[onnx.NodeProto]) -> set[str]:
-        """Return the computing nodes with none behind them that cost next to nothing; decisions hang on them."""
-        names = {node.name for node in core}
+    def cheap_last(self, tensor: str, core: list[onnx.NodeProto]) -> set[str]:
+        """Return the computing nodes that are first met on the way up from `tensor` and cost next to nothing."""
+        by_name = {node.name: node for node in core}
         total = sum(self.multiplications(node) for node in core)
-        last = [node for node in core if not any(n.name in names for n in self.downstream(node))]
-        return {node.name for node in last if self.multiplications(node) < CHEAP_OUTPUT * total}
-
-    def last(self, tensor: str, core: list[onnx.NodeProto]) -> set[str]:
-        """Return the computing nodes that are first met on the way up from `tensor`."""
-        names = {node.name for node in core}
         found, todo = set(), [tensor]
         while todo:
             node = self.producer.get(todo.pop())
-            if node is not None and node.name in names:
+            if node is not None and node.name in by_name:
                 found.add(node.name)
             elif node is not None:
                 todo.extend(node.input)
-        return found
-
-    def downstream(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        """Yield every node that depends on `node`, once."""
-        seen: set[str] = set()
-        todo = [node]
-        while todo:
-            for name in todo.pop().output:
-                fresh = [n for n in self.consumers.get(name, []) if n.name not in seen]
-                seen.update(n.name for n in fresh)
-                todo.extend(fresh)
-                yield from fresh
+        return {name for name in found if self.multiplications(by_name[name]) < CHEAP_OUTPUT * total}
 
     def between(self, chosen: set[str]) -> set[str]:
         """Return the nodes that lie between `chosen` ones, and the activations right behind them."""
@@ -190,7 +173,9 @@ def quantize(
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     result = quantizer.model.model
-    if not symmetric:
+    if symmetric:
+        _widen_outputs(result)
+    else:
         _feed_bytes(result)
     del result.graph.value_info[:]
     return finished(result)
@@ -217,18 +202,28 @@ def _feed_bytes(model: onnx.ModelProto) -> None:
     producer = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         gain = producer.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
-        cast = producer.get(gain.input[0]) if gain is not None and gain.op_type == "Mul" else None
-        if gain is None or cast is None or cast.op_type != "Cast" or gain.input[1] not in weights:
+        if gain is None or gain.op_type != "Mul" or gain.input[1] not in weights:
             continue
+        cast = producer.get(gain.input[0])
+        while cast is not None and cast.op_type in MOVES:
+            cast = producer.get(cast.input[0])
         step, zero, factor = weights[node.input[1]], weights[node.input[2]], weights[gain.input[1]]
-        if not factor.size == step.size == 1 or zero.item() != 0:
+        if cast is None or cast.op_type != "Cast" or not factor.size == step.size == 1 or zero.item() != 0:
             continue
         if math.isclose(step.item(), factor.item(), rel_tol=1e-5):
-            for other in graph.node:
-                for i, name in enumerate(other.input):
-                    if name == node.output[0]:
-                        other.input[i] = cast.input[0]
+            rename_inputs(graph, node.output[0], gain.input[0])
+            rename_inputs(graph, cast.output[0], cast.input[0])
     _drop_dead(graph)
+
+
+def _widen_outputs(model: onnx.ModelProto) -> None:
+    """Give int32 where the canonical graph gives int16, which TensorRT has not; the device narrows it again."""
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.INT16:
+                attribute.i = onnx.TensorProto.INT32
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("elem_type")
 
 
 def _drop_dead(graph: onnx.GraphProto) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
 
 # Debian's default is to forget: the hardest case, on which nothing of ours may depend.
 OPEN = "allow_anonymous true\npersistence false\n"
@@ -64,6 +66,32 @@ class Broker:
                 self.process.send_signal(number)
             self.process.wait(10)
             self.process = None
+
+
+class Ear:
+    """A client that hears everything, and can speak out of turn."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: list[MQTTMessage] = []
+        self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        self.client.on_message = lambda _client, _data, message: self.heard.append(message)
+        self.client.connect("127.0.0.1", port)
+        self.client.subscribe("#", qos=1)
+        self.client.loop_start()
+
+    def payloads(self, ending: str) -> list[bytes]:
+        """Return what came on topics with that ending."""
+        return [bytes(message.payload) for message in self.heard if message.topic.endswith(ending)]
+
+    def say(self, topic: str, payload: bytes) -> None:
+        """Publish, retained."""
+        self.client.publish(topic, payload, qos=1, retain=True).wait_for_publish(5)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.client.disconnect()
+        self.client.loop_stop()
+        self.client.on_message = None
 
 
 def program() -> str:

@@ -1,0 +1,1 @@
+"""Instances -> events: tracks, counts at lines, verdicts at gates."""

@@ -32,9 +32,9 @@ class FreeMotion:
 class BeltMotion:
     """Everything moves together: one shift per frame, by aligning the foreground of two neighbouring frames.
 
-    The foreground's column and row sums are correlated (Sum of squared differences over all shifts, with a parabola
-    through the best three for the fraction), so the cost does not depend on the number of parts. `along` is the axis
-    of the belt.
+    The foreground's column sums and row sums are shifted against those of the frame before until the sum of squared
+    differences is least, with a parabola through the best three for the fraction: the cost does not depend on the
+    number of parts.
     """
 
     def __init__(self) -> None:
@@ -47,10 +47,8 @@ class BeltMotion:
         before, self._before = self._before, now
         if before is None:
             return self._velocity * frames
-        measured = [
-            align(old, new, float(speed) * frames / unit) for old, new, speed, unit in zip(before, now, self._velocity, scale, strict=True)
-        ]
-        for axis, cells in enumerate(measured):
+        for axis in (0, 1):
+            cells = align(before[axis], now[axis], float(self._velocity[axis]) * frames / scale[axis])
             if cells is not None:
                 self._velocity[axis] = cells * scale[axis] / frames
         return self._velocity * frames

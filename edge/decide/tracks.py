@@ -60,7 +60,9 @@ class Tracker:
     `new_id` gives the next id. State is bounded, and dies with its track.
     """
 
-    def __init__(self, rules: TrackRules, classes: list[int], known: int, size: tuple[int, int], new_id: Callable[[], int]) -> None:
+    def __init__(
+        self, rules: TrackRules, classes: list[int], known: int, size: tuple[int, int], new_id: Callable[[], int]
+    ) -> None:
         """`classes` are tracked of `known` instance classes; `size` is the frame's width and height."""
         self._rules = rules
         self._wanted = np.isin(np.arange(known), classes)
@@ -154,7 +156,7 @@ class Tracker:
         patience = self._rules.lost_frames
         unseen = (state.unsupported > patience) | (state.since_look > SUPPORTED_PATIENCE * patience)
         ended = outside | unconfirmed | (unseen & (state.since_look > patience))
-        keys = state.keys[ended].tolist()
+        keys: list[int] = state.keys[ended].tolist()
         if keys:
             self._masks = [mask for mask, gone in zip(self._masks, ended, strict=True) if not gone]
             self._supported = self._supported[~ended]
@@ -167,7 +169,7 @@ class Tracker:
         return np.asarray(self._state.since_look <= patience)
 
     def _classes(self) -> npt.NDArray[np.uint8]:
-        return self._state.votes.argmax(axis=1).astype(np.uint8)
+        return np.asarray(self._state.votes.argmax(axis=1), np.uint8)
 
     def _tracks(self) -> Tracks:
         """Return a snapshot that later frames do not change."""

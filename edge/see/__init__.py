@@ -1,0 +1,1 @@
+"""Frame -> instances: cameras, the semantic pass, regions, attention, packing, the instance pass."""

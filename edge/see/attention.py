@@ -104,7 +104,9 @@ def _covered(boxes: npt.NDArray[np.float32], by: npt.NDArray[np.float32]) -> npt
     return np.asarray(common / np.maximum(areas, 1.0), np.float32)
 
 
-def touches_border(boxes: npt.NDArray[np.float32], size: tuple[int, int], margin_px: float = 2.0) -> npt.NDArray[np.bool_]:
+def touches_border(
+    boxes: npt.NDArray[np.float32], size: tuple[int, int], margin_px: float = 2.0
+) -> npt.NDArray[np.bool_]:
     """Return (n,) whether each box (n, 4) comes within `margin_px` of the border of a frame of `size`."""
     limit = np.asarray(size, np.float32) - margin_px
     return np.asarray((boxes[:, :2] <= margin_px).any(axis=1) | (boxes[:, 2:] >= limit).any(axis=1))

@@ -58,7 +58,8 @@ def _group(
     s = head.label_stride
     rows, columns = slice(y0 // s, -(-y1 // s)), slice(x0 // s, -(-x1 // s))
     labels = outputs["labels"][rows, columns]
-    flaws = outputs["defects"][rows.start * s : rows.stop * s, columns.start * s : columns.stop * s] if defects else None
+    fine = slice(rows.start * s, rows.stop * s), slice(columns.start * s, columns.stop * s)
+    flaws = outputs["defects"][fine] if defects else None
     owner = _owners(labels, outputs["offsets"][:, rows, columns], flaws, local, (x0 // s, y0 // s), head)
     counts = _defect_counts(owner, flaws, s, len(local), defects)
     corner = np.asarray([x0 // s, y0 // s])
@@ -152,14 +153,14 @@ def decode_prototypes(outputs: Mapping[str, Array], places: npt.NDArray[np.int32
     prototypes = outputs["prototypes"]
     masks = _prototype_masks(outputs["coefficients"][best][kept], prototypes, clipped)
     areas, centers = _mask_moments(masks, clipped)
-    found = Found(clipped, scores[kept], classes[kept], centers, areas, np.zeros((len(kept), 0), np.float32), masks, owner[kept])
-    return _without_empty(found)
+    none = np.zeros((len(kept), 0), np.float32)
+    return _without_empty(Found(clipped, scores[kept], classes[kept], centers, areas, none, masks, owner[kept]))
 
 
 def _owner_places(boxes: Boxes, places: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Return (n,) the index of the place that holds each box's centre, or -1."""
     centers = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
-    inside = ((centers >= places[None, :, :2]) & (centers < places[None, :, 2:])).all(axis=2)
+    inside = np.asarray(((centers >= places[None, :, :2]) & (centers < places[None, :, 2:])).all(axis=2))
     return np.where(inside.any(axis=1), inside.argmax(axis=1) if len(places) else -1, -1).astype(np.int32)
 
 
@@ -193,8 +194,8 @@ def _prototype_masks(coefficients: Array, prototypes: Array, boxes: Boxes) -> li
     s = PROTOTYPE_STRIDE
     low, high = np.floor(boxes[:, :2]).astype(int), np.ceil(boxes[:, 2:]).astype(int)
     flat = prototypes.reshape(len(prototypes), -1)
-    logits = (coefficients @ flat).reshape(len(coefficients), *prototypes.shape[1:]) if len(coefficients) else []
-    masks = []
+    logits: Array = (coefficients @ flat).reshape(len(coefficients), *prototypes.shape[1:])
+    masks: list[npt.NDArray[np.bool_]] = []
     for plane, (x0, y0), (x1, y1) in zip(logits, low.tolist(), high.tolist(), strict=True):
         # cut with one cell of margin before enlarging: the border cells need their neighbours
         left, top = max(0, x0 // s - 1), max(0, y0 // s - 1)
@@ -212,7 +213,7 @@ def _mask_moments(masks: list[npt.NDArray[np.bool_]], boxes: Boxes) -> tuple[Arr
         ys, xs = np.nonzero(mask)
         areas[i] = len(xs)
         if len(xs):
-            centers[i] = np.floor(boxes[i, :2]) + (xs.mean() + 0.5, ys.mean() + 0.5)
+            centers[i] = np.floor(boxes[i, :2]) + np.asarray((xs.mean() + 0.5, ys.mean() + 0.5))
     return areas, centers
 
 

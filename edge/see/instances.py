@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -89,11 +91,8 @@ def joined(parts: list[Instances], defects: int) -> Instances:
     if len(parts) == 1:
         return parts[0]
     parts = [*parts, _none(defects)]
-    return Instances(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS[:6]),
-        [mask for part in parts for mask in part.masks],
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS[6:]),
-    )
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+    return Instances(**arrays, masks=[mask for part in parts for mask in part.masks])
 
 
 def distinct(instances: Instances) -> Instances:
@@ -124,11 +123,8 @@ def _same_object(instances: Instances) -> npt.NDArray[np.bool_]:
 
 def select(instances: Instances, kept: npt.NDArray[np.int64]) -> Instances:
     """Return the instances with the indices `kept` (m,)."""
-    return Instances(
-        *(getattr(instances, name)[kept] for name in _ARRAYS[:6]),
-        [instances.masks[i] for i in kept],
-        *(getattr(instances, name)[kept] for name in _ARRAYS[6:]),
-    )
+    arrays: dict[str, Any] = {name: getattr(instances, name)[kept] for name in _ARRAYS}
+    return Instances(**arrays, masks=[instances.masks[i] for i in kept])
 
 
 _ARRAYS = ("boxes", "scores", "classes", "centers", "areas_px", "defects_px", "scales", "whole")  # all but the masks

@@ -19,9 +19,9 @@ def foreground(labels: Labels, wanted: npt.NDArray[np.uint8], confidence: float)
 
     `wanted` has shape (256,): 1 for every class that deserves attention.
     """
-    found = np.asarray(cv2.LUT(labels.classes, wanted))
+    found: Image = np.asarray(cv2.LUT(labels.classes, wanted), np.uint8)
     if confidence > 0 and labels.confidence is not None:
-        found &= labels.confidence >= math.ceil(confidence * 255)
+        found = found * (labels.confidence >= math.ceil(confidence * 255))
     return found
 
 
@@ -45,23 +45,27 @@ def find_regions(
 
 def explained(shape: tuple[int, ...], scale: tuple[float, float], tracks: Tracks) -> Image:
     """Return a map (h, w) uint8 of label size: 1 where a track's mask lies, widened by one label pixel."""
-    painted = np.zeros(shape, np.uint8)
+    painted: Image = np.zeros(shape, np.uint8)
     cells = tracks.boxes / np.tile(np.asarray(scale, np.float32), 2)
     starts, ends = np.floor(cells[:, :2]).astype(int), np.ceil(cells[:, 2:]).astype(int)
     for mask, (x0, y0), (x1, y1) in zip(tracks.masks, starts.tolist(), ends.tolist(), strict=True):
         left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, shape[1]), min(y1, shape[0])
         if left >= right or top >= bottom:
             continue
-        fine = cv2.resize(mask.view(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
+        fine: Image = np.asarray(
+            cv2.resize(mask.view(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST), np.uint8
+        )
         painted[top:bottom, left:right] |= fine[top - y0 : bottom - y0, left - x0 : right - x0]
-    return np.asarray(cv2.dilate(painted, _SQUARE)) if len(tracks) else painted
+    return np.asarray(cv2.dilate(painted, _SQUARE), np.uint8) if len(tracks) else painted
 
 
 _SQUARE = np.ones((3, 3), np.uint8)
 
 
-def padded(boxes: npt.NDArray[np.float32], pad_px: float | npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.int32]:
+def padded(
+    boxes: npt.NDArray[np.float32], pad_px: float | npt.NDArray[np.float32], size: tuple[int, int]
+) -> npt.NDArray[np.int32]:
     """Return `boxes` (n, 4) widened by `pad_px` on each side, rounded outwards and clipped to a frame of `size`."""
     pad = np.broadcast_to(np.asarray(pad_px, np.float32), (len(boxes),))[:, None]
     outer = np.concatenate([np.floor(boxes[:, :2] - pad), np.ceil(boxes[:, 2:] + pad)], axis=1)
-    return np.clip(outer, 0, np.asarray([*size, *size])).astype(np.int32)
+    return np.asarray(np.clip(outer, 0, np.asarray([*size, *size])), np.int32)

@@ -45,9 +45,7 @@ def fitted_size(image: Image, target: Image, fit: str) -> tuple[int, int]:
     return max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
 
 
-def _cut(
-    classes: Image, confidence: Image | None, fitted: tuple[int, int], image: Image, target: Image
-) -> Labels:
+def _cut(classes: Image, confidence: Image | None, fitted: tuple[int, int], image: Image, target: Image) -> Labels:
     """Cut the label maps to the part of the input that holds the frame."""
     stride_x, stride_y = target.shape[1] / classes.shape[1], target.shape[0] / classes.shape[0]
     columns, rows = round(fitted[0] / stride_x), round(fitted[1] / stride_y)

@@ -198,7 +198,9 @@ class Connection:
     def _on_disconnect(self, _client: Client, _data: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:
             self.code = code.value
-        self.reason = self.reason or str(code)
+            self.reason = self.reason or f"sent away: {code}"
+        elif not self.ready:
+            self.reason = self.reason or "hung up on before an answer"
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
         flight = self._flights.pop(mid, None)

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _BACK_OFF_S = (0.2, 5.0)  # first and longest pause between two attempts to connect
 _REFUSED_S = 1.0  # shortest pause after the broker turned us away
 _STEP_S = 0.1
+_SHORT_S, _SHORTS = 10.0, 5  # so many connections in a row, none longer: another client takes our id again and again
+_SETTLED_S = 30.0
 _HELLO_S = 5.0  # for the broker's answer to our CONNECT
 _FAREWELL_S = 1.0
 _JOIN_S = 10.0  # a connect that hangs, and the farewell
@@ -58,6 +60,7 @@ class Delivery:
         self._status = Status(unacknowledged=ledger.outbox.queued)
         self._last_error = ""
         self._session = 0  # 0: none yet for the next connection
+        self._shorts = 0  # connections in a row that ended soon
         self._offline = False  # and said so
 
     def start(self) -> None:
@@ -111,7 +114,7 @@ class Delivery:
                 return
             self._lost(connection)
             pause_s = _BACK_OFF_S[0] if useful else pause_s
-            self._pause(_pause_after(connection, pause_s))
+            self._pause(self._pause_after(connection, pause_s))
             pause_s = min(2 * pause_s, _BACK_OFF_S[1])
 
     def _hello(self, connection: Connection) -> bool:
@@ -121,12 +124,14 @@ class Delivery:
         while not (connection.ready or connection.closed or connection.code) and time.monotonic() < until:
             connection.step(_STEP_S)
         if not connection.ready:
+            self._shorts = 0
             connection.reason = connection.reason or f"no answer for {_HELLO_S:g} s"
             connection.close(polite=False)
         return connection.ready and not connection.closed
 
     def _converse(self, connection: Connection) -> bool:
-        """Talk until the connection ends or we do; return whether anything was confirmed."""
+        """Talk until the connection ends or we do; return whether it was good for anything."""
+        begin = time.monotonic()
         self._alarms.clear("login")
         self._found()
         self._speaker.begin(connection, self._session)
@@ -135,11 +140,15 @@ class Delivery:
             self._speaker.speak(connection)
             self._report(connected=True)
             connection.step(_STEP_S, self._nudged)
+            if time.monotonic() - begin > _SETTLED_S:
+                self._alarms.clear("takeover")
         self._speaker.hear(connection)
         if not connection.closed:
             self._speaker.farewell(connection, time.monotonic() + _FAREWELL_S)
         self._session = 0  # the next connection has a number of its own
-        return self._speaker.confirmed
+        short = time.monotonic() - begin < _SHORT_S
+        self._shorts = self._shorts + 1 if short else 0
+        return self._speaker.confirmed or not short
 
     def _over(self) -> bool:
         if self._stop_at is None:
@@ -159,16 +168,28 @@ class Delivery:
     def _lost(self, connection: Connection) -> None:
         """Take note of the end of a connection; a line for the first of a row only."""
         self._last_error = connection.reason
-        if connection.code == TAKEN_OVER:
+        if self._taken_over(connection):
             self._alarms.set("takeover", f"another client uses the id {self._login.client_id}: one device runs twice")
         elif connection.code >= 128 and not connection.ready:
             self._alarms.set("login", f"broker {self._where} {connection.reason}: check username and password_file")
         if not self._offline:
             self._offline = True
             log.warning(
-                "mqtt=offline broker=%s reason=%s fix=start the broker, or set [mqtt] host and port; "
-                "events queue on disk meanwhile", self._where, connection.reason,
-            )  # fmt: skip
+                "mqtt=offline broker=%s reason=%s fix=start the broker, or check [mqtt] host, port and TLS files; "
+                "events queue on disk meanwhile",
+                self._where,
+                connection.reason,
+            )
+
+    def _taken_over(self, connection: Connection) -> bool:
+        """Return whether another client has our id. Not every broker says so."""
+        return connection.code == TAKEN_OVER or self._shorts >= _SHORTS
+
+    def _pause_after(self, connection: Connection, pause_s: float) -> float:
+        """Return how long to wait, s: longer where the broker itself sent us away."""
+        if self._taken_over(connection):  # or both would throw each other out without end
+            return _BACK_OFF_S[1]
+        return max(pause_s, _REFUSED_S) if connection.code >= 128 else pause_s
 
     def _report(self, *, connected: bool) -> None:
         self._status = Status(
@@ -180,10 +201,3 @@ class Delivery:
             failed=self._error is not None,
             alarms=self._alarms.active,
         )
-
-
-def _pause_after(connection: Connection, pause_s: float) -> float:
-    """Return how long to wait, s: longer where the broker itself sent us away."""
-    if connection.code == TAKEN_OVER:  # or two daemons with one id would throw each other out without end
-        return _BACK_OFF_S[1]
-    return max(pause_s, _REFUSED_S) if connection.code >= 128 else pause_s

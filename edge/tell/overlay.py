@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import Config
+from edge.config import Config, Gate, Line
 from edge.errors import FoveateError
 from edge.events import Count, Verdict
 from edge.types import Boxes, Image, Labels, Moment, Tracks
@@ -40,7 +40,7 @@ class Overlay:
     def draw(self, moment: Moment) -> Image:
         """Return the frame (h, w, 3) with labels, regions, looks, masks, ids, lines, counts and verdicts."""
         self._remember(moment)
-        picture = moment.frame.image.copy()
+        picture: Image = moment.frame.image.copy()
         tint_labels(picture, moment.labels)
         unit = max(0.5, picture.shape[0] / 1080)
         self._lines(picture, moment.frame.camera, unit)
@@ -73,17 +73,20 @@ class Overlay:
             shade(picture, tracks.boxes[row], tracks.masks[row], color, 0.45 if tracks.since_look[row] == 0 else 0.25)
             if number:
                 text = f"{number} {self._classes[label]}" + (f" {verdict}" if verdict else "")
-                _text(picture, text, tracks.boxes[row, :2], unit, color)
+                _text(picture, text, (int(tracks.boxes[row, 0]), int(tracks.boxes[row, 1])), unit, color)
 
     def _lines(self, picture: Image, camera: str, unit: float) -> None:
-        for rule in (*self._config.lines, *self._config.gates):
+        rules: list[Line | Gate] = [*self._config.lines, *self._config.gates]
+        for rule in rules:
             if rule.camera == camera:
-                start, end = (tuple(round(v) for v in point) for point in (rule.start, rule.end))
+                start, end = ((round(x), round(y)) for x, y in (rule.start, rule.end))
                 cv2.line(picture, start, end, LINE, max(1, round(2 * unit)), cv2.LINE_AA)
-                _text(picture, rule.name, np.asarray(start) + (4, round(22 * unit)), unit, LINE)
+                _text(picture, rule.name, (start[0] + 4, start[1] + round(22 * unit)), unit, LINE)
 
     def _header(self, picture: Image, moment: Moment, unit: float) -> None:
-        lines = [f"frame {moment.frame.index}   looks {len(moment.looks)}   tracks {int((moment.tracks.ids > 0).sum())}"]
+        lines = [
+            f"frame {moment.frame.index}   looks {len(moment.looks)}   tracks {int((moment.tracks.ids > 0).sum())}"
+        ]
         lines += [f"{name}  {count}" for name, count in sorted(self._counts.items())]
         height = round((len(lines) * 26 + 16) * unit)
         corner = picture[:height, : round(430 * unit)]
@@ -147,8 +150,8 @@ def _corners(picture: Image, box: list[int], color: Color, thickness: int) -> No
             cv2.line(picture, (x, y), (x, y + dy), color, thickness)
 
 
-def _text(picture: Image, text: str, at: npt.NDArray[np.generic], unit: float, color: Color) -> None:
-    x, y = (int(v) for v in at)
+def _text(picture: Image, text: str, at: tuple[int, int], unit: float, color: Color) -> None:
+    x, y = at
     scale, weight = 0.5 * unit, max(1, round(unit))
     (width, height), _ = cv2.getTextSize(text, FONT, scale, weight)
     y = max(y, height + 6)

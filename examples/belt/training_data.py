@@ -25,7 +25,7 @@ from examples.belt import scene
 from examples.belt.belt import Belt
 from examples.belt.defects import CHIP
 from examples.belt.networks import CANVAS
-from examples.belt.scene import HEIGHT, KINDS, WIDTH, Ids, Image, Labels, Truth, View
+from examples.belt.scene import DEFECTS, HEIGHT, KINDS, MIN_DEFECT_PX, WIDTH, Ids, Image, Labels, Truth, View
 
 Array: TypeAlias = NDArray[Any]
 
@@ -37,7 +37,7 @@ REDUCTION: Final = 4
 """Frame pixels per pixel of the semantic input."""
 LABEL_CELL: Final = 8
 """Frame pixels per label of the semantic output."""
-GAP_FRAMES: Final = 110
+GAP_FRAMES: Final = 150
 """Frames between two training frames of a seed: most parts are new."""
 _PADDING: Final = (6, 27)
 """Frame pixels kept around a part's box, at random per side."""
@@ -55,8 +55,8 @@ class Stock:
     """What is drawn from: windows of parts for the instance net, whole small frames for the semantic net."""
 
     plain: list[Array]
-    flawed: list[Array]
-    """Windows around a defective part."""
+    flawed: tuple[list[Array], ...]
+    """Windows with a defective part, by defect class; those with two defects are in two lists."""
     frames: Image
     """(n, 270, 480, 3)."""
     labels: Labels
@@ -82,14 +82,16 @@ def stock(seeds: Sequence[int], frames: int, workers: int = 2) -> Stock:
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         files = list(pool.map(partial(_render_file, folder=folder, frames=frames), seeds))
     plain: list[Array] = []
-    flawed: list[Array] = []
+    flawed: tuple[list[Array], ...] = tuple([] for _ in DEFECTS)
     pictures, labels = [], []
     for file in files:
         with np.load(file) as kept:
             pictures.append(kept["pictures"])
             labels.append(kept["labels"])
-            flawed += [kept[name] for name in kept.files if name.startswith("flawed")]
             plain += [kept[name] for name in kept.files if name.startswith("plain")]
+            for window in (kept[name] for name in kept.files if name.startswith("flawed")):
+                for kind, same in enumerate(flawed, start=1):
+                    same += [window] * (int(np.count_nonzero(window[..., 4] == kind)) >= MIN_DEFECT_PX)
     return Stock(plain, flawed, np.concatenate(pictures), np.concatenate(labels))
 
 
@@ -247,7 +249,7 @@ def compose(kept: Stock, rng: Generator) -> Canvas:
 
 def _crop(kept: Stock, rng: Generator) -> Array:
     """Return one window as a region of the run time would cut it: padded loosely, sometimes scaled down."""
-    source = kept.flawed if rng.random() < _DEFECTIVE_SHARE else kept.plain
+    source = kept.flawed[int(rng.integers(len(DEFECTS)))] if rng.random() < _DEFECTIVE_SHARE else kept.plain
     window = source[int(rng.integers(len(source)))]
     most = np.maximum(0, (np.tile(window.shape[1::-1], 2) - _SMALLEST) // 2)
     left, top, right, bottom = np.minimum(MARGIN - rng.integers(*_PADDING, 4), most).tolist()

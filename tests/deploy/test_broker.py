@@ -20,6 +20,7 @@ FILES = Path(__file__).parents[2] / "deploy" / "mosquitto"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/opt/homebrew/sbin")
 DEVICE, OTHER = "plant/1/cam", "plant/1/other"
 CLIENTS = (DEVICE, OTHER, "archive", "dashboard", "stranger")
+HELLO = b"\x10\x10\x00\x04MQTT\x05\x02\x00\x05\x00\x00\x03doc"  # CONNECT, clean, as client "doc"
 DENIED = 135  # MQTT 5: not authorised
 
 pytestmark = pytest.mark.broker
@@ -70,9 +71,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iter
     finally:
         process.terminate()
         process.wait(10)
-    text = (folder / "log").read_text()
-    assert "Warning: " not in text
-    assert "Error: Unknown" not in text
+    said = [line for line in (folder / "log").read_text().splitlines() if "run as root" not in line]
+    assert [line for line in said if "Warning" in line or "configuration" in line] == []
     assert (folder / "mosquitto.db").exists(), "retained messages were not kept"
 
 
@@ -124,7 +124,10 @@ class Peer:
         return self.received
 
     def close(self) -> None:
+        """Disconnect; paho and its callbacks refer to each other, so the socket is closed by hand."""
+        sock: Any = self.client.socket()
         self.client.disconnect()
+        sock.close()
         self.client.on_connect = self.client.on_publish = self.client.on_subscribe = self.client.on_message = None
 
     def _answer(self, step: str) -> int:
@@ -190,7 +193,7 @@ def test_dashboard_reads_and_commands(connect: Connect) -> None:
     dashboard, device = connect("dashboard"), connect(DEVICE)
     dashboard.subscribe("foveate/#")
     device.publish(f"foveate/{DEVICE}/state")
-    assert dashboard.listen(0.4) == [f"foveate/{DEVICE}/state"]
+    assert f"foveate/{DEVICE}/state" in dashboard.listen(0.4)
     assert allowed(dashboard.publish(f"foveate/{DEVICE}/cmd/preview"))
     assert dashboard.publish(f"foveate/{DEVICE}/event/count") == DENIED
 
@@ -204,36 +207,50 @@ def test_stranger_with_a_certificate(connect: Connect) -> None:
     assert stranger.publish(f"foveate/{DEVICE}/event/count") == DENIED
 
 
-def test_certificate_of_another_authority(broker: int, certificates: Path) -> None:
-    elsewhere = certificates.parent / "elsewhere"
-    with pytest.raises(ssl.SSLError, match="verify failed"):
-        Peer(broker, elsewhere, DEVICE)
-    shutil.copy(certificates / "ca.crt", elsewhere / "ca.crt")  # now it trusts the broker; the broker does not trust it
-    with pytest.raises((OSError, AssertionError)):
-        Peer(broker, elsewhere, DEVICE)
+def greet(port: int, context: ssl.SSLContext) -> bytes:
+    """Shake hands, send an MQTT CONNECT, and return what the broker says to it."""
+    raw = socket.create_connection(("127.0.0.1", port), 5)
+    with raw, context.wrap_socket(raw, server_hostname="127.0.0.1") as sock:
+        sock.sendall(HELLO)
+        return sock.recv(64)  # TLS 1.3 tells of a missing client certificate only here
 
 
-@pytest.mark.parametrize("version", ["TLSv1_1", None])
-def test_no_certificate_or_old_tls(broker: int, certificates: Path, version: str | None) -> None:
-    context = ssl.create_default_context(cafile=certificates / "ca.crt")
-    if version:
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        with pytest.warns(DeprecationWarning):
-            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", broker), 5) as raw:  # noqa: PT011, PT012
-        with context.wrap_socket(raw, server_hostname="127.0.0.1") as sock:
-            sock.sendall(b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x05\x00\x00\x00")
-            sock.recv(10)
-            sock.recv(10)  # TLS 1.3 tells of the missing certificate only now
-            raise AssertionError("the broker took a client without a certificate")
+def trusting(certificates: Path, authority: str, client: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certificates.parent / authority / "ca.crt")
+    if client is not None:
+        stem = certificates.parent / client / "archive"
+        context.load_cert_chain(f"{stem}.crt", f"{stem}.key")
+    return context
+
+
+def test_certificates_that_fit(broker: int, certificates: Path) -> None:
+    assert greet(broker, trusting(certificates, "plant", "plant")).startswith(b"\x20")  # CONNACK
+
+
+@pytest.mark.parametrize(("authority", "client"), [("elsewhere", "plant"), ("plant", "elsewhere"), ("plant", None)])
+def test_certificates_that_do_not(broker: int, certificates: Path, authority: str, client: str | None) -> None:
+    try:
+        answer = greet(broker, trusting(certificates, authority, client))
+    except OSError:
+        return
+    assert answer == b""
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_old_tls(broker: int, certificates: Path) -> None:
+    context = trusting(certificates, "plant", "plant")
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(OSError, match=r"(?i)version|protocol|reset"):
+        greet(broker, context)
 
 
 def test_plain_text_is_refused(broker: int) -> None:
-    client: Any = Client(CallbackAPIVersion.VERSION2, "", protocol=MQTTv5)
-    answers: list[int] = []
-    client.on_connect = lambda *args: answers.append(args[3].value)
-    client.connect("127.0.0.1", broker)
-    for _ in range(10):
-        client.loop(0.05)
-    client.on_connect = None
-    assert answers == []
+    with socket.create_connection(("127.0.0.1", broker), 5) as sock:
+        sock.sendall(HELLO)
+        try:
+            answer = sock.recv(64)
+        except ConnectionResetError:
+            return
+        assert not answer.startswith(b"\x20")

@@ -27,6 +27,18 @@ ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "site/line/device"
 
 
+def new_seed() -> int:
+    """Return the seed of this run, and print it; FOVEATE_SEED repeats one."""
+    seed = int(os.environ.get("FOVEATE_SEED", time.time_ns() % 1_000_000))
+    print(f"FOVEATE_SEED={seed}")
+    return seed
+
+
+def repeats(short: int) -> int:
+    """Return how often a fault is injected: `short` in CI, FOVEATE_FAULTS times as often by night."""
+    return short * int(os.environ.get("FOVEATE_FAULTS", "1"))
+
+
 def configuration(folder: Path, port: int, receivers: Sequence[str] = ("archive",), max_mib: int = 64) -> Config:
     """Return the configuration of a device that tells to loopback `port`."""
     mqtt = Mqtt(port=port, receivers=list(receivers), keepalive_s=2)

@@ -80,6 +80,7 @@ def test_a_row_leaves_when_every_receiver_has_it(tmp_path: Path) -> None:
 def test_a_new_receiver_begins_at_the_floor_and_one_that_left_holds_nothing_back(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, LIMITS, ["archive", "gone"])
     ledger.commit([count(n) for n in range(10)])
+    ledger.outbox.pending(0, 99)
     ledger.outbox.acknowledge("archive", ledger.stream, 6)
     assert ledger.outbox.floor == 0
     ledger.close()
@@ -181,7 +182,7 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None
     with pytest.raises(LedgerError, match=rf"ledger {folder}/ledger\.db: .*; "):
         Ledger(folder, LIMITS, [])
     (tmp_path / "file").touch()
-    with pytest.raises(LedgerError, match="Not a directory|File exists"):
+    with pytest.raises(LedgerError, match=r"Not a directory|File exists"):
         Ledger(tmp_path / "file", LIMITS, [])
 
 
@@ -297,10 +298,8 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def rows_are_in_order(self) -> None:
         floor = min(self.acknowledged.values())
-        (rows,) = (
-            self.ledger._db.execute("SELECT group_concat(seq) FROM (SELECT seq FROM outbox ORDER BY seq)").fetchone(),
-        )
-        assert (rows[0] or "") == ",".join(str(seq) for seq in range(floor + 1, self.counted + 1))
+        rows = self.ledger._db.execute("SELECT seq FROM outbox ORDER BY seq").fetchall()
+        assert [seq for (seq,) in rows] == list(range(floor + 1, self.counted + 1))
 
     def teardown(self) -> None:
         self.ledger.close()

@@ -7,6 +7,7 @@ import fcntl
 import os
 import selectors
 import subprocess
+import sys
 import time
 from typing import IO
 
@@ -17,6 +18,7 @@ from edge.types import Frame, Gap, Image
 
 PATIENCE_S = 30.0  # least silence after which a program counts as hung; it may have to start a camera first
 END_S = 5.0  # how long a program may take to end when its standard input is closed, and again when terminated
+PYTHON = "{python}"  # in a command: the interpreter that runs this
 PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for
 _STDERR_BYTES = 4096  # of which the last line goes into errors
 
@@ -143,7 +145,7 @@ class ProgramCamera(Source):
 def _start(name: str, camera: CameraConfig) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            camera.command,
+            [sys.executable if word == PYTHON else word for word in camera.command],
             bufsize=0,
             stdin=subprocess.PIPE if camera.demand else subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,3 +1,5 @@
+"""Fixtures that several folders of tests use."""
+
 from __future__ import annotations
 
 from tests.broker import broker

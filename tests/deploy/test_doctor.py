@@ -1,0 +1,208 @@
+"""`foveate doctor`: a line per thing, and how to mend it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from deploy import checks, doctor
+from deploy.checks import FIX, NONE, OK, Finding
+from edge.bundle import EngineFile, Head, Manifest, Model, TensorSpec
+
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+
+CONFIG = """
+bundle = "bundle"
+state = "state"
+device = "cam"
+{extra}
+[cameras.front]
+source = "pictures"
+"""
+
+
+def copy_graph() -> bytes:
+    """Return a graph whose `labels` are a slice of `image`."""
+    starts = [
+        helper.make_tensor(name, TensorProto.INT64, [1], [value]) for name, value in (("a", 0), ("b", 1), ("c", 2))
+    ]
+    nodes = [
+        helper.make_node("Slice", ["image", "a", "b", "c"], ["sliced"]),
+        helper.make_node("Squeeze", ["sliced", "c"], ["labels"]),
+    ]
+    inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, [4, 6, 3])]
+    outputs = [helper.make_tensor_value_info("labels", TensorProto.UINT8, [4, 6])]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, starts)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Return a configuration with a bundle and a folder of pictures that work, and no broker."""
+    for name in ("bundle", "pictures", "state"):
+        (tmp_path / name).mkdir()
+    data = copy_graph()
+    (tmp_path / "bundle" / "model.onnx").write_bytes(data)
+    file = EngineFile("onnxruntime", "float32", "model.onnx", len(data), hashlib.sha256(data).hexdigest())
+    spec = TensorSpec("labels", (4, 6), "uint8")
+    model = Model(["background", "part"], Head("labels"), TensorSpec("image", (4, 6, 3), "uint8"), [spec], [file])
+    manifest = Manifest(1, "test", "1.0", "2026-01-01T00:00:00Z", {"semantic": model, "instance": model})
+    (tmp_path / "bundle" / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    cv2.imwrite(str(tmp_path / "pictures" / "1.png"), np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "config.toml").write_text(CONFIG.format(extra=""))
+    return tmp_path / "config.toml"
+
+
+Examine = Callable[[Path], tuple[int, str]]
+
+
+@pytest.fixture
+def examine(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Examine:
+    monkeypatch.setattr(checks, "clock", lambda: Finding(OK, "the clock is synchronised"))  # not this machine's matter
+
+    def examined(path: Path) -> tuple[int, str]:
+        code = doctor.main([str(path)])
+        return code, capsys.readouterr().out
+
+    return examined
+
+
+def test_all_is_well(config: Path, examine: Examine) -> None:
+    code, said = examine(config)
+    assert code == 0, said
+    assert "OK  bundle test 1.0" in said
+    assert said.count("model: float32 on onnxruntime") == 2
+    assert "OK  camera front: 64 x 48, no frame rate" in said
+    assert "--  no broker is configured" in said
+    assert said.endswith("nothing to fix\n")
+
+
+def test_machine_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor.main([])
+    said = capsys.readouterr().out
+    assert "OK  Python 3." in said
+    assert "cores for this process" in said
+    assert all(line[:3] in {"OK ", "FIX", "-- "} for line in said.splitlines()[:-1])
+
+
+def test_configuration_that_is_wrong(config: Path, examine: Examine) -> None:
+    config.write_text(CONFIG.format(extra="devise = 3"))
+    code, said = examine(config)
+    assert code == 1
+    assert "FIX configuration" in said
+    assert "did you mean `device`?" in said
+    assert said.endswith("1 to fix\n")
+
+
+def test_each_part_that_is_broken_is_named(config: Path, examine: Examine) -> None:
+    (config.parent / "bundle" / "model.onnx").write_bytes(b"\0" * (config.parent / "bundle/model.onnx").stat().st_size)
+    (config.parent / "pictures" / "1.png").write_bytes(b"no picture")
+    code, said = examine(config)
+    assert code == 1
+    assert said.count("the file was altered, copy the bundle again") == 2
+    assert "FIX camera front" in said
+    assert "3 to fix" in said
+
+
+def test_no_bundle(config: Path, examine: Examine) -> None:
+    (config.parent / "bundle" / "manifest.json").unlink()
+    assert "FIX bundle" in examine(config)[1]
+
+
+def test_packages_that_are_missing(config: Path, examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(checks._NEEDED, "not_there", "not-there")
+    code, said = examine(config)
+    assert code == 1
+    assert "FIX not-there is not installed: pip install not-there" in said
+    assert "was not tried: install what is missing first" in said
+
+
+def test_state_folder(tmp_path: Path) -> None:
+    assert [f.status for f in checks.state_folder(tmp_path / "a" / "b", 1)] == [OK, OK]
+    assert [f.status for f in checks.state_folder(tmp_path, 1 << 40)] == [OK, FIX]
+    (tmp_path / "file").write_text("")
+    assert [f.status for f in checks.state_folder(tmp_path / "file" / "state", 1)] == [FIX]
+
+
+def test_clock_has_an_answer() -> None:
+    assert checks.clock().status in {OK, FIX, NONE}
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def test_broker_that_is_not_there(config: Path, examine: Examine) -> None:
+    config.write_text(CONFIG.format(extra=f"mqtt.port = {free_port()}"))
+    code, said = examine(config)
+    assert code == 1
+    assert "cannot be reached" in said
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[int]:
+    """Run a broker that lets `good` do as a device does, and `poor` only log in."""
+    assert MOSQUITTO is not None, "install Debian's mosquitto"
+    port = free_port()
+    acl = "user good\ntopic write foveate/site/line/cam/reply/+\ntopic read foveate/site/line/cam/ack/+\n"
+    (tmp_path / "acl").write_text(acl)
+    (tmp_path / "users").write_text("good:word\npoor:word\n")
+    subprocess.run([_passwd(), "-U", str(tmp_path / "users")], check=True, timeout=20, capture_output=True)
+    lines = [f"listener {port} 127.0.0.1", "allow_anonymous false", "user root"]
+    lines += [f"password_file {tmp_path / 'users'}", f"acl_file {tmp_path / 'acl'}"]
+    (tmp_path / "mosquitto.conf").write_text("\n".join(lines))
+    process = subprocess.Popen([MOSQUITTO, "-c", str(tmp_path / "mosquitto.conf")], stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _passwd() -> str:
+    found = shutil.which("mosquitto_passwd")
+    assert found is not None, "install Debian's mosquitto"
+    return found
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 10
+    with socket.socket() as sock:
+        while sock.connect_ex(("127.0.0.1", port)) != 0:
+            assert time.monotonic() < deadline, "the broker does not listen"
+            time.sleep(0.02)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("user", "password", "wrong"),
+    [("good", "word", []), ("good", "guess", ["log in"]), ("poor", "word", ["write to foveate/site/line/cam/reply"])],
+)
+def test_broker_that_answers(
+    config: Path, examine: Examine, broker: int, user: str, password: str, wrong: list[str]
+) -> None:
+    (config.parent / "password").write_text(password + "\n")
+    settings = f'mqtt = {{ port = {broker}, username = "{user}", password_file = "password" }}'
+    config.write_text(CONFIG.format(extra=settings))
+    code, said = examine(config)
+    assert code == bool(wrong), said
+    assert all(f"cannot {what}" in said for what in wrong)
+    if not wrong:
+        assert said.count("OK  broker 127.0.0.1") == 3

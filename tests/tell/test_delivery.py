@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge.config import Config, Mqtt
+from edge.errors import BrokerError, ConfigError, LedgerError
+from edge.tell.delivery import Delivery
+from edge.tell.ledger import Ledger
+from edge.tell.topics import Topics
+from tests.broker import Broker, Ear, free_port, wait_for
+from tests.faults.line import configuration, count, open_ledger, receiver
+
+ROOT = "foveate/site/line/device"
+
+
+class Device:
+    """A ledger with its delivery, ended by the fixture."""
+
+    def __init__(self, config: Config, state: dict[str, Any] | None = None) -> None:
+        self.ledger: Ledger = open_ledger(config)
+        self.health = state if state is not None else {"mode": "Operational"}
+        self.delivery = Delivery(config, self.ledger, lambda: self.health)
+        self.delivery.start()
+
+    def connected(self) -> bool:
+        return self.delivery.status().connected
+
+    def alarms(self) -> dict[str, str]:
+        return self.delivery.status().alarms
+
+    def end(self, drain_s: float = 0.0) -> bool:
+        done = self.delivery.stop(drain_s)
+        self.ledger.close()
+        return done
+
+
+@pytest.fixture
+def ear(broker: Broker) -> Iterator[Ear]:
+    listening = Ear(broker.port)
+    yield listening
+    listening.close()
+
+
+def state(ear: Ear) -> dict[str, Any]:
+    told = ear.payloads("/state")
+    return msgspec.json.decode(told[-1]) if told else {}
+
+
+def test_everything_is_told_on_its_topic(broker: Broker, ear: Ear, tmp_path: Path) -> None:
+    device = Device(configuration(tmp_path / "state", broker.port))
+    listener = receiver(tmp_path, broker.port)
+    assert listener.connected.wait(5)
+    told = device.ledger.commit([count(1), count(2, "gate/#1+/left")])
+    assert wait_for(lambda: device.delivery.status().unacknowledged == 0, 5)
+    assert wait_for(lambda: len(ear.payloads("/count/door/part")) > 0, 5)
+    assert msgspec.json.decode(ear.payloads("/count/door/part")[-1]) == {"total": 1, "stream": device.ledger.stream}
+    assert wait_for(lambda: len(ear.payloads("/count/gate/%231%2B/left")) > 0, 5)
+    events = [message for message in ear.heard if message.topic == f"{ROOT}/event/count"]
+    assert [msgspec.json.decode(message.payload)["seq"] for message in events] == [1, 2]
+    assert msgspec.json.decode(events[0].payload)["total"] == 1
+    assert events[0].payload == msgspec.json.encode(told[0])
+    assert dict(events[0].properties.UserProperty) == {"floor": "0"}
+    born = msgspec.json.decode(ear.payloads("/state")[0])
+    assert {
+        "mode": "Operational",
+        "online": True,
+        "delivery": "receiver",
+        "stream": device.ledger.stream,
+    }.items() <= born.items()
+    assert born["session"] == device.delivery.status().session > 0
+    listener.stop()
+    assert device.end()
+    assert wait_for(lambda: state(ear) == {"online": False, "session": born["session"], "queued": 0}, 5)
+
+
+def test_totals_are_told_again_to_a_broker_that_forgot(broker: Broker, tmp_path: Path) -> None:
+    device = Device(configuration(tmp_path / "state", broker.port, []))
+    device.ledger.commit([count(n) for n in range(5)])
+    assert wait_for(lambda: device.delivery.status().unacknowledged == 0, 5)
+    broker.kill()
+    broker.start()
+    later = Ear(broker.port)
+    assert wait_for(lambda: len(later.payloads("/count/door/part")) > 0, 10)
+    assert msgspec.json.decode(later.payloads("/count/door/part")[0])["total"] == 5
+    later.close()
+    device.end()
+
+
+def test_two_devices_with_one_id_are_alarmed_and_do_not_fight(broker: Broker, ear: Ear, tmp_path: Path) -> None:
+    one = Device(configuration(tmp_path / "one", broker.port))
+    assert wait_for(lambda: state(ear).get("online") is True, 5)
+    first = state(ear)["session"]
+    two = Device(configuration(tmp_path / "two", broker.port))
+    assert wait_for(lambda: "takeover" in {**one.alarms(), **two.alarms()}, 10)
+    seen = [msgspec.json.decode(payload) for payload in ear.payloads("/state")]
+    assert {"online": False, "session": first} in seen  # the will of the one that was thrown out
+    births = sum(told["online"] for told in seen)
+    time.sleep(2.0)
+    assert sum(msgspec.json.decode(payload)["online"] for payload in ear.payloads("/state")) <= births + 2
+    one.end()
+    two.end()
+
+
+def test_state_is_told_when_it_changes(broker: Broker, ear: Ear, tmp_path: Path) -> None:
+    device = Device(configuration(tmp_path / "state", broker.port, []))
+    assert wait_for(lambda: state(ear).get("mode") == "Operational", 5)
+    assert state(ear)["delivery"] == "broker"
+    told = len(ear.payloads("/state"))
+    device.health = {"mode": "Error"}
+    assert wait_for(lambda: state(ear).get("mode") == "Error", 5)
+    assert len(ear.payloads("/state")) == told + 1
+    device.end()
+
+
+ODD = [
+    b"",
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b'{"stream":1}',
+    b'{"stream":"x","seq":-1}',
+    b'{"stream":"x","seq":1e400}',
+    b'{"stream":"x","seq":' + b"9" * 900 + b"}",
+    b'{"stream":"\xff","seq":1}',
+    b"[" * 5000,
+]
+
+
+@pytest.mark.parametrize("payload", ODD, ids=lambda payload: repr(payload[:12]))
+def test_odd_acknowledgements_are_alarmed_and_ignored(broker: Broker, ear: Ear, tmp_path: Path, payload: bytes) -> None:
+    device = Device(configuration(tmp_path / "state", broker.port))
+    device.ledger.commit([count(1), count(2)])
+    assert wait_for(lambda: len(ear.payloads("/event/count")) >= 2, 5)
+    ear.say(f"{ROOT}/ack/archive", payload)
+    ear.say(f"{ROOT}/ack/stranger", payload)
+    assert wait_for(lambda: {"ack", "ack:archive"} <= set(device.alarms()), 5)
+    assert device.ledger.identity().queued == 2
+    ear.say(f"{ROOT}/ack/archive", msgspec.json.encode({"stream": device.ledger.stream, "seq": 2}))
+    assert wait_for(lambda: device.ledger.identity().delivered == 2, 5)
+    assert wait_for(lambda: "ack:archive" not in device.alarms(), 5)
+    assert device.end()
+
+
+def test_a_receiver_that_stays_away_holds_back_only_its_own(broker: Broker, tmp_path: Path) -> None:
+    device = Device(configuration(tmp_path / "state", broker.port, ["archive", "away"]))
+    here = receiver(tmp_path, broker.port)
+    device.ledger.commit([count(n) for n in range(200)])
+    assert wait_for(lambda: device.ledger.outbox.acknowledged["archive"] == 200, 10)
+    assert device.ledger.identity().queued == 200
+    back = receiver(tmp_path, broker.port, "away")
+    assert wait_for(lambda: device.ledger.identity().queued == 0, 10)
+    here.stop()
+    back.stop()
+    assert device.end()
+
+
+def test_without_a_broker_one_line_says_what_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    port = free_port()
+    device = Device(configuration(tmp_path / "state", port))
+    assert wait_for(lambda: device.delivery.status().last_error != "", 5)
+    device.ledger.commit([count(1)])
+    assert not device.end(drain_s=1.0)  # several attempts
+    lines = [record.getMessage() for record in caplog.records if record.name == "edge.tell.delivery"]
+    assert len(lines) == 1
+    assert re.search(rf"mqtt=offline broker=127\.0\.0\.1:{port} reason=.*refused fix=start the broker", lines[0])
+
+
+def test_stop_waits_for_the_last_acknowledgement(broker: Broker, tmp_path: Path) -> None:
+    device = Device(configuration(tmp_path / "state", broker.port))
+    listener = receiver(tmp_path, broker.port)
+    device.ledger.commit([count(n) for n in range(300)])
+    assert device.end(drain_s=10)
+    listener.stop()
+
+
+def test_what_ends_the_thread_is_told_to_the_pipeline(broker: Broker, tmp_path: Path) -> None:
+    config = configuration(tmp_path / "state", broker.port)
+    ledger = open_ledger(config)
+
+    def state() -> dict[str, Any]:
+        raise LedgerError("the disk is gone")
+
+    delivery = Delivery(config, ledger, state)
+    delivery.check()
+    delivery.start()
+    assert wait_for(lambda: delivery.status().failed, 5)
+    with pytest.raises(LedgerError, match="the disk is gone"):
+        delivery.check()
+    delivery._error = ZeroDivisionError("x")
+    with pytest.raises(BrokerError, match=r"ended: ZeroDivisionError\('x'\)"):
+        delivery.check()
+    delivery.stop(0)
+    ledger.close()
+
+
+def test_settings_that_cannot_work_are_refused_at_once(tmp_path: Path) -> None:
+    ledger = open_ledger(configuration(tmp_path, 1))
+    missing = tmp_path / "missing"
+    wrong = [
+        (None, r"no table \[mqtt\]"),
+        (Mqtt(username="u", password_file=missing), "mqtt.password_file .*missing: .*No such file"),
+        (Mqtt(password_file=missing), "there is no mqtt.username"),
+        (Mqtt(ca_file=missing), "mqtt.ca_file .*missing: "),
+    ]
+    for mqtt, text in wrong:
+        with pytest.raises(ConfigError, match=text):
+            Delivery(msgspec.structs.replace(configuration(tmp_path, 1), mqtt=mqtt), ledger, dict)
+    ledger.close()
+
+
+# paho drops the socket of a handshake that failed without closing it; it is closed as it is freed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_mutual_tls_or_nothing(tmp_path: Path) -> None:
+    _certificates(tmp_path)
+    broker = Broker(
+        tmp_path,
+        f"cafile {tmp_path}/ca.pem\ncertfile {tmp_path}/host.pem\nkeyfile {tmp_path}/host.key\n"
+        "require_certificate true\nallow_anonymous true\n",
+    )
+    broker.start()
+    config = configuration(tmp_path / "state", broker.port, [])
+    own = {"cert_file": tmp_path / "host.pem", "key_file": tmp_path / "host.key"}
+    good = Mqtt(port=broker.port, ca_file=tmp_path / "ca.pem", keepalive_s=2, **own)  # type: ignore[arg-type]
+    for mqtt, works in [
+        (good, True),
+        (msgspec.structs.replace(good, cert_file=None, key_file=None), False),
+        (msgspec.structs.replace(good, ca_file=tmp_path / "other.pem"), False),
+        (msgspec.structs.replace(good, ca_file=None, cert_file=None, key_file=None), False),
+    ]:
+        device = Device(msgspec.structs.replace(config, mqtt=mqtt))
+        device.ledger.commit([count(1)])
+        assert device.end(drain_s=5.0 if works else 0.7) is works
+    broker.kill()
+
+
+def test_topics_escape_what_mqtt_forbids() -> None:
+    assert Topics("r").count("line/a+b#%\0/left") == "r/count/line/a%2Bb%23%25%00/left"
+    assert Topics("r").receiver("r/ack/archive") == "archive"
+
+
+def _certificates(folder: Path) -> None:
+    def openssl(command: str) -> None:
+        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    for name in ("ca", "other"):
+        openssl(f"req -x509 {key} -subj /CN={name} -keyout {name}.key -out {name}.pem -days 2")
+    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl(f"req {key} -subj /CN=host -keyout host.key -out host.csr")
+    openssl("x509 -req -in host.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile san -out host.pem -days 2")

@@ -22,7 +22,7 @@ PERCENTILE = 99.99  # share of values that keep their range, per side
 LEVELS = 255  # steps of an 8-bit quantizer
 CANDIDATES = 64  # clipping thresholds that are tried per side
 SMALLEST = 0.25  # share of the full range below which no threshold is tried
-BINS, COARSE = 2048, 128  # histogram of `entropy_range`, and the levels it is compared at
+BINS, COARSE = 1024, 128  # histogram of `entropy_range`, and the levels it is compared at
 
 Range = tuple[float, float]
 Values = npt.NDArray[np.float32]
@@ -121,8 +121,8 @@ def entropy_range(sample: Sample) -> Range:
     top = max(abs(sample.low), abs(sample.high))
     if top == 0:
         return 0.0, 0.0
-    counts = np.histogram(magnitudes, bins=BINS, range=(0, top))[0].astype(np.float64)
-    ends = np.arange(int(BINS * SMALLEST), BINS + 1, BINS // COARSE)
+    counts = np.histogram(magnitudes[magnitudes > 0], bins=BINS, range=(0, top))[0].astype(np.float64)
+    ends = np.arange(COARSE, BINS + 1, BINS // COARSE)
     best = ends[int(np.argmin([_divergence(counts, end) for end in ends.tolist()]))]
     threshold = top * float(best) / BINS
     return max(sample.low, -threshold), min(sample.high, threshold)

@@ -12,13 +12,12 @@ import argparse
 import logging
 import signal
 import socket
-import sqlite3
 import ssl
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
@@ -26,18 +25,14 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.errors import ConfigError, FoveateError, LedgerError
+from deploy.archive import Archive, Event, Position
+from edge.errors import ConfigError, FoveateError
 
 log = logging.getLogger(__name__)
 
 _BACK_OFF_S = (0.2, 5.0)
 _SESSION_S = 7 * 24 * 3600  # the broker keeps what it can for a receiver that is away
 _BATCH = 256  # events in one commit
-_TABLES = (
-    "events (device TEXT, stream TEXT, seq INTEGER, kind TEXT, payload BLOB, PRIMARY KEY (device, stream, seq))",
-    "positions (device TEXT, stream TEXT, seq INTEGER, PRIMARY KEY (device, stream))",
-    "holes (device TEXT, stream TEXT, first INTEGER, last INTEGER)",
-)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,110 +49,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     cert_file: Path | None = None
     key_file: Path | None = None
     keepalive_s: int = 5
-
-
-class Event(NamedTuple):
-    """One event as it came in."""
-
-    device: str  # <site>/<line>/<device>
-    payload: bytes
-    floor: int = 0  # the device no longer has this number and those below
-
-
-class Position(NamedTuple):
-    """What to acknowledge."""
-
-    stream: str
-    seq: int  # all up to it is committed
-    again: bool = False  # rows above it are missing: ask for them now
-
-
-class _Key(msgspec.Struct, frozen=True):
-    stream: str
-    seq: int
-    kind: str
-
-
-class Archive:
-    """Every event once. Use from one thread; `committed` reads beside it."""
-
-    def __init__(self, path: Path) -> None:
-        """Open or create the database at `path`; raises `LedgerError`."""
-        self.duplicates = 0  # had them already
-        self.early = 0  # not taken, as rows before them are missing
-        self._path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            for table in _TABLES:
-                self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
-            rows = self._db.execute("SELECT device, stream, seq FROM positions ORDER BY rowid")
-            self._at: dict[tuple[str, str], int] = {(device, stream): seq for device, stream, seq in rows}
-        except (sqlite3.Error, OSError) as error:
-            raise LedgerError(f"database {path}: {error}; name a file in a folder that can be written") from error
-
-    def positions(self) -> dict[str, Position]:
-        """Return where each device's newest stream stands, as a request for what comes after."""
-        return {device: Position(stream, seq, again=True) for (device, stream), seq in self._at.items()}
-
-    def take(self, events: Sequence[Event]) -> tuple[list[Event], dict[str, Position]]:
-        """Commit what is next, in one transaction; return it, and what each device is told. Raises `LedgerError`."""
-        told: dict[str, Position] = {}
-        before = dict(self._at)
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            fresh = [event for event in events if self._take(event, told)]
-            rows = [(*key, seq) for key, seq in self._at.items() if before.get(key) != seq]
-            self._db.executemany(
-                "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (device, stream) DO UPDATE SET seq = excluded.seq",
-                rows,
-            )
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise LedgerError(f"database {self._path}: {error}; check the disk, then start again") from error
-        return fresh, told
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-    def _take(self, event: Event, told: dict[str, Position]) -> bool:
-        try:
-            key = msgspec.json.decode(event.payload, type=_Key)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("event=malformed device=%s reason=%s", event.device, error)
-            return False
-        source = (event.device, key.stream)
-        at = self._at.setdefault(source, event.floor)  # a stream that is new to us begins above what is gone
-        if event.floor > at:
-            self._note_hole(source, at + 1, event.floor)
-            at = event.floor
-        fresh = key.seq == at + 1
-        if fresh:
-            self._db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (*source, key.seq, key.kind, event.payload))
-            at = key.seq
-        else:
-            self.duplicates += key.seq <= at
-            self.early += key.seq > at
-        self._at[source] = at
-        told[event.device] = Position(key.stream, at, again=key.seq > at)
-        return fresh
-
-    def _note_hole(self, source: tuple[str, str], first: int, last: int) -> None:
-        """Keep on record what will never come: this database is older than what was acknowledged from it."""
-        log.error("event=missing device=%s stream=%s first=%d last=%d", *source, first, last)
-        self._db.execute("INSERT INTO holes VALUES (?, ?, ?, ?)", (*source, first, last))
-
-
-def committed(path: Path) -> list[tuple[str, str, int, bytes]]:
-    """Return device, stream, seq and payload of all events in the database at `path`, in order."""
-    db = sqlite3.connect(path, timeout=5.0)
-    try:
-        return db.execute("SELECT device, stream, seq, payload FROM events ORDER BY 1, 2, 3").fetchall()
-    finally:
-        db.close()
 
 
 class Receiver:
@@ -189,7 +80,7 @@ class Receiver:
         if self._thread.is_alive():
             self._thread.join()
         client = self._client
-        client.on_connect = client.on_message = client.on_subscribe = None  # paho and we refer to each other
+        client.on_connect = client.on_message = None  # paho and we refer to each other
         del self._client
         self.archive.close()
 
@@ -229,11 +120,14 @@ class Receiver:
         try:
             # A clean start would throw away what the broker holds for us.
             client.connect(settings.host, settings.port, settings.keepalive_s, clean_start=False, properties=properties)
-            sock: Any = client.socket()
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             return str(error)
         while not self._stopping.is_set():
+            sock: Any = client.socket()
+            if sock is None:
+                return "sent away"
+            # Neither our small messages nor the broker's wait until TCP has acknowledged those before.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             code = client.loop(0.1)
             known = 0
@@ -252,8 +146,9 @@ class Receiver:
         fresh, told = self.archive.take(events)
         if fresh and self._on_commit is not None:
             self._on_commit(fresh)
-        for device, position in told.items():
-            self.acknowledge(device, position)
+        if self._client.is_connected():  # else: on connecting
+            for device, position in told.items():
+                self.acknowledge(device, position)
 
     def _new_client(self) -> Client:
         settings = self._settings
@@ -280,7 +175,7 @@ class Receiver:
             return
         self.connected.set()
         log.info("mqtt=connected broker=%s:%d", self._settings.host, self._settings.port)
-        client.subscribe(f"foveate/{self._settings.devices}/event/#", qos=1)
+        client.subscribe(f"foveate/{self._settings.devices}/event/+", qos=1)
         for device, position in self.archive.positions().items():
             self.acknowledge(device, position)
 
@@ -295,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Receive until SIGTERM or SIGINT; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        receiver = Receiver(_settings(arguments))
+        receiver = Receiver(read_settings(arguments))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: receiver.finish())
         receiver.run()
@@ -305,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _settings(arguments: Sequence[str] | None) -> Settings:
+def read_settings(arguments: Sequence[str] | None) -> Settings:
     """Return the settings of the command line, on top of those of the TOML file it may name; raises `ConfigError`."""
     parser = argparse.ArgumentParser(prog="python -m deploy.receiver", description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, help="a TOML file with the same names as these options")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,10 +12,15 @@ import msgspec
 from edge.errors import ConfigError
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Whole = Annotated[int, msgspec.Meta(ge=1)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}$")]
+MOST = 1_000_000_000  # no number is larger: what comes from one fits every array, timer and memory
+Positive = Annotated[float, msgspec.Meta(gt=0, le=MOST)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MOST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+Whole = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}\Z")]
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]  # what the system takes as a name: no NUL in it
 Point = tuple[float, float]  # x, y in frame pixels
 
 
@@ -25,9 +31,9 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Camera(_Table, frozen=True, kw_only=True):
     """Where frames come from."""
 
-    source: str = ""  # a file, a folder of pictures, usb:N, rtsp://…; empty where `command` is given
-    command: list[str] = []  # a program that writes raw BGR24 frames; "{python}" is the interpreter that runs foveate
-    size: tuple[Whole, Whole] | None = None  # width, height; needed by `command`
+    source: Text = ""  # a file, a folder of pictures, usb:N, rtsp://…; empty where `command` is given
+    command: list[Text] = []  # a program that writes raw BGR24 frames; "{python}" is the interpreter that runs foveate
+    size: tuple[Side, Side] | None = None  # width, height; needed by `command`
     demand: bool = False  # `command` waits for one byte on its standard input before each frame
     fps: Positive | None = None  # time base of a source that has none
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
@@ -38,7 +44,7 @@ class Models(_Table, frozen=True, kw_only=True):
 
     precision: Literal["auto", "int8", "float16", "float32"] = "auto"
     runtime: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
-    threads: Whole | None = None  # CPU threads shared by both models; default: the cores of this process
+    threads: Threads | None = None  # CPU threads shared by both models; default: the cores of this process
     score: Fraction | None = None  # instance confidence; default: the bundle's
 
 
@@ -54,7 +60,7 @@ class RegionRules(_Table, frozen=True, kw_only=True):
 class Attention(_Table, frozen=True, kw_only=True):
     """How much is looked at."""
 
-    canvases: Whole = 1  # instance inferences per frame at the most
+    canvases: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # instance inferences per frame at the most
     max_scale: Positive = 1.0  # how far a small region may be enlarged on its canvas
     inspect_looks: Whole = 3  # looks an object gets early on
     refresh_frames: Whole = 30  # a track is looked at again after so many frames
@@ -81,7 +87,8 @@ class Line(_Table, frozen=True, kw_only=True):
     end: Point
     direction: Literal["both", "right", "left", "up", "down"] = "both"
     anchor: Literal["center", "bottom"] = "center"  # the point of an object that crosses
-    hysteresis_px: Annotated[float, msgspec.Meta(ge=0)] = 4.0  # how far beyond the line it must be
+    hysteresis_px: NotNegative = 4.0  # how far beyond the line it must be
+    settle_looks: Whole = 2  # sightings in a row beyond the line that make a crossing: one alone may be a bad box
     once: bool = False  # an object counts once per direction, however often it comes back
 
 
@@ -108,17 +115,17 @@ class Gate(_Table, frozen=True, kw_only=True):
 class Mqtt(_Table, frozen=True, kw_only=True):
     """The broker and who must acknowledge."""
 
-    host: str = "127.0.0.1"
+    host: Text = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1883
-    username: str | None = None
+    username: Text | None = None
     password_file: Path | None = None
     ca_file: Path | None = None  # switches TLS on
     cert_file: Path | None = None
     key_file: Path | None = None
     plaintext: bool = False  # permits a broker that is not on this machine without TLS
-    keepalive_s: Whole = 5
+    keepalive_s: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5
     receivers: list[Name] = []  # every event waits for all of these; none: for the broker's PUBACK
-    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 5.0  # how long a daemon that ends waits for acknowledgements
+    drain_s: NotNegative = 5.0  # how long a daemon that ends waits for acknowledgements
 
 
 class Ledger(_Table, frozen=True, kw_only=True):
@@ -161,7 +168,7 @@ def load_config(path: Path) -> Config:
         config = decode(text, type=Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration {path}: {_with_hint(str(error))}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # tomllib: huge integers, endless nesting
         raise ConfigError(f"configuration {path}: cannot be understood: {error}") from error
     _check(config, path)
     return _absolute(config, path.resolve().parent)
@@ -186,7 +193,7 @@ def check_point(point: Point, size: tuple[int, int], setting: str) -> None:
 
 def _decode(kind: type, value: Any) -> Any:
     """Turn a string into a path, the one type that msgspec leaves to us."""
-    if kind is Path and isinstance(value, str):
+    if kind is Path and isinstance(value, str) and "\0" not in value:
         return Path(value)
     raise TypeError(f"expected a path, got {value!r}")
 
@@ -207,8 +214,20 @@ def _check(config: Config, path: Path) -> None:
             raise ConfigError(f"{setting}: no camera {rule.camera!r}; there is {', '.join(config.cameras)}")
         if rule.start == rule.end:
             raise ConfigError(f"{setting}: start and end are the same point {rule.start}; give two different points")
+        _check_direction(setting, rule)
     if config.mqtt is not None:
         _check_mqtt(f"configuration {path}: mqtt", config.mqtt)
+
+
+def _check_direction(setting: str, rule: Line | Gate) -> None:
+    """Raise `ConfigError` for a direction that nothing can take across this line: it would never count."""
+    across = abs(rule.end[0] - rule.start[0]), abs(rule.end[1] - rule.start[1])
+    possible = ("right", "left") if across[1] >= across[0] else ("up", "down")
+    if rule.direction not in {"both", *possible}:
+        raise ConfigError(
+            f"{setting}: nothing crosses it in direction {rule.direction!r}; from {rule.start} to {rule.end} "
+            f"it can be {' or '.join(possible)}"
+        )
 
 
 def _check_camera(setting: str, camera: Camera) -> None:
@@ -219,14 +238,20 @@ def _check_camera(setting: str, camera: Camera) -> None:
 
 
 def _check_mqtt(setting: str, mqtt: Mqtt) -> None:
-    local = mqtt.host in {"localhost", "::1"} or mqtt.host.startswith("127.")
-    if not (local or mqtt.ca_file or mqtt.plaintext):
+    if not (_is_local(mqtt.host) or mqtt.ca_file or mqtt.plaintext):
         raise ConfigError(
             f"{setting}: broker {mqtt.host} is not on this machine and ca_file is not set; "
             "set ca_file for TLS, or plaintext = true to send in the clear"
         )
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         raise ConfigError(f"{setting}: cert_file and key_file belong together; set both or none")
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, and one that begins with 127. is no address either
+        return False
 
 
 _T = TypeVar("_T", bound=msgspec.Struct)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +44,10 @@ class Options:
     frames: int | None = None  # frames after which the run ends
 
 
-def serve(config: Config, options: Options) -> dict[str, Any]:
+def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) -> dict[str, Any]:
     """Run until the recordings end or a signal comes; return the summary of the run.
+
+    `watchers` are called after each frame.
 
     Raises a `FoveateError` where something is missing or fails; the ledger is closed in any case.
     """
@@ -62,11 +64,11 @@ def serve(config: Config, options: Options) -> dict[str, Any]:
         }
         _note_blind_time(ledger, cameras)
         delivery = _start_delivery(config, ledger, health)
-        watchers, finish = _watchers(config, options, ledger, delivery, models, cameras)
+        onlookers, finish = _watchers(config, options, ledger, delivery, models, cameras)
         notify.ready()
         failure: FoveateError | None = None
         try:
-            run(cameras, stations, ledger, health, watchers=watchers, frames=options.frames)
+            run(cameras, stations, ledger, health, watchers=[*onlookers, *watchers], frames=options.frames)
         except FoveateError as error:  # what was decided before is told before the error is
             failure = error
         finish()

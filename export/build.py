@@ -65,6 +65,10 @@ def cached_bundle(recipe_path: Path, cache: Path, progress: Progress | None = No
             for engine in model.engines:
                 bundle.read_engine(found, engine)
         return found
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cache {cache}: cannot be made: {error.strerror}; name another folder") from error
     return export_bundle(recipe_path, path, progress)
 
 

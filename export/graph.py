@@ -215,7 +215,13 @@ def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
         options.optimized_model_filepath = f"{folder}/model.onnx"
         options.log_severity_level = 4
         try:
-            ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            # moving transposes about is left to the runtime: here it would only blur what came from where
+            ort.InferenceSession(
+                model.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["TransposeOptimizer"],
+            )
         except ERRORS as error:
             raise ModelError(f"onnxruntime cannot run the graph: {str(error).splitlines()[0]}") from error
         return finished(onnx.load(options.optimized_model_filepath))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnx.inliner
+import onnx.version_converter
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 
 from export.errors import ModelError
@@ -72,10 +74,11 @@ def _read(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ModelError(f"model {path}: cannot be read: {error.strerror}; name an ONNX file") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ModelError(f"model {path}: is not a file; name an ONNX file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"model {path}: is not a file; name an ONNX file")
         if status.st_size > FILE_LIMIT_BYTES:
             raise ModelError(
                 f"model {path}: has {status.st_size >> 20} MiB, at most {FILE_LIMIT_BYTES >> 20} are taken; "

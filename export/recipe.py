@@ -146,6 +146,11 @@ def _check(recipe: Recipe, path: Path) -> None:
         raise ConfigError(f"recipe {path}: heldout: needs exactly one of recordings and folder")
     if recipe.heldout is not None and recipe.heldout.recordings:
         _check_recordings(f"recipe {path}: heldout", recipe.heldout.recordings)
+        known = recipe.calibration.recordings if recipe.calibration is not None else []
+        for camera in recipe.heldout.recordings:
+            if camera in known:
+                name = camera.source or " ".join(camera.command)
+                raise ConfigError(f"recipe {path}: heldout.recordings: {name} is calibrated on; held-out means others")
 
 
 def _check_source(setting: str, source: Semantic | Instance) -> None:

@@ -15,7 +15,7 @@ class LineCounter:
         """`classes` are the names of the instance classes, the background first."""
         self._line = line
         self._classes = classes
-        self._watch = LineWatch(line.start, line.end, line.anchor, line.hysteresis_px)
+        self._watch = LineWatch(line.start, line.end, line.anchor, line.hysteresis_px, line.settle_looks)
         self._counted: dict[int, set[str]] = {}
 
     def count(self, frame: Frame, tracks: Tracks, ended: list[int]) -> list[Count]:

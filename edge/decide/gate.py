@@ -29,7 +29,7 @@ class QualityGate:
         self._gate = gate
         self._classes = classes
         self._defects = defects
-        self._watch = LineWatch(gate.start, gate.end, "center", 0.0)
+        self._watch = LineWatch(gate.start, gate.end)
         self._evidence: dict[int, deque[npt.NDArray[np.float32]]] = {}
         self._judged: set[int] = set()
 

@@ -23,7 +23,9 @@ class Crossing:
 class LineWatch:
     """Remembers on which side of one line every track was last clearly seen; the memory dies with the track."""
 
-    def __init__(self, start: Point, end: Point, anchor: str, hysteresis_px: float) -> None:
+    def __init__(
+        self, start: Point, end: Point, anchor: str = "center", hysteresis_px: float = 0.0, settle_looks: int = 1
+    ) -> None:
         self._start = np.asarray(start, np.float64)
         along = np.asarray(end, np.float64) - self._start
         self._length = float(np.hypot(*along))
@@ -31,7 +33,9 @@ class LineWatch:
         self._normal = np.asarray([-self._along[1], self._along[0]])
         self._anchor = anchor
         self._hysteresis = hysteresis_px
+        self._settle = settle_looks
         self._sides: dict[int, int] = {}
+        self._beyond: dict[int, int] = {}  # sightings in a row on the other side
         self._names = {+1: direction_of(self._normal), -1: direction_of(-self._normal)}
 
     def crossings(self, tracks: Tracks) -> list[Crossing]:
@@ -47,10 +51,13 @@ class LineWatch:
             key, side = int(tracks.keys[row]), int(sides[row])
             before = self._sides.setdefault(key, side)
             if before == side:
+                self._beyond.pop(key, None)
                 continue
-            if tracks.ids[row] == 0:  # not yet confirmed: it keeps its first side until it is
+            self._beyond[key] = self._beyond.get(key, 0) + 1
+            if self._beyond[key] < self._settle or tracks.ids[row] == 0:  # unconfirmed: it keeps its first side
                 continue
             self._sides[key] = side
+            del self._beyond[key]
             if inside[row]:
                 found.append(Crossing(int(row), self._names[side], (float(points[row, 0]), float(points[row, 1]))))
         return found
@@ -59,6 +66,7 @@ class LineWatch:
         """Drop what is known of tracks that ended."""
         for key in keys:
             self._sides.pop(key, None)
+            self._beyond.pop(key, None)
 
 
 def anchors(tracks: Tracks, anchor: str) -> npt.NDArray[np.float64]:

@@ -139,11 +139,12 @@ def decode_prototypes(outputs: Mapping[str, Array], places: npt.NDArray[np.int32
 
     Boxes belong to the place (n, 4) their centre lies in and are clipped to it; those in a gutter are dropped.
     """
-    best = np.flatnonzero(outputs["scores"] >= score)
+    sound = np.isfinite(outputs["boxes"]).all(axis=1) & (outputs["boxes"][:, 2:] > outputs["boxes"][:, :2]).all(axis=1)
+    best = np.flatnonzero((outputs["scores"] >= score) & sound)
     boxes, scores = outputs["boxes"][best].astype(np.float32), outputs["scores"][best].astype(np.float32)
     classes = outputs["classes"][best].astype(np.uint8)
     owner = _owner_places(boxes, places)
-    kept = np.flatnonzero((owner >= 0) & np.isfinite(boxes).all(axis=1))
+    kept = np.flatnonzero(owner >= 0)
     if head.nms:
         kept = kept[suppress(boxes[kept], scores[kept], classes[kept], head.iou)]
     limits = places[owner[kept]].astype(np.float32)

@@ -53,9 +53,7 @@ def pack(
     scales = np.minimum(max_scale, (np.asarray(canvas_size) / np.maximum(sizes, 1)).min(axis=1, initial=np.inf))
     targets = np.maximum(1, np.floor(sizes * scales[:, None] + 1e-6)).astype(int)
     chosen = _within_area(targets, canvas_size, canvases)
-    order = chosen[np.argsort(-targets[chosen, 1], kind="stable")]
-    open_canvases = [_Canvas(*canvas_size) for _ in range(canvases)]
-    places = {int(i): spot for i in order if (spot := _first_fit(open_canvases, *targets[i].tolist())) is not None}
+    places = _shelve(targets, chosen, canvas_size, canvases)
     kept = np.asarray(sorted(places), np.int64)
     corners = np.asarray([places[int(i)] for i in kept], np.int32).reshape(-1, 3)
     boxes = np.concatenate([corners[:, 1:], corners[:, 1:] + targets[kept]], axis=1).astype(np.int32)
@@ -67,6 +65,29 @@ def _within_area(targets: npt.NDArray[np.int_], canvas_size: tuple[int, int], ca
     areas = (targets + GUTTER_PX).prod(axis=1)
     room = canvases * (canvas_size[0] + GUTTER_PX) * (canvas_size[1] + GUTTER_PX)
     return np.flatnonzero(np.cumsum(areas) <= room).astype(np.int64)
+
+
+def _shelve(
+    targets: npt.NDArray[np.int_], chosen: npt.NDArray[np.int64], canvas_size: tuple[int, int], canvases: int
+) -> dict[int, tuple[int, int, int]]:
+    """Return (canvas, x, y) of each crop that finds room; none gives way to one that is worth less.
+
+    Tallest first wastes least, but may leave out the most valuable: then it is tried with fewer of the first ones, and
+    the others fill what is left.
+    """
+    count = len(chosen)
+    while True:
+        first, rest = chosen[:count], chosen[count:]
+        tallest = first[np.argsort(-targets[first, 1], kind="stable")]
+        open_canvases = [_Canvas(*canvas_size) for _ in range(canvases)]
+        places: dict[int, tuple[int, int, int]] = {}
+        for i in (*tallest.tolist(), *rest.tolist()):
+            spot = _first_fit(open_canvases, *targets[i].tolist())
+            if spot is not None:
+                places[i] = spot
+        if all(i in places for i in first.tolist()):
+            return places
+        count -= 1 + count // 64
 
 
 def _first_fit(open_canvases: list[_Canvas], width: int, height: int) -> tuple[int, int, int] | None:

@@ -30,6 +30,8 @@ class SemanticPass:
     def _fit(self, image: Image) -> tuple[int, int]:
         """Resize `image` into the buffer; return the (width, height) it takes there."""
         width, height = fitted_size(image, self.input, self._model.fit)
+        self.input[height:] = self._model.fill  # another camera's frame may have been there
+        self.input[:, width:] = self._model.fill
         target = self.input[:height, :width]
         reduces = image.shape[1] > width  # area averaging keeps thin things that nearest or linear would skip
         cv2.resize(image, (width, height), dst=target, interpolation=cv2.INTER_AREA if reduces else cv2.INTER_LINEAR)
@@ -48,7 +50,7 @@ def fitted_size(image: Image, target: Image, fit: str) -> tuple[int, int]:
 def _cut(classes: Image, confidence: Image | None, fitted: tuple[int, int], image: Image, target: Image) -> Labels:
     """Cut the label maps to the part of the input that holds the frame."""
     stride_x, stride_y = target.shape[1] / classes.shape[1], target.shape[0] / classes.shape[0]
-    columns, rows = round(fitted[0] / stride_x), round(fitted[1] / stride_y)
+    columns, rows = max(1, round(fitted[0] / stride_x)), max(1, round(fitted[1] / stride_y))
     scale = image.shape[1] / fitted[0] * stride_x, image.shape[0] / fitted[1] * stride_y
     cut = None if confidence is None else confidence[:rows, :columns]
     return Labels(classes[:rows, :columns], cut, scale)

@@ -30,8 +30,8 @@ TABLES = (
 )
 _NAMES = {"meta", "outbox", "totals", "acknowledged", "tallies"}
 
-# Rows leave the outbox from its low end only, so its length needs no scan. Reads one row of two columns.
-QUEUED = "SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM outbox"
+# Rows leave the outbox from its low end only, so its length needs no scan: two looks at the ends of the tree.
+QUEUED = "SELECT coalesce((SELECT max(seq) FROM outbox) - (SELECT min(seq) FROM outbox) + 1, 0)"
 # Highest number ever given to an event.
 LAST_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)"
 # Highest number that is no longer in the outbox, nor ever will be.

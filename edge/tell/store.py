@@ -38,18 +38,18 @@ class Store:
         self.path = folder / "ledger.db"
         self._writing = threading.Lock()
         self._broken: sqlite3.Error | None = None
-        with disk_errors(self.path):
+        with disk_errors(self.path), contextlib.ExitStack() as undo:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder / "ledger.lock")
-            try:
-                self.pages = _cap(self.path, max_mib)
-                self.pipeline = self._open()
-                self.delivery = schema.connect(self.path, synchronous="NORMAL", autocheckpoint=0)
-                for db in (self.pipeline, self.delivery):
-                    db.execute(f"PRAGMA max_page_count={self.pages}")
-            except BaseException:
-                os.close(self._lock)
-                raise
+            undo.callback(os.close, self._lock)
+            self.pages = _cap(self.path, max_mib)
+            self.pipeline = self._open()
+            undo.callback(self.pipeline.close)
+            self.delivery = schema.connect(self.path, synchronous="NORMAL", autocheckpoint=0)
+            undo.callback(self.delivery.close)
+            for db in (self.pipeline, self.delivery):
+                db.execute(f"PRAGMA max_page_count={self.pages}")
+            self._undo = undo.pop_all()
 
     @contextlib.contextmanager
     def transaction(self, db: sqlite3.Connection) -> Iterator[None]:
@@ -70,12 +70,8 @@ class Store:
 
     def close(self) -> None:
         """Close both connections and release the lock; raises `LedgerError`."""
-        try:
-            with disk_errors(self.path):
-                self.delivery.close()
-                self.pipeline.close()
-        finally:
-            os.close(self._lock)
+        with disk_errors(self.path):
+            self._undo.close()
 
     def _open(self) -> sqlite3.Connection:
         try:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.receiver import Receiver, Settings, committed
+from deploy.archive import committed
+from deploy.receiver import Receiver, Settings
 from edge.config import Config, Mqtt
 from edge.config import Ledger as Limits
-from edge.events import Count
+from edge.events import Count, Verdict
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
 
@@ -54,6 +55,23 @@ def open_ledger(config: Config) -> Ledger:
 def count(number: int, counter: str = "door/part") -> Count:
     """Return the event of one crossing."""
     return Count(time=number / 200, camera="c", frame=number, counter=counter, track=number, position=(1.0, 2.0))
+
+
+def verdict(label: str) -> Verdict:
+    """Return the event of one part at its gate."""
+    return Verdict(
+        time=1.0,
+        camera="c",
+        frame=1,
+        gate="exit",
+        track=1,
+        label="part",
+        position=(1.0, 2.0),
+        verdict=label,
+        reasons=[],
+        defects_px={"scratch": 99.0},
+        looks=3,
+    )
 
 
 def receiver(folder: Path, port: int, name: str = "archive") -> Receiver:

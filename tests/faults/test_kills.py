@@ -12,7 +12,8 @@ from random import Random
 
 import msgspec
 
-from deploy.receiver import Position, Receiver, Settings
+from deploy.archive import Position
+from deploy.receiver import Receiver, Settings
 from tests.broker import Broker, Ear, wait_for
 from tests.faults.line import (
     DEVICE,

@@ -11,26 +11,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge import config
 from edge.errors import LedgerError
-from edge.events import Alert, Count, GapEvent, Verdict
-from edge.tell import schema, store
+from edge.events import Alert, Count, Verdict
+from edge.tell import store
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.outbox import Answer
-from tests.faults.line import count
+from tests.faults.line import count, verdict
 
 LIMITS = config.Ledger(max_mib=8)
-
-
-def verdict(number: int, label: str = "PASS") -> Verdict:
-    return Verdict(
-        time=number / 10, camera="c", frame=number, gate="exit", track=number, label="part", position=(1.0, 2.0),
-        verdict=label, reasons=[], defects_px={}, looks=2,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -44,7 +34,7 @@ def test_commit_gives_stream_number_time_and_total(tmp_path: Path) -> None:
     noon = datetime(2026, 11, 23, 13, 0, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
     ledger = Ledger(tmp_path, LIMITS, [], clock=lambda: noon)
     told = ledger.commit(
-        [count(1), verdict(2), verdict(3, "REJECT"), count(4), Alert(time=0, camera="c", frame=4, name="n", text="t")]
+        [count(1), verdict("PASS"), verdict("REJECT"), count(4), Alert(time=0, camera="c", frame=4, name="n", text="t")]
     )
     assert [event.seq for event in told] == [1, 2, 3, 4, 5]
     assert {event.stream for event in told} == {ledger.stream}
@@ -137,7 +127,7 @@ def test_an_acknowledgement_of_the_run_before_still_counts(tmp_path: Path) -> No
 
 
 def test_identity_of_one_kind(ledger: Ledger) -> None:
-    ledger.commit([count(1), verdict(2), count(3)])
+    ledger.commit([count(1), verdict("PASS"), count(3)])
     ledger.outbox.pending(0, 9)
     ledger.outbox.acknowledge("archive", ledger.stream, 2)
     assert ledger.identity("count") == Identity(2, 1, 1, 0)
@@ -201,7 +191,7 @@ class Failing(sqlite3.Connection):
 @pytest.mark.parametrize("at", ["BEGIN", "COMMIT"])
 def test_a_disk_error_ends_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     original = sqlite3.connect
-    monkeypatch.setattr(schema.sqlite3, "connect", lambda *a, **k: original(*a, **k, factory=Failing))
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: original(*a, **k, factory=Failing))
     ledger = Ledger(tmp_path, LIMITS, [])
     ledger.commit([count(1)])
     Failing.at = at
@@ -222,89 +212,8 @@ def test_a_small_disk_lowers_the_cap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=store._SPARE_BYTES + (3 << 20))
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda _path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     ledger = Ledger(tmp_path, config.Ledger(max_mib=256), [])
     assert ledger._store.pages == 3 * 256
     assert "ledger=capped" in caplog.text
     ledger.close()
-
-
-class AnyOrder(RuleBasedStateMachine):
-    """Commits, acknowledgements, restarts and crashes in any order, against a model in memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.root = Path(os.environ.get("TMPDIR", "/tmp")) / f"foveate-{os.getpid()}-{id(self)}"  # noqa: S108
-        self.folders = 0
-        self.acknowledged = {"archive": 0, "gate": 0}
-        self.counted = 0
-        self.totals: dict[str, int] = {}
-        self.ids: set[int] = set()
-        self.open()
-        self.stream = self.ledger.stream
-
-    def open(self) -> None:
-        self.ledger = Ledger(self.root / str(self.folders), LIMITS, ["archive", "gate"])
-
-    @rule(names=st.lists(st.sampled_from(["a/x", "b/y", ""]), max_size=4))
-    def commit(self, names: list[str]) -> None:
-        gap = GapEvent(time=1, camera="c", frame=1, since=0, until=1, reason="stall")
-        told = self.ledger.commit([count(1, name) if name else gap for name in names])
-        assert [event.seq for event in told] == list(range(self.counted + 1, self.counted + len(names) + 1))
-        self.counted += len(names)
-        for name in filter(None, names):
-            self.totals[name] = self.totals.get(name, 0) + 1
-
-    @rule(receiver=st.sampled_from(["archive", "gate"]), step=st.integers(-3, 9))
-    def acknowledge(self, receiver: str, step: int) -> None:
-        self.ledger.outbox.pending(self.ledger.outbox.floor, 5)
-        sent = self.ledger.outbox._sent
-        seq = self.acknowledged[receiver] + step
-        answer = self.ledger.outbox.acknowledge(receiver, self.stream, seq)
-        assert answer is (Answer.AHEAD if seq > sent else Answer.PROGRESS if step > 0 else Answer.REPEATED)
-        if answer is Answer.PROGRESS:
-            self.acknowledged[receiver] = seq
-
-    @rule(number=st.integers(1, 50))
-    def reserve(self, number: int) -> None:
-        first = self.ledger.reserve_ids(number)
-        block = set(range(first, first + number))
-        assert not block & self.ids
-        self.ids |= block
-
-    @rule()
-    def restart(self) -> None:
-        self.ledger.close()
-        self.open()
-
-    @rule()
-    def crash(self) -> None:
-        """Go on from a copy of the files as they lie on disk now."""
-        old = self.root / str(self.folders)
-        self.folders += 1
-        shutil.copytree(old, self.root / str(self.folders), ignore=shutil.ignore_patterns("*-shm"))
-        self.ledger.close()
-        self.open()
-
-    @invariant()
-    def reconciles(self) -> None:
-        floor = min(self.acknowledged.values())
-        assert self.ledger.identity() == Identity(self.counted, floor, self.counted - floor, 0)
-        assert self.ledger.identity("count").counted == sum(self.totals.values())
-        assert self.ledger.totals() == self.totals
-        assert self.ledger.stream == self.stream
-
-    @precondition(lambda self: self.counted > 0)
-    @invariant()
-    def rows_are_in_order(self) -> None:
-        floor = min(self.acknowledged.values())
-        rows = self.ledger._db.execute("SELECT seq FROM outbox ORDER BY seq").fetchall()
-        assert [seq for (seq,) in rows] == list(range(floor + 1, self.counted + 1))
-
-    def teardown(self) -> None:
-        self.ledger.close()
-        shutil.rmtree(self.root)
-
-
-TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)

@@ -13,7 +13,7 @@ from edge.see.cameras.capture import Source, quiet_opencv, size_of
 from edge.types import Frame, Gap, Image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}  # by first bytes: how a whole JPEG or PNG ends
 
 
 class PictureFolder(Source):
@@ -52,8 +52,8 @@ class PictureFolder(Source):
             data = file.read_bytes()
         except OSError as error:
             raise CameraError(f"camera {self._name}: {file} cannot be read: {error.strerror}") from error
-        # OpenCV decodes half a JPEG "successfully", with grey where the rest was: look for its end marker.
-        cut_short = data.startswith(_JPEG_START) and _JPEG_END not in data[-4096:]
+        # OpenCV decodes half a JPEG "successfully", with grey where the rest was: look for its end.
+        cut_short = _ENDS.get(data[:2], b"") not in data[-4096:]
         image = None if cut_short or not data else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
             raise CameraError(f"camera {self._name}: {file} is no picture or is cut short; remove it or copy it again")

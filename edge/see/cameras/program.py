@@ -94,7 +94,8 @@ class ProgramCamera(Source):
         """Read into `target` until it is full or the output ends; return the number of bytes."""
         got, deadline = 0, time.monotonic() + self._patience_s
         while got < len(target):
-            ready = self._selector.select(deadline - time.monotonic())
+            left_s = deadline - time.monotonic()
+            ready = self._selector.select(left_s) if left_s > 0 else []  # what it says is not a frame
             if not ready:
                 raise self._error(f"wrote no whole frame for {self._patience_s:g} s; mend it or raise stall_s")
             for key, _ in ready:

@@ -1,0 +1,125 @@
+"""What a receiver has: every event once, and the highest number of each stream with nothing missing below."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from edge.errors import LedgerError
+
+log = logging.getLogger(__name__)
+
+_TABLES = (
+    "events (device TEXT, stream TEXT, seq INTEGER, kind TEXT, payload BLOB, PRIMARY KEY (device, stream, seq))",
+    "positions (device TEXT, stream TEXT, seq INTEGER, PRIMARY KEY (device, stream))",
+    "holes (device TEXT, stream TEXT, first INTEGER, last INTEGER)",
+)
+
+
+class Event(NamedTuple):
+    """One event as it came in."""
+
+    device: str  # <site>/<line>/<device>
+    payload: bytes
+    floor: int = 0  # the device no longer has this number and those below
+
+
+class Position(NamedTuple):
+    """What to acknowledge."""
+
+    stream: str
+    seq: int  # all up to it is committed
+    again: bool = False  # rows above it are missing: ask for them now
+
+
+class _Key(msgspec.Struct, frozen=True):
+    stream: str
+    seq: int
+    kind: str
+
+
+class Archive:
+    """Every event once. Use from one thread; `committed` reads beside it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the database at `path`; raises `LedgerError`."""
+        self.duplicates = 0  # had them already
+        self.early = 0  # not taken, as rows before them are missing
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            for table in _TABLES:
+                self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+            rows = self._db.execute("SELECT device, stream, seq FROM positions ORDER BY rowid")
+            self._at: dict[tuple[str, str], int] = {(device, stream): seq for device, stream, seq in rows}
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"database {path}: {error}; name a file in a folder that can be written") from error
+
+    def positions(self) -> dict[str, Position]:
+        """Return where each device's newest stream stands, as a request for what comes after."""
+        return {device: Position(stream, seq, again=True) for (device, stream), seq in self._at.items()}
+
+    def take(self, events: Sequence[Event]) -> tuple[list[Event], dict[str, Position]]:
+        """Commit what is next, in one transaction; return it, and what each device is told. Raises `LedgerError`."""
+        told: dict[str, Position] = {}
+        before = dict(self._at)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            fresh = [event for event in events if self._take(event, told)]
+            rows = [(*key, seq) for key, seq in self._at.items() if before.get(key) != seq]
+            self._db.executemany(
+                "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (device, stream) DO UPDATE SET seq = excluded.seq",
+                rows,
+            )
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise LedgerError(f"database {self._path}: {error}; check the disk, then start again") from error
+        return fresh, told
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _take(self, event: Event, told: dict[str, Position]) -> bool:
+        try:
+            key = msgspec.json.decode(event.payload, type=_Key)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("event=malformed device=%s reason=%s", event.device, error)
+            return False
+        source = (event.device, key.stream)
+        at = self._at.setdefault(source, event.floor)  # a stream that is new to us begins above what is gone
+        if event.floor > at:
+            self._note_hole(source, at + 1, event.floor)
+            at = event.floor
+        fresh = key.seq == at + 1
+        if fresh:
+            self._db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (*source, key.seq, key.kind, event.payload))
+            at = key.seq
+        else:
+            self.duplicates += key.seq <= at
+            self.early += key.seq > at
+        self._at[source] = at
+        told[event.device] = Position(key.stream, at, again=key.seq > at)
+        return fresh
+
+    def _note_hole(self, source: tuple[str, str], first: int, last: int) -> None:
+        """Keep on record what will never come: this database is older than what was acknowledged from it."""
+        log.error("event=missing device=%s stream=%s first=%d last=%d", *source, first, last)
+        self._db.execute("INSERT INTO holes VALUES (?, ?, ?, ?)", (*source, first, last))
+
+
+def committed(path: Path) -> list[tuple[str, str, int, bytes]]:
+    """Return device, stream, seq and payload of all events in the database at `path`, in order."""
+    db = sqlite3.connect(path, timeout=5.0)
+    try:
+        return db.execute("SELECT device, stream, seq, payload FROM events ORDER BY 1, 2, 3").fetchall()
+    finally:
+        db.close()

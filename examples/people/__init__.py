@@ -1,0 +1,1 @@
+"""People crossing two lines: foreign pretrained models on a real street."""

@@ -1,0 +1,236 @@
+"""The whole export of two small models, and what happens when it cannot be done."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.bundle import open_bundle, read_engine
+from edge.engines import open_engine
+from edge.errors import FoveateError
+from export import build
+from export.build import cache_key, cached_bundle, export_bundle
+from export.cli import main
+from export.recipe import load_recipe
+from tests.export.nets import SIZE, bright_net, centers_net, semantic_net, squares
+
+RECIPE = """
+name = "small"
+version = "1"
+[semantic]
+model = "semantic.onnx"
+head = "logits"
+classes = ["background", "a", "b"]
+color = "bgr"
+[instance]
+model = "instance.onnx"
+head = "centers"
+classes = ["background", "square"]
+defects = ["scratch"]
+color = "bgr"
+[regions]
+min_area_px = 50
+[calibration]
+frames = 8
+method = "minmax"
+recordings = [{ source = "pictures" }]
+[heldout]
+frames = 3
+recordings = [{ source = "others" }]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Write a recipe with its models and recordings."""
+    bright_net(tmp_path / "semantic.onnx")
+    centers_net(tmp_path / "instance.onnx")
+    squares(tmp_path / "pictures", 10)
+    squares(tmp_path / "others", 5)
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def rewritten(recipe: Path, *changes: tuple[str, str]) -> Path:
+    text = recipe.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    recipe.write_text(text)
+    return recipe
+
+
+def test_bundle_opens_on_the_device(recipe: Path, tmp_path: Path) -> None:
+    steps: dict[str, float] = {}
+    bundle = export_bundle(recipe, tmp_path / "out", steps.__setitem__)
+    assert bundle.manifest.models.keys() == {"semantic", "instance"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "instance.float32.onnx",
+        "instance.int8.onnx",
+        "manifest.json",
+        "semantic.float32.onnx",
+        "semantic.int8.onnx",
+    ]
+    for model in bundle.manifest.models.values():
+        assert [engine.precision for engine in model.engines] == ["int8", "float32"]
+        for engine in model.engines:
+            open_engine(read_engine(bundle, engine), model, engine, 1).close()
+    assert bundle.manifest.calibration["instance_method"] == "minmax"
+    assert set(steps.values()) == {1.0}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_report_has_figures_and_pictures(recipe: Path, tmp_path: Path) -> None:
+    bundle = export_bundle(recipe, tmp_path / "out")
+    report = json.loads((tmp_path / "out.report" / "report.json").read_text())
+    figures = report["figures"]
+    assert figures["heldout_frames"] == 3
+    assert figures["semantic_miou_agreement"] > 0.95
+    assert figures["instance_objects_float"] == figures["instance_objects_matched"] == 3
+    assert figures["instance_pq_agreement"] > 0.9
+    assert figures["semantic_float32_ms"] > 0
+    assert figures == pytest.approx(bundle.manifest.quality)
+    assert "no truth" in report["notes"][0]
+    page = (tmp_path / "out.report" / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64") == 3
+    assert "http" not in page
+
+
+def test_report_judges_against_truth(recipe: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed (pip install 'foveate[bench]')")
+    folder = tmp_path / "truth"
+    squares(folder / "images", 4)
+    for kind in ("semantic", "instances"):
+        (folder / kind).mkdir()
+    for path in (folder / "images").iterdir():
+        square = (cv2.imread(str(path))[..., 0] > 128).astype(np.uint8)
+        cv2.imwrite(str(folder / "semantic" / path.name), square)
+        cv2.imwrite(str(folder / "instances" / path.name), square.astype(np.uint16) * 7)
+    rewritten(recipe, ('recordings = [{ source = "others" }]', 'folder = "truth"'))
+    quality = export_bundle(recipe, tmp_path / "out").manifest.quality
+    assert quality["heldout_frames"] == 3
+    for side in ("float", "bundle"):
+        assert quality[f"semantic_miou_{side}"] > 0.8
+        assert quality[f"instance_ap50_{side}"] == 1
+
+
+def test_float_only_needs_no_calibration(recipe: Path, tmp_path: Path) -> None:
+    text = recipe.read_text().split("[regions]")[0].replace("[semantic]", '[semantic]\nprecision = ["float32"]')
+    recipe.write_text(text.split("[instance]")[0])
+    bundle = export_bundle(recipe, tmp_path / "out")
+    (engine,) = bundle.manifest.models["semantic"].engines
+    assert engine.file == "semantic.float32.onnx"
+    assert bundle.manifest.calibration == {}
+
+
+def test_all_methods_and_both_flavours(recipe: Path, tmp_path: Path) -> None:
+    rewritten(recipe, ('method = "minmax"', 'method = "auto"'), ('head = "logits"', 'head = "logits"\ntensorrt = true'))
+    bundle = export_bundle(recipe, tmp_path / "out")
+    engines = bundle.manifest.models["semantic"].engines
+    assert [(e.runtime, e.file) for e in engines][0] == ("tensorrt", "semantic.trt.onnx")
+    assert bundle.manifest.calibration["semantic_method"] in {"mse", "minmax", "percentile", "entropy"}
+
+
+def test_older_bundle_is_replaced_and_anything_else_is_kept(recipe: Path, tmp_path: Path) -> None:
+    export_bundle(recipe, tmp_path / "out")
+    rewritten(recipe, ('version = "1"', 'version = "2"'))
+    assert export_bundle(recipe, tmp_path / "out").manifest.version == "2"
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(FoveateError, match="exists and is no bundle"):
+        export_bundle(recipe, mine)
+    assert (mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_interrupted_export_leaves_the_old_bundle(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = export_bundle(recipe, tmp_path / "out").manifest
+    before = sorted(os.listdir(tmp_path))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "write_report", interrupt)
+    assert main([str(recipe), "--out", str(tmp_path / "out")]) == 130
+    assert sorted(os.listdir(tmp_path)) == before
+    assert open_bundle(tmp_path / "out").manifest == old
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_cache_exports_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = cached_bundle(recipe, tmp_path / "cache")
+    with monkeypatch.context() as patched:
+        patched.setattr(build, "export_bundle", lambda *_: pytest.fail("exported again"))
+        assert cached_bundle(recipe, tmp_path / "cache").path == first.path
+    damaged = first.path / "semantic.int8.onnx"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    again = cached_bundle(recipe, tmp_path / "cache")
+    assert len(read_engine(again, again.manifest.models["semantic"].engines[0])) > 0
+
+
+def test_cache_key_follows_models_and_recordings(recipe: Path, tmp_path: Path) -> None:
+    keys = [cache_key(recipe)]
+    semantic_net(tmp_path / "semantic.onnx", opset=16)
+    keys.append(cache_key(recipe))
+    rewritten(recipe, ("frames = 8", "frames = 7"))
+    keys.append(cache_key(recipe))
+    assert len(set(keys)) == 3
+
+
+def test_command_reports_what_it_did(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(recipe), "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "semantic.int8.onnx" in out
+    assert "report.html" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (("semantic.onnx", "nothing.onnx"), 65, "nothing.onnx: cannot be read: No such file or directory"),
+        (("semantic.onnx", "recipe.toml"), 65, "is not an ONNX file"),
+        (('"a", "b"]', '"a"]'), 65, "the recipe names 2 classes"),
+        (('"a", "b"]', '"a", "a"]'), 78, "'a' is named twice"),
+        (('source = "pictures"', 'source = "nowhere"'), 69, "nowhere"),
+        (('head = "logits"', 'heat = "logits"'), 78, "unknown field `heat`"),
+        (('head = "logits"', 'head = "softmax"'), 78, "Invalid enum value 'softmax'"),
+        (("[semantic]", "[semantic"), 78, "is not valid TOML"),
+        (("frames = 8", "frames = 0"), 78, "calibration.frames"),
+        (('color = "bgr"', 'color = "bgr"\nexclude = ["sof"]'), 65, "did you mean 'soft'"),
+        (('color = "bgr"', 'color = "bgr"\nstd = [1.0, 0.0, 1.0]'), 78, "std: is 0"),
+        (('source = "others"', 'source = "pictures"'), 78, "held-out means others"),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], code: int, said: str
+) -> None:
+    rewritten(recipe, change)
+    assert main([str(recipe), "--out", str(tmp_path / "out")]) == code
+    error = capsys.readouterr().err.strip()
+    assert error.splitlines()[-1].startswith("foveate export: ")
+    assert said in error.splitlines()[-1]
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_look_at_is_said(recipe: Path, tmp_path: Path) -> None:
+    rewritten(recipe, ("min_area_px = 50", "min_area_px = 1e6"))
+    with pytest.raises(FoveateError, match="finds nothing to look at in 8 frames"):
+        export_bundle(recipe, tmp_path / "out")
+
+
+def test_recipe_paths_are_relative_to_it(recipe: Path) -> None:
+    loaded = load_recipe(recipe)
+    assert loaded.semantic is not None
+    assert loaded.calibration is not None
+    assert loaded.semantic.model == recipe.parent / "semantic.onnx"
+    assert loaded.calibration.recordings[0].source == str(recipe.parent / "pictures")
+    assert SIZE == 32

@@ -10,7 +10,7 @@ import numpy as np
 from edge.config import RegionRules
 from edge.see.packing import fill_canvas, pack
 from edge.see.regions import find_regions, foreground
-from edge.types import Image, Labels, Looks, Tracks
+from edge.types import Image, Labels, Looks
 
 MOST_CANVASES = 8  # of one frame; quality is judged without a look budget
 
@@ -30,7 +30,8 @@ def find_looks(
         table = np.zeros(256, np.uint8)
         table[wanted] = 1
         found = foreground(labels, table, rules.confidence)
-        sources = find_regions(found, labels.scale, _no_tracks(), rules, size).boxes
+        nobody = np.full(found.shape, -1, np.int16)  # no tracks explain anything
+        sources = find_regions(found, nobody, labels.scale, rules, size).boxes
     return pack(sources, canvas_size, MOST_CANVASES)[0]
 
 
@@ -41,21 +42,3 @@ def fill_canvases(image: Image, looks: Looks, canvas_size: tuple[int, int], fill
     for index, canvas in enumerate(canvases):
         fill_canvas(canvas, image, looks, index, fill)
     return canvases
-
-
-def _no_tracks() -> Tracks:
-    whole, points = np.zeros(0, np.int64), np.zeros((0, 2), np.float32)
-    return Tracks(
-        keys=whole,
-        ids=whole,
-        boxes=np.zeros((0, 4), np.float32),
-        classes=np.zeros(0, np.uint8),
-        centers=points,
-        velocities=points,
-        looks=np.zeros(0, np.int32),
-        since_look=np.zeros(0, np.int32),
-        supported=np.zeros(0, np.bool_),
-        instances=np.zeros(0, np.int32),
-        located=np.zeros(0, np.bool_),
-        masks=[],
-    )

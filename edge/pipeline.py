@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.config import Config, Gate, Line, check_point, class_numbers
 from edge.decide.counting import LineCounter
@@ -22,7 +23,7 @@ from edge.health import Health, Stopwatch
 from edge.see.attention import Chooser
 from edge.see.cameras import Camera
 from edge.see.instances import InstancePass
-from edge.see.regions import find_regions, foreground
+from edge.see.regions import class_shares, find_regions, foreground, owners_of
 from edge.see.semantic import SemanticPass
 from edge.types import Frame, Gap, Instances, Moment, Tracks
 
@@ -63,7 +64,8 @@ class Station:
         self._wanted = _wanted(config, models)
         height, width = models.instances.canvas.shape[:2]
         self._chooser = Chooser(config.attention, size, (width, height), config.regions.pad_px)
-        known = len(models.instance_classes)
+        self._known = known = len(models.instance_classes)
+        self._table = _same_classes(models)
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
         self._tracker = Tracker(config.tracks, followed, known, size, new_id)
@@ -86,7 +88,10 @@ class Station:
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
         expected = self._tracker.predict(found, labels.scale, elapsed)
-        regions = find_regions(found, labels.scale, expected, self._config.regions, self._size)
+        owners = owners_of(found.shape, labels.scale, expected)
+        if self._config.tracks.class_votes == "all":
+            self._tracker.vote(class_shares(labels.classes, owners, len(expected), self._table, self._known))
+        regions = find_regions(found, owners, labels.scale, self._config.regions, self._size)
         watch.lap("regions")
         looks = self._chooser.choose(frame.index, regions, expected, self._config.tracks.at_border)
         watch.lap("attention")
@@ -158,11 +163,20 @@ def gap_event(gap: Gap) -> GapEvent:
     )
 
 
-def _wanted(config: Config, models: Models) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def _wanted(config: Config, models: Models) -> npt.NDArray[np.uint8]:
     """Return a lookup table (256,) uint8: 1 for every semantic class that deserves attention."""
     names = config.regions.classes or models.semantic_classes[1:]
-    table = np.zeros(256, np.uint8)
+    table: npt.NDArray[np.uint8] = np.zeros(256, np.uint8)
     table[class_numbers(names, models.semantic_classes, "regions.classes")] = 1
+    return table
+
+
+def _same_classes(models: Models) -> npt.NDArray[np.uint8]:
+    """Return a lookup table (256,): the instance class that has the name of each semantic class, 0 for none."""
+    table: npt.NDArray[np.uint8] = np.zeros(256, np.uint8)
+    for number, name in enumerate(models.semantic_classes):
+        if number and name in models.instance_classes[1:]:
+            table[number] = models.instance_classes.index(name)
     return table
 
 

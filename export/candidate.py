@@ -13,12 +13,15 @@ from edge import bundle
 from edge.engines.ort import OrtEngine
 from edge.errors import ConfigError
 from edge.types import Image
+from export.centers import centers_meaning
 from export.errors import ModelError
 from export.graph import canonical, optimized
-from export.heads import Meaning, instance_meaning, semantic_meaning
-from export.load import load_net
+from export.heads import Meaning, semantic_meaning
+from export.load import Net, load_net
 from export.quantize import Flavour, is_quantized, pixel_range, plan, quantize
 from export.recipe import ONE_255TH, Instance, Semantic
+from export.rewrite import argmax_before_shuffle
+from export.yolo import yolo_meaning
 
 AS_IS = "as is"
 
@@ -75,16 +78,22 @@ class Candidate:
 def candidate(role: bundle.Role, source: Semantic | Instance) -> Candidate:
     """Load a model and bring it into canonical form; raises `ModelError` where it does not fit its recipe."""
     net = load_net(source.model, source.input_size)
-    meaning = semantic_meaning(net, source) if isinstance(source, Semantic) else instance_meaning(net, source)
+    meaning = _meaning(net, source)
     if is_quantized(net.model) != (source.precision == AS_IS) and is_quantized(net.model):
         raise ModelError(f'model {source.model}: is quantized already; set {role}.precision = "as is"')
     _check_pixels(role, source, net.dtype)
     graph = canonical(net, source, meaning.attach)
     if not is_quantized(graph):
-        graph = optimized(graph)
+        graph = argmax_before_shuffle(optimized(graph))
     found = Candidate(role, source, graph, _model(source, meaning, graph), meaning.sensitive)
     found.files[found.native] = graph.SerializeToString(deterministic=True)
     return found
+
+
+def _meaning(net: Net, source: Semantic | Instance) -> Meaning:
+    if isinstance(source, Semantic):
+        return semantic_meaning(net, source)
+    return centers_meaning(net, source) if source.head == "centers" else yolo_meaning(net, source)
 
 
 def _check_pixels(role: str, source: Semantic | Instance, dtype: str) -> None:

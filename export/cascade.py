@@ -10,7 +10,7 @@ from calibration.canvases import find_looks
 from edge.bundle import Model, Role
 from edge.config import RegionRules, class_numbers
 from edge.engines.ort import OrtEngine
-from edge.see.instances import InstancePass
+from edge.see.instances import InstancePass, select
 from edge.see.semantic import SemanticPass
 from edge.types import Frame, Image, Instances, Labels, Looks
 
@@ -43,7 +43,8 @@ class Cascade:
         if self.instance is None or self._canvas is None:
             return Result(labels, None, None)
         looks = self.looks(image, labels) if looks is None else looks
-        return Result(labels, looks, self.instance(image, looks))
+        found = self.instance(image, looks)
+        return Result(labels, looks, select(found, np.flatnonzero(found.whole)))  # what decisions are made from
 
     def looks(self, image: Image, labels: Labels | None) -> Looks:
         """Return where the instance model has to look; without an instance model, nowhere."""

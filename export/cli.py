@@ -17,7 +17,7 @@ from export.build import export_bundle
 
 INTERRUPTED = 130  # as shells report Ctrl-C
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()

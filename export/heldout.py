@@ -78,9 +78,7 @@ def _kinds(folder: Path) -> dict[str, dict[int, str]]:
         raise ConfigError(f'{SETTING}: {path}: {error}; it is {{"NAME": {{"1": "class"}}}}') from error
 
 
-def _with_truth(
-    picture: Path, folder: Path, kinds: dict[str, dict[int, str]], model: Model | None
-) -> HeldFrame:
+def _with_truth(picture: Path, folder: Path, kinds: dict[str, dict[int, str]], model: Model | None) -> HeldFrame:
     image = _read(picture, cv2.IMREAD_COLOR)
     maps = {kind: _map(folder / kind / f"{picture.stem}.png", image) for kind in ("semantic", "instances", "defects")}
     semantic, numbers = maps["semantic"], maps["instances"]

@@ -158,9 +158,7 @@ def _at_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return model
 
 
-def _picture(
-    model: onnx.ModelProto, path: Path, input_size: tuple[int, int] | None
-) -> tuple[str, tuple[int, ...]]:
+def _picture(model: onnx.ModelProto, path: Path, input_size: tuple[int, int] | None) -> tuple[str, tuple[int, ...]]:
     """Return name and shape of the one input; what the file leaves open comes from `input_size` (width, height)."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]

@@ -36,7 +36,7 @@ class _State:
     boxes: Boxes
     centers: npt.NDArray[np.float32]
     velocities: npt.NDArray[np.float32]
-    votes: npt.NDArray[np.int32]  # (n, classes) looks that said so
+    votes: npt.NDArray[np.float32]  # (n, classes) for each class
     looks: npt.NDArray[np.int32]
     since_look: npt.NDArray[np.int32]
     unsupported: npt.NDArray[np.int32]  # frames in a row
@@ -94,6 +94,10 @@ class Tracker:
         self._supported = _support(found, scale, state.boxes) >= SUPPORT
         state.unsupported = np.where(self._supported, 0, state.unsupported + frames).astype(np.int32)
         return self._tracks()
+
+    def vote(self, shares: npt.NDArray[np.float32]) -> None:
+        """Let the semantic labels have their say on the class of every track: `shares` is (n, classes), 0..1."""
+        self._state.votes += shares
 
     def update(self, instances: Instances) -> tuple[Tracks, list[int]]:
         """Join `instances` of this frame to tracks; return all tracks and the keys of those that ended."""
@@ -248,7 +252,7 @@ def _rows(count: int, classes: int) -> _State:
         boxes=np.zeros((count, 4), np.float32),
         centers=np.zeros((count, 2), np.float32),
         velocities=np.zeros((count, 2), np.float32),
-        votes=np.zeros((count, classes), np.int32),
+        votes=np.zeros((count, classes), np.float32),
         looks=np.zeros(count, np.int32),
         since_look=np.zeros(count, np.int32),
         unsupported=np.zeros(count, np.int32),

@@ -126,19 +126,21 @@ def cut(box: npt.NDArray[np.int32], limit: npt.NDArray[np.float64]) -> list[list
 
 def merge(boxes: npt.NDArray[np.int32], canvas: tuple[int, int]) -> npt.NDArray[np.int32]:
     """Join boxes, most valuable first, where one crop round both is cheaper than two and fits a canvas."""
-    merged: list[npt.NDArray[np.int32]] = []
+    merged, count = np.zeros((len(boxes), 4), np.int64), 0
     for box in boxes:
-        for i, other in enumerate(merged):
-            union = np.concatenate([np.minimum(box[:2], other[:2]), np.maximum(box[2:], other[2:])])
-            inside = bool((union == other).all())
-            fits = bool(((union[2:] - union[:2]) <= canvas).all())
-            if inside or (fits and _area(union) <= _area(box) + _area(other)):
-                merged[i] = union
-                break
+        others = merged[:count]
+        unions = np.concatenate([np.minimum(box[:2], others[:, :2]), np.maximum(box[2:], others[:, 2:])], axis=1)
+        inside = (unions == others).all(axis=1)
+        fits = ((unions[:, 2:] - unions[:, :2]) <= canvas).all(axis=1)
+        joins = inside | (fits & (_areas(unions) <= _areas(box[None]) + _areas(others)))
+        if joins.any():
+            merged[joins.argmax()] = unions[joins.argmax()]
         else:
-            merged.append(box)
-    return np.asarray(merged, np.int32).reshape(-1, 4)
+            merged[count] = box
+            count += 1
+    return merged[:count].astype(np.int32)
 
 
-def _area(box: npt.NDArray[np.int32]) -> int:
-    return int((box[2] - box[0]) * (box[3] - box[1]))
+def _areas(boxes: npt.NDArray[np.int_]) -> npt.NDArray[np.int64]:
+    sides = (boxes[:, 2:] - boxes[:, :2]).astype(np.int64)
+    return sides[:, 0] * sides[:, 1]

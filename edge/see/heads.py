@@ -128,7 +128,7 @@ def _join(parts: list[list[tuple[Array, float, int, Array, float, Array, Array]]
         classes=np.asarray(columns[2], np.uint8),
         centers=np.asarray(columns[3], np.float32).reshape(-1, 2),
         areas=np.asarray(columns[4], np.float32),
-        defects=np.asarray(columns[5], np.float32).reshape(-1, defects),
+        defects=np.asarray(columns[5], np.float32).reshape(len(objects), defects),
         masks=list(columns[6]),
         places=np.asarray(place, np.int32),
     )

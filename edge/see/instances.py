@@ -13,6 +13,7 @@ from edge.see.heads import Found, decode_centers, decode_prototypes, overlaps
 from edge.see.packing import fill_canvas
 from edge.types import Image, Instances, Looks
 
+SURELY_SAME_IOU = 0.7  # two instances of one frame that overlap more are one object, whatever their classes
 SAME_IOU = 0.5  # two instances of one frame that overlap more are one object seen in two looks
 CONTAINED = 0.8  # or when one lies in the other by this share of its own box
 CUT_PX = 2.0  # canvas pixels from the edge of its crop within which an object counts as cut
@@ -118,7 +119,8 @@ def _same_object(instances: Instances) -> npt.NDArray[np.bool_]:
     nearby = np.linalg.norm(instances.centers[:, None] - instances.centers[None, :], axis=2)
     reach = 0.25 * np.sqrt(np.minimum(areas[:, None], areas[None, :]))
     same_class = instances.classes[:, None] == instances.classes[None, :]
-    return np.asarray(same_class & ((iou > SAME_IOU) | ((contained > CONTAINED) & (nearby < reach))))
+    alike = same_class & ((iou > SAME_IOU) | ((contained > CONTAINED) & (nearby < reach)))
+    return np.asarray((iou > SURELY_SAME_IOU) | alike)
 
 
 def select(instances: Instances, kept: npt.NDArray[np.int64]) -> Instances:

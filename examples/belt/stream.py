@@ -22,7 +22,7 @@ def main() -> int:
     """Write the frames; a reader that goes away and Ctrl-C both end the stream quietly."""
     options = _options()
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-        _stream(options.seed, options.frames, options.every, demand=options.demand)
+        _stream(options)
     return 0
 
 
@@ -30,22 +30,24 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.belt.stream", description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--frames", type=int, default=None, help="how many frames; endless when left out")
+    parser.add_argument("--start", type=int, default=0, metavar="N", help="number of the first frame")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="write only every Nth frame")
     parser.add_argument("--demand", action="store_true", help="wait for a byte on stdin before each frame")
     return parser.parse_args()
 
 
-def _stream(seed: int, frames: int | None, every: int, *, demand: bool) -> None:
+def _stream(options: argparse.Namespace) -> None:
     from examples.belt.belt import Belt  # noqa: PLC0415 - seconds matter: --help needs no cv2
 
     out = sys.stdout.fileno()
     _widen(out)
-    belt = Belt(seed)
-    while frames is None or belt.index < frames:
-        if demand and not os.read(sys.stdin.fileno(), 1):
+    belt = Belt(options.seed)
+    belt.skip(options.start)
+    while options.frames is None or belt.index < options.frames:
+        if options.demand and not os.read(sys.stdin.fileno(), 1):
             return
         _write(out, belt.step().image)
-        belt.skip(every - 1)
+        belt.skip(options.every - 1)
 
 
 def _widen(out: int) -> None:

@@ -74,8 +74,12 @@ def semantic_net(path: Path, classes: int = 3, opset: int = OPSET) -> Path:
         helper.make_node("Conv", ["r1", "w2", "b2"], ["logits"], name="head"),
     ]
     weights = {
-        **{"w0": first, "b0": np.zeros(8, np.float32), "w2": last, "b2": np.zeros(classes, np.float32)},
-        **{"w1": random.normal(0, 0.2, (8, 8, 3, 3)).astype(np.float32), "b1": np.zeros(8, np.float32)},
+        "w0": first,
+        "b0": np.zeros(8, np.float32),
+        "w2": last,
+        "b2": np.zeros(classes, np.float32),
+        "w1": random.normal(0, 0.2, (8, 8, 3, 3)).astype(np.float32),
+        "b1": np.zeros(8, np.float32),
     }
     return save(path, nodes, weights, {"logits": (1, classes, SIZE // 2, SIZE // 2)}, opset=opset)
 
@@ -89,7 +93,8 @@ def bright_net(path: Path) -> Path:
         helper.make_node("Conv", ["soft", "sides", "level"], ["logits"], name="sides"),
     ]
     weights = {
-        **{"mean": np.full((1, 3, 3, 3), 1 / 27, np.float32), "smooth": np.full((1, 1, 3, 3), 1 / 9, np.float32)},
+        "mean": np.full((1, 3, 3, 3), 1 / 27, np.float32),
+        "smooth": np.full((1, 1, 3, 3), 1 / 9, np.float32),
         "sides": np.asarray([-8, 8, 0], np.float32).reshape(3, 1, 1, 1),
         "level": np.asarray([4, -4, -8], np.float32),
     }
@@ -111,13 +116,20 @@ def centers_net(path: Path) -> Path:
         helper.make_node("Conv", ["x", "clean", "never"], ["defects"], name="clean"),
     ]
     weights = {
-        **{"blur": blur, "gain": np.float32(16).reshape(()), "bias": np.float32(-8).reshape(())},
-        **{"clean": np.zeros((2, 3, 1, 1), np.float32), "never": np.asarray([1, -1], np.float32)},
-        **{"bright": bright, "level": np.asarray([0.5, -0.5], np.float32), "none": np.zeros((2, 2, 1, 1), np.float32)},
+        "blur": blur,
+        "gain": np.float32(16).reshape(()),
+        "bias": np.float32(-8).reshape(()),
+        "clean": np.zeros((2, 3, 1, 1), np.float32),
+        "never": np.asarray([1, -1], np.float32),
+        "bright": bright,
+        "level": np.asarray([0.5, -0.5], np.float32),
+        "none": np.zeros((2, 2, 1, 1), np.float32),
     }
     half, quarter = SIZE // 2, SIZE // 4
     shapes = {
-        **{"heatmap": (1, 1, quarter, quarter), "offsets": (1, 2, half, half), "logits": (1, 2, half, half)},
+        "heatmap": (1, 1, quarter, quarter),
+        "offsets": (1, 2, half, half),
+        "logits": (1, 2, half, half),
         "defects": (1, 2, SIZE, SIZE),
     }
     return save(path, nodes, weights, shapes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import cv2
@@ -109,7 +108,7 @@ def test_report_judges_against_truth(recipe: Path, tmp_path: Path) -> None:
     for kind in ("semantic", "instances"):
         (folder / kind).mkdir()
     for path in (folder / "images").iterdir():
-        square = (cv2.imread(str(path))[..., 0] > 128).astype(np.uint8)
+        square = (np.asarray(cv2.imread(str(path)))[..., 0] > 128).astype(np.uint8)
         cv2.imwrite(str(folder / "semantic" / path.name), square)
         cv2.imwrite(str(folder / "instances" / path.name), square.astype(np.uint16) * 7)
     rewritten(recipe, ('recordings = [{ source = "others" }]', 'folder = "truth"'))
@@ -133,7 +132,7 @@ def test_all_methods_and_both_flavours(recipe: Path, tmp_path: Path) -> None:
     rewritten(recipe, ('method = "minmax"', 'method = "auto"'), ('head = "logits"', 'head = "logits"\ntensorrt = true'))
     bundle = export_bundle(recipe, tmp_path / "out")
     engines = bundle.manifest.models["semantic"].engines
-    assert [(e.runtime, e.file) for e in engines][0] == ("tensorrt", "semantic.trt.onnx")
+    assert (engines[0].runtime, engines[0].file) == ("tensorrt", "semantic.trt.onnx")
     assert bundle.manifest.calibration["semantic_method"] in {"mse", "minmax", "percentile", "entropy"}
 
 
@@ -153,14 +152,14 @@ def test_interrupted_export_leaves_the_old_bundle(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = export_bundle(recipe, tmp_path / "out").manifest
-    before = sorted(os.listdir(tmp_path))
+    before = sorted(tmp_path.iterdir())
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(build, "write_report", interrupt)
     assert main([str(recipe), "--out", str(tmp_path / "out")]) == 130
-    assert sorted(os.listdir(tmp_path)) == before
+    assert sorted(tmp_path.iterdir()) == before
     assert open_bundle(tmp_path / "out").manifest == old
     assert "interrupted" in capsys.readouterr().err
 

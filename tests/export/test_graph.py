@@ -18,9 +18,7 @@ from export.errors import ModelError
 from tests.export.nets import SIZE, constant_net, engine_of, identity_net, pictures, save, semantic, semantic_net
 
 reuse = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-channels = st.one_of(
-    st.floats(-2, 2, width=32), st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3)
-)
+channels = st.one_of(st.floats(-2, 2, width=32), st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3))
 
 
 def prepared(image: Image, color: str, scale: float, mean: object, std: object) -> npt.NDArray[np.float64]:

@@ -37,9 +37,7 @@ def true_peaks(heatmap: Array) -> set[tuple[int, int, int]]:
     """Return (x, y, score) of every cell that is higher than its eight neighbours."""
     plane = heatmap[0, 0]
     padded = np.pad(plane, 1, constant_values=-np.inf)
-    around = [
-        padded[dy : dy + QUARTER, dx : dx + QUARTER] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)
-    ]
+    around = [padded[dy : dy + QUARTER, dx : dx + QUARTER] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)]
     rows, columns = np.nonzero(plane > np.max(around, axis=0))
     scores = np.round(sigmoid(plane[rows, columns]) * 255)
     return {(4 * x + 2, 4 * y + 2, int(s)) for x, y, s in zip(columns.tolist(), rows.tolist(), scores, strict=True)}
@@ -70,7 +68,11 @@ def test_plateau_has_one_peak(tmp_path: Path) -> None:
 def test_other_maps_of_centers(tmp_path: Path) -> None:
     raw = centers(defects=2)
     found = instance(
-        constant_net(tmp_path / "net.onnx", raw), classes=list("abc"), defects=["scratch", "chip"], offset_px=2.0, top_k=5
+        constant_net(tmp_path / "net.onnx", raw),
+        classes=list("abc"),
+        defects=["scratch", "chip"],
+        offset_px=2.0,
+        top_k=5,
     )
     outputs = engine_of(found).infer({"image": pictures(1)[0]})
     assert outputs["peaks"].shape == (5, 3)
@@ -159,7 +161,7 @@ def test_real_yolo_finds_what_its_makers_find() -> None:
     for picture in expected["pictures"]:
         if "frame_index" in picture:
             continue
-        canvas, scale, corner = centred(cv2.imread(str(data(picture["file"]))))
+        canvas, scale, corner = centred(np.asarray(cv2.imread(str(data(picture["file"]))), np.uint8))
         outputs = engine.infer({"image": canvas})
         for truth in picture["objects"]:
             box = np.asarray(truth["box_xyxy"]) * scale + np.tile(corner, 2)

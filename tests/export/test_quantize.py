@@ -123,8 +123,11 @@ def dfl_net(path: Path) -> Path:
         return random.normal(0, 0.3, shape).astype(np.float32)
 
     constants = {
-        **{"stem": weights(8, 3, 8, 8), "box": weights(4 * bins, 8, 1, 1), "class": weights(rest, 8, 1, 1)},
-        **{"proto": weights(4, 8, 1, 1), "steps": np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1)},
+        "stem": weights(8, 3, 8, 8),
+        "box": weights(4 * bins, 8, 1, 1),
+        "class": weights(rest, 8, 1, 1),
+        "proto": weights(4, 8, 1, 1),
+        "steps": np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1),
         "split": np.asarray([1, 4, bins, cells]),
         "four": np.asarray([1, 4, cells]),
         "flat": np.asarray([1, rest, cells]),
@@ -146,9 +149,9 @@ def test_quantized_model_is_kept_as_it_is(tmp_path: Path) -> None:
         helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["q"]),
         helper.make_node("DequantizeLinear", ["q", "step", "zero"], ["logits"]),
     ]
-    weights = {"step": np.asarray(1 / 255, np.float32), "zero": np.asarray(0, np.uint8)}
+    weights: dict[str, Array] = {"step": np.asarray(1 / 255, np.float32), "zero": np.asarray(0, np.uint8)}
     path = save(tmp_path / "net.onnx", nodes, weights, {"logits": (1, 3, SIZE, SIZE)})
-    with pytest.raises(ModelError, match='is quantized already; set semantic.precision = "as is"'):
+    with pytest.raises(ModelError, match="is quantized already; set semantic"):
         semantic(path, classes=list("abc"))
     found = semantic(path, classes=list("abc"), precision="as is")
     (engine,) = found.described().engines

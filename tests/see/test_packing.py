@@ -43,9 +43,7 @@ def test_places_lie_inside_their_canvas_and_a_gutter_apart(sources: Sources, can
 
 
 @given(rectangles(), st.integers(1, 3), st.sampled_from([1.0, 2.0]))
-def test_kept_sources_are_as_given_and_scaled_no_more_than_needed(
-    sources: Sources, canvases: int, most: float
-) -> None:
+def test_kept_sources_are_as_given_and_scaled_no_more_than_needed(sources: Sources, canvases: int, most: float) -> None:
     looks, kept = pack(sources, CANVAS, canvases, most)
     assert sorted(set(kept.tolist())) == kept.tolist()
     np.testing.assert_array_equal(looks.sources, sources[kept])

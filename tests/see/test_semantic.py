@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -17,24 +17,20 @@ from tests.see.made import FakeEngine, model_of
 INPUT = (96, 64)  # width, height
 
 
-def bright(stride: int) -> "type[Bright]":
-    return type("Bright", (Bright,), {"stride": stride})
+def bright(stride: int) -> Callable[[Image], Mapping[str, Array]]:
+    """Return what answers with label 1 where the blue channel is bright, at `stride`, and how bright it is."""
 
-
-class Bright:
-    """Answers with label 1 where the blue channel is bright, at a stride, and the brightness as the confidence."""
-
-    stride = 1
-
-    def __call__(self, image: Image) -> Mapping[str, Array]:
-        s = self.stride
-        blue = image[:, :, 0].reshape(image.shape[0] // s, s, image.shape[1] // s, s).max(axis=(1, 3))
+    def answer(image: Image) -> Mapping[str, Array]:
+        cells = image[:, :, 0].reshape(image.shape[0] // stride, stride, image.shape[1] // stride, stride)
+        blue = cells.max(axis=(1, 3))
         return {"labels": (blue > 127).astype(np.uint8), "confidence": blue}
+
+    return answer
 
 
 def semantic(fit: str, stride: int = 1, fill: int = 114) -> tuple[SemanticPass, FakeEngine]:
     model = model_of(INPUT, Head("labels"), fit=fit, fill=fill)
-    engine = FakeEngine(model, bright(stride)())
+    engine = FakeEngine(model, bright(stride))
     return SemanticPass(engine, model), engine
 
 

@@ -17,7 +17,7 @@ from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
 from edge.tell.topics import Topics
 from tests.broker import Broker, Ear, free_port, wait_for
-from tests.faults.line import configuration, count, open_ledger, receiver
+from tests.faults.line import configuration, count, open_ledger, receiver, verdict
 
 ROOT = "foveate/site/line/device"
 
@@ -148,6 +148,37 @@ def test_odd_acknowledgements_are_alarmed_and_ignored(broker: Broker, ear: Ear, 
     assert wait_for(lambda: device.ledger.identity().delivered == 2, 5)
     assert wait_for(lambda: "ack:archive" not in device.alarms(), 5)
     assert device.end()
+
+
+def test_a_new_connection_begins_with_what_is_not_acknowledged(broker: Broker, tmp_path: Path) -> None:
+    device = Device(configuration(tmp_path / "state", broker.port))
+    device.ledger.commit([count(1), count(2)])
+    for _ in range(2):
+        ear = Ear(broker.port)
+        broker.kill()
+        ear.close()
+        broker.start()
+        ear = Ear(broker.port)
+        assert wait_for(lambda: len(ear.payloads("/event/count")) >= 2, 10)  # noqa: B023
+        assert device.delivery.status().resent == 0, "at once, not because an acknowledgement was overdue"
+        ear.close()
+    device.end()
+
+
+def test_the_brokers_word_counts_only_up_to_the_first_refusal(broker: Broker, tmp_path: Path) -> None:
+    broker.kill()
+    (tmp_path / "acl").write_text(
+        "topic read #\n" + "".join(f"topic write {ROOT}/{t}\n" for t in ("state", "event/count"))
+    )
+    broker.text += f"acl_file {tmp_path / 'acl'}\n"
+    broker.start()
+    device = Device(configuration(tmp_path / "state", broker.port, []))
+    device.ledger.commit([count(1), verdict("REJECT"), count(2)])
+    assert wait_for(lambda: f"refused:{ROOT}/event/verdict" in device.alarms(), 5)
+    assert wait_for(lambda: device.ledger.identity().delivered > 0, 5)
+    time.sleep(0.3)
+    assert [row.seq for row in device.ledger.outbox.pending(0, 9)] == [2, 3]
+    assert not device.end()
 
 
 def test_a_receiver_that_stays_away_holds_back_only_its_own(broker: Broker, tmp_path: Path) -> None:

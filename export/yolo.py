@@ -1,0 +1,106 @@
+"""What is put after YOLO-style segmentation networks ("yolo", "yolo-end2end"): boxes, coefficients, prototypes."""
+
+from __future__ import annotations
+
+import ast
+
+import numpy as np
+
+from edge import bundle
+from export.errors import ModelError
+from export.graph import Builder, Outputs, integers, real
+from export.heads import MOST_CLASSES, Meaning, shifted
+from export.load import Net
+from export.recipe import Instance
+
+TOP_K = 256  # boxes per canvas, before non-maximum suppression on the device
+
+
+def yolo_meaning(net: Net, source: Instance) -> Meaning:
+    """Return how the network is read; raises `ModelError` where its outputs do not fit the recipe."""
+    if source.defects:
+        raise ModelError(f"model {net.path}: head {source.head!r} has no defect map; remove instance.defects")
+    rows, masks = _yolo_outputs(net)
+    end_to_end = source.head == "yolo-end2end"
+    source_classes = source.classes or _classes_of_file(net)
+    coefficients = net.outputs[masks][1]
+    _check_yolo(net, rows, len(source_classes), coefficients, end_to_end)
+    classes = ["background", *source_classes] if not source.background else list(source_classes)
+    if len(classes) > MOST_CLASSES:
+        raise ModelError(f"model {net.path}: has {len(classes)} classes, at most {MOST_CLASSES} fit into a byte")
+    shift = 0 if source.background else 1
+    head = bundle.Head("prototypes", nms=not end_to_end, score=source.score, iou=source.iou)
+
+    def attach(graph: Builder) -> Outputs:
+        find = _end_to_end_rows if end_to_end else _dense_rows
+        k = min(source.top_k or TOP_K, net.outputs[rows][1 if end_to_end else 2])
+        outputs = find(graph, f"net/{rows}", net.outputs[rows], k, coefficients, shift)
+        return outputs | {"prototypes": graph.op("Squeeze", f"net/{masks}", integers(0))}
+
+    return Meaning(head, classes, attach)
+
+
+def _yolo_outputs(net: Net) -> tuple[str, str]:
+    """Return the names of the detections [1, ., .] and of the prototypes [1, m, h, w]."""
+    by_rank = {len(shape): name for name, shape in net.outputs.items()}
+    if set(by_rank) != {3, 4} or len(net.outputs) != 2:
+        shapes = ", ".join(f"{name} {list(shape)}" for name, shape in net.outputs.items())
+        raise ModelError(
+            f"model {net.path}: a YOLO segmentation model has detections [1, ., .] and prototypes [1, m, h, w], "
+            f"this one {shapes}; export the segmentation variant without NMS"
+        )
+    return by_rank[3], by_rank[4]
+
+
+def _check_yolo(net: Net, rows: str, classes: int, coefficients: int, end_to_end: bool) -> None:
+    shape = net.outputs[rows]
+    width, expected = (shape[2], 6 + coefficients) if end_to_end else (shape[1], 4 + classes + coefficients)
+    if width != expected:
+        if end_to_end:
+            fix = 'use head = "yolo" for a model with dense output'
+        else:
+            fix = f'it has {max(width - 4 - coefficients, 0)} classes; name each (or use "yolo-end2end")'
+        raise ModelError(f"model {net.path}: output {rows!r} is {list(shape)}, needs {expected} values per box; {fix}")
+
+
+def _classes_of_file(net: Net) -> list[str]:
+    """Return the class names in the metadata that Ultralytics writes: ``{0: 'person', 1: ...}``."""
+    text = next((entry.value for entry in net.model.metadata_props if entry.key == "names"), "")
+    try:
+        names = ast.literal_eval(text)
+        return [str(names[i]) for i in range(len(names))]
+    except (SyntaxError, ValueError, TypeError, KeyError, MemoryError, RecursionError) as error:
+        raise ModelError(f"model {net.path}: names no classes; set instance.classes in the recipe") from error
+
+
+def _dense_rows(graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, shift: int) -> Outputs:
+    """Read [1, 4 + C + m, n]: centre, size, C scores (0..1), m coefficients; the k best of n by their best class."""
+    count = shape[1] - 4 - coefficients
+    table = graph.op("Squeeze", rows, integers(0))
+    scores = graph.highest(graph.part(table, 0, 4, 4 + count), 0, keepdims=False)
+    best = graph.op("TopK", scores, integers(k), outputs=2, axis=0)
+    chosen = graph.op("Transpose", graph.op("Gather", table, f"{best}_1", axis=1), perm=[1, 0])
+    center, half = graph.part(chosen, 1, 0, 2), graph.op("Mul", graph.part(chosen, 1, 2, 4), real(0.5))
+    number = graph.op("ArgMax", graph.part(chosen, 1, 4, 4 + count), axis=1, keepdims=0)
+    return {
+        "boxes": graph.op("Concat", graph.op("Sub", center, half), graph.op("Add", center, half), axis=1),
+        "scores": best,
+        "classes": shifted(graph, graph.cast(number, np.uint8), shift),
+        "coefficients": graph.part(chosen, 1, 4 + count, shape[1]),
+    }
+
+
+def _end_to_end_rows(
+    graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, shift: int
+) -> Outputs:
+    """Read [1, n, 6 + m]: corners, score, class, m coefficients; the k best of n."""
+    table = graph.op("Squeeze", rows, integers(0))
+    best = graph.op("TopK", graph.reshape(graph.part(table, 1, 4, 5), shape[1]), integers(k), outputs=2, axis=0)
+    chosen = graph.op("Gather", table, f"{best}_1", axis=0)
+    number = graph.op("Add", graph.reshape(graph.part(chosen, 1, 5, 6), k), real(shift))
+    return {
+        "boxes": graph.part(chosen, 1, 0, 4),
+        "scores": best,
+        "classes": graph.cast(number, np.uint8),
+        "coefficients": graph.part(chosen, 1, 6, 6 + coefficients),
+    }

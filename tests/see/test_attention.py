@@ -1,0 +1,219 @@
+"""Which regions and tracks get a look: what is worth one, and that nothing starves."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.config import Attention
+from edge.see.attention import Chooser, cut, merge
+from edge.types import Looks, Regions, Tracks
+from tests.see.made import Box, instances_of, tracks_of
+
+SIZE = (1920, 1080)
+CANVAS = (320, 320)
+NOBODY = tracks_of([])
+
+
+def rules(**changes: object) -> Attention:
+    return Attention(**changes)  # type: ignore[arg-type]
+
+
+def chooser(pad: int = 16, **changes: object) -> Chooser:
+    return Chooser(rules(**changes), SIZE, CANVAS, pad)
+
+
+def spots(*boxes: Box) -> Regions:
+    array = np.asarray(boxes, np.int32).reshape(-1, 4)
+    return Regions(array, np.full(len(array), 500, np.float32))
+
+
+NONE = spots()
+
+
+def covers(looks: Looks, box: Box) -> bool:
+    inside = (looks.sources[:, :2] <= box[:2]).all(axis=1) & (looks.sources[:, 2:] >= box[2:]).all(axis=1)
+    return bool(inside.any())
+
+
+def track(box: Box, **fields: list[object]) -> Tracks:
+    return tracks_of([box], **fields)
+
+
+def test_a_new_spot_is_looked_at_at_once_at_native_resolution() -> None:
+    looks = chooser().choose(0, spots((100, 100, 200, 180)), NOBODY, "track")
+    assert looks.sources.tolist() == [[100, 100, 200, 180]]
+    assert looks.scales.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("retry", [1, 4, 7])
+def test_a_spot_that_showed_nothing_is_looked_at_again_only_after_the_retry_interval(retry: int) -> None:
+    choose = chooser(retry_frames=retry)
+    seen = [frame for frame in range(30) if len(choose.choose(frame, spots((96, 96, 192, 192)), NOBODY, "track"))]
+    assert seen == list(range(0, 30, retry))
+
+
+def test_another_spot_is_not_held_back_by_one_that_was_looked_at() -> None:
+    choose = chooser()
+    choose.choose(0, spots((96, 96, 192, 192)), NOBODY, "track")
+    looks = choose.choose(1, spots((96, 96, 192, 192), (960, 96, 1056, 192)), NOBODY, "track")
+    assert looks.sources.tolist() == [[960, 96, 1056, 192]]
+
+
+def test_a_new_track_gets_its_first_looks_quickly_and_then_only_refreshes() -> None:
+    choose = chooser(inspect_looks=3, refresh_frames=10)
+    seen, looks, since = [], 1, 0
+    for frame in range(1, 60):
+        since += 1
+        chosen = choose.choose(frame, NONE, track((500, 500, 560, 560), looks=[looks], since_look=[since]), "track")
+        if len(chosen):
+            seen.append(frame)
+            looks, since = looks + 1, 0
+    assert seen == [2, 4, 14, 24, 34, 44, 54]
+
+
+def test_an_unconfirmed_track_is_looked_at_in_every_frame() -> None:
+    choose = chooser()
+    for frame in range(5):
+        assert len(choose.choose(frame, NONE, track((500, 500, 560, 560), ids=[0], since_look=[1]), "track")) == 1
+
+
+@given(st.integers(0, 100))
+def test_the_crop_of_a_track_holds_it_and_widens_with_the_time_since_its_look(since: int) -> None:
+    looks = chooser(pad=16).choose(0, NONE, track((500, 500, 560, 560), since_look=[max(since, 2)], looks=[0]), "track")
+    pad = 16 + min(0.5 * max(since, 2), 16)
+    assert looks.sources[0].tolist() == pytest.approx([500 - pad, 500 - pad, 560 + pad, 560 + pad], abs=1)
+
+
+@pytest.mark.parametrize("box", [(0, 500, 60, 560), (500, 1, 560, 60), (1860, 500, 1920, 560), (500, 1000, 560, 1079)])
+def test_objects_at_the_border_wait_where_the_rules_say_so(box: Box) -> None:
+    due = track(box, since_look=[99])
+    assert len(chooser().choose(0, NONE, due, "wait")) == 0
+    assert len(chooser().choose(0, NONE, due, "track")) == 1
+
+
+def test_a_track_outside_the_frame_gets_no_look() -> None:
+    assert len(chooser().choose(0, NONE, track((-200, 10, -100, 60), since_look=[99]), "track")) == 0
+
+
+def test_an_object_that_its_crop_cut_gets_a_wider_look_in_the_next_frame() -> None:
+    choose = chooser(pad=16, retry_frames=100)
+    first = choose.choose(0, spots((500, 500, 560, 560)), NOBODY, "track")
+    assert first.sources.tolist() == [[500, 500, 560, 560]]
+    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), NOBODY)
+    second = choose.choose(1, NONE, NOBODY, "track")
+    assert len(second) == 1
+    assert second.sources[0].tolist() == [500 - 46, 510 - 46, 560 + 46, 550 + 46]
+    choose.follow(instances_of([(480, 505, 570, 555)]), NOBODY)
+    assert len(choose.choose(2, NONE, NOBODY, "track")) == 0
+
+
+def test_a_cut_view_of_a_known_object_is_no_reason_to_look_again() -> None:
+    choose = chooser()
+    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), tracks_of([(490, 500, 570, 560)]))
+    assert len(choose.choose(1, NONE, NOBODY, "track")) == 0
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([20, 60, 90]))
+def test_no_spot_starves_under_a_full_budget(seed: int, count: int) -> None:
+    """More spots than fit, of all shapes, for 80 frames: each is looked at again within a bounded time."""
+    random = np.random.default_rng(seed)
+    corners = np.stack([random.integers(0, 11, count) * 160, random.integers(0, 7, count) * 150], axis=1)
+    boxes = np.concatenate([corners, corners + random.integers(20, 140, (count, 2))], axis=1)
+    regions = spots(*np.unique(boxes, axis=0).tolist())
+    choose = chooser(canvases=1, retry_frames=4)
+    last = np.full(len(regions), -1)
+    frames = 80
+    for frame in range(frames):
+        looks = choose.choose(frame, regions, NOBODY, "track")
+        last[[covers(looks, box) for box in regions.boxes.tolist()]] = frame
+    area = (regions.boxes[:, 2:] - regions.boxes[:, :2] + 8).prod(axis=1).sum()
+    rounds = 4 * area / (320 * 320)  # canvases needed for one round, packed at a quarter of what they hold
+    assert (frames - 1 - last).max() <= 4 + rounds, (frames - 1 - last).max()
+
+
+def test_no_track_starves_beside_spots_that_never_end() -> None:
+    """Spots that take fifteen frames for one round are worth 15 at the most: a track overtakes them by waiting."""
+    choose = chooser(canvases=1, retry_frames=1, refresh_frames=4)
+    regions = spots(*[(x, y, x + 150, y + 140) for x in range(0, 1600, 160) for y in range(0, 900, 150)])
+    box, since, waited = (1700, 900, 1740, 920), 0, []
+    for frame in range(300):
+        since += 1
+        if covers(choose.choose(frame, regions, track(box, since_look=[since]), "track"), box):
+            waited.append(since)
+            since = 0
+        assert choose.waiting > 0
+    assert len(waited) >= 3
+    assert max(waited) <= 4 * 18
+
+
+def test_what_is_left_over_is_counted() -> None:
+    choose = chooser(canvases=1)
+    choose.choose(0, spots(*[(400 * i, 0, 400 * i + 300, 300) for i in range(4)]), NOBODY, "track")
+    assert choose.waiting == 3
+    choose.choose(1, NONE, NOBODY, "track")
+    assert choose.waiting == 0
+
+
+def test_a_region_larger_than_a_canvas_at_half_size_is_cut_into_tiles() -> None:
+    looks = chooser(canvases=8).choose(0, spots((0, 0, 1900, 600)), NOBODY, "track")
+    assert len(looks) >= 3
+    assert looks.scales.min() >= 0.5
+    covered = np.zeros((600, 1900), np.bool_)
+    for x0, y0, x1, y1 in looks.sources.tolist():
+        covered[y0:y1, x0:x1] = True
+    assert covered.all()
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 3000), st.integers(1, 3000))
+def test_tiles_cover_their_box_and_none_is_larger_than_allowed(x: int, y: int, width: int, height: int) -> None:
+    limit = np.asarray([640.0, 480.0])
+    tiles = cut(np.asarray([x, y, x + width, y + height], np.int32), limit)
+    columns, rows = sorted({(t[0], t[2]) for t in tiles}), sorted({(t[1], t[3]) for t in tiles})
+    assert len(tiles) == len(columns) * len(rows)
+    for spans, low, extent, most in ((columns, x, width, 640), (rows, y, height, 480)):
+        assert spans[0][0] == low
+        assert spans[-1][1] == low + extent
+        assert all(end - start <= most for start, end in spans)
+        assert all(after[0] <= before[1] - most // 4 + 1 for before, after in itertools.pairwise(spans))
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 600)] * 2, *[st.integers(1, 400)] * 2), max_size=12))
+def test_merging_loses_no_box_and_costs_no_more(sides: list[tuple[int, ...]]) -> None:
+    boxes = np.asarray([(x, y, x + w, y + h) for x, y, w, h in sides], np.int32).reshape(-1, 4)
+    merged = merge(boxes, CANVAS)
+    assert len(merged) <= len(boxes)
+
+    def area(some: npt.NDArray[np.int32]) -> int:
+        return int((some[:, 2:] - some[:, :2]).prod(axis=1).sum())
+
+    assert area(merged) <= area(boxes)
+    for box in boxes:
+        assert ((merged[:, :2] <= box[:2]).all(axis=1) & (merged[:, 2:] >= box[2:]).all(axis=1)).any()
+    for box in merged:  # only what fits a canvas is joined
+        assert (box[2:] - box[:2] <= CANVAS).all() or (box == boxes).all(axis=1).any()
+
+
+def test_as_many_spots_as_there_can_be_take_bounded_time() -> None:
+    random = np.random.default_rng(1)
+    corners = random.integers(0, 1000, (256, 2))
+    regions = spots(*np.concatenate([corners, corners + random.integers(40, 80, (256, 2))], axis=1).tolist())
+    choose = chooser(canvases=2)
+    begin = time.perf_counter()
+    for frame in range(5):
+        assert len(choose.choose(frame, regions, NOBODY, "track")) > 10
+    assert (time.perf_counter() - begin) / 5 < 0.2
+
+
+def test_boxes_side_by_side_are_one_look_and_boxes_apart_are_two() -> None:
+    near = merge(np.asarray([(0, 0, 100, 100), (90, 0, 190, 100)], np.int32), CANVAS)
+    far = merge(np.asarray([(0, 0, 100, 100), (150, 0, 250, 100)], np.int32), CANVAS)
+    assert near.tolist() == [[0, 0, 190, 100]]
+    assert len(far) == 2

@@ -30,7 +30,7 @@ COMMANDS = {
 }
 _OUR_PACKAGES = {"edge", "calibration", "export", "deploy", "examples", "foveate"}
 _EXTRAS = {
-    **dict.fromkeys(("onnx", "onnxslim", "matplotlib", "rich", "typer"), "export"),
+    **dict.fromkeys(("onnx", "matplotlib", "rich", "typer"), "export"),
     "iotcore": "demo",
     "torch": "train",
     "pycocotools": "bench",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,8 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
 
     Raises a `FoveateError` where something is missing or fails; the ledger is closed in any case.
     """
+    check_target("--json", options.json)
+    check_target("--save", options.save)
     cv2.setNumThreads(1)  # the models have the cores; a second pool only steals from them
     with contextlib.ExitStack() as stack:
         health = Health(notify.watchdog)
@@ -215,6 +218,12 @@ def summarise(health: Health, ledger: Ledger, models: Models) -> dict[str, Any]:
         "ms": state["ms"],
         "ms_p99": state["ms_p99"],
     }
+
+
+def check_target(flag: str, path: Path | None) -> None:
+    """Raise `FoveateError` where a file that a run is to write at its end has no folder that can be written."""
+    if path is not None and (path.is_dir() or not os.access(path.resolve().parent, os.W_OK)):
+        raise FoveateError(f"{flag} {path}: cannot be written; name a file in a folder that exists and you may write")
 
 
 def write_json(path: Path, summary: dict[str, Any]) -> None:

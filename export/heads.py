@@ -69,8 +69,8 @@ def _class_axis(net: Net, name: str, shape: tuple[int, ...], classes: int) -> in
 
 def _labels(graph: Builder, net: Net, shift: int) -> Outputs:
     (name, shape), *_ = net.outputs.items()
-    numbers = graph.cast(graph.reshape(f"net/{name}", *_map_shape(net, name, shape)), np.uint8)
-    return {"labels": shifted(graph, numbers, shift)}
+    numbers = graph.reshape(f"net/{name}", *_map_shape(net, name, shape))
+    return {"labels": class_numbers(graph, numbers, shift)}
 
 
 def _argmax(graph: Builder, net: Net, axis: int, shift: int) -> Outputs:
@@ -89,15 +89,14 @@ def best_class(graph: Builder, logits: str, axis: int, shift: int = 0) -> str:
     """
     best = graph.op("ArgMax", logits, axis=axis, keepdims=0)
     plane = graph.op("Squeeze", best, integers(0))
-    return shifted(graph, graph.cast(plane, np.uint8), shift)
+    return class_numbers(graph, plane, shift)
 
 
-def shifted(graph: Builder, numbers: str, shift: int) -> str:
-    """Return class numbers `shift` higher, uint8."""
-    # no uint8 Add in TensorRT, so the detour over float; the map is small
-    if not shift:
-        return numbers
-    return graph.cast(graph.op("Add", graph.cast(numbers, np.float32), real(shift)), np.uint8)
+def class_numbers(graph: Builder, numbers: str, shift: int) -> str:
+    """Return whole numbers of any type as uint8, `shift` higher; the sum is int32, for TensorRT adds no bytes."""
+    if shift:
+        numbers = graph.op("Add", graph.cast(numbers, np.int32), np.asarray(shift, np.int32))
+    return graph.cast(numbers, np.uint8)
 
 
 def _confidence(graph: Builder, logits: str, axis: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from edge import bundle
 from export.errors import ModelError
 from export.graph import Builder, Outputs, integers, real
-from export.heads import MOST_CLASSES, Meaning, shifted
+from export.heads import MOST_CLASSES, Meaning, class_numbers
 from export.load import Net
 from export.recipe import Instance
 
@@ -85,7 +85,7 @@ def _dense_rows(graph: Builder, rows: str, shape: tuple[int, ...], k: int, coeff
     return {
         "boxes": graph.op("Concat", graph.op("Sub", center, half), graph.op("Add", center, half), axis=1),
         "scores": best,
-        "classes": shifted(graph, graph.cast(number, np.uint8), shift),
+        "classes": class_numbers(graph, number, shift),
         "coefficients": graph.part(chosen, 1, 4 + count, shape[1]),
     }
 

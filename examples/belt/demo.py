@@ -22,9 +22,10 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from deploy.receiver import Event as Received
+from deploy.archive import Event as Received
 from deploy.receiver import Receiver, Settings
 from edge.config import Config, Mqtt, load_config
+from edge.daemon import check_target, write_json
 from edge.errors import BrokerError, FoveateError
 from edge.events import Event
 from examples.belt.live import LiveTable, export_progress, print_summary
@@ -58,6 +59,8 @@ dynamic_filters = true
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; return its exit code."""
     options = _parser().parse_args(argv)
+    for flag, path in (("--json", options.json), ("--save", options.save)):
+        check_target(flag, path)
     console = Console(stderr=options.headless)
     events: list[Event] = []
     with tempfile.TemporaryDirectory(prefix="foveate-demo-") as folder:
@@ -71,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = {**summary, "seed": options.seed, **as_json(score(options.seed, summary["frames"], events))}
     result["received"] = len(events)
     if options.json is not None:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+        write_json(options.json, result)
     print_summary(console, result)
     return 0
 

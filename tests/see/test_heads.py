@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -116,7 +116,7 @@ def scenes(draw: st.DrawFn) -> tuple[dict[str, Array], npt.NDArray[np.int32]]:
     """Return outputs with discs, defects and noise, and one to four places with gutters between them."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     discs = [
-        Disc(*random.integers(4, 124, 2).tolist(), int(random.integers(3, 20)), int(random.integers(1, 3)))
+        Disc(*(int(random.integers(*span)) for span in ((4, 124), (4, 124), (3, 20), (1, 3))))
         for _ in range(draw(st.integers(0, 8)))
     ]
     outputs = drawn(discs, defects=True)
@@ -273,7 +273,7 @@ def ellipse(x: float, y: float, a: float, b: float) -> npt.NDArray[np.float32]:
 
 
 def yolo(
-    boxes: list[list[float]],
+    boxes: Sequence[Sequence[float]],
     scores: list[float],
     classes: list[int] | None = None,
     prototypes: list[npt.NDArray[np.float32]] | None = None,
@@ -315,7 +315,7 @@ def test_the_mask_of_a_known_ellipse_has_its_area_and_centre(x: float, y: float,
 def test_coefficients_mix_prototypes_per_object() -> None:
     planes = [(ellipse(x, 64, 20, 20) > 0).astype(np.float32) for x in (32, 96)]
     planes.append(np.full_like(planes[0], 0.5))
-    boxes = [[8.0, 40, 56, 88], [72, 40, 120, 88], [8, 40, 120, 88]]
+    boxes = [[8.0, 40.0, 56.0, 88.0], [72.0, 40.0, 120.0, 88.0], [8.0, 40.0, 120.0, 88.0]]
     found = prototypes(yolo(boxes, [0.9, 0.8, 0.7], [1, 1, 2], planes, [[1, 0, -1], [0, 1, -1], [-1, -1, 1]]))
     assert found.areas[0] == pytest.approx(np.pi * 20**2, rel=0.05)
     assert found.centers[1, 0] - found.centers[0, 0] == pytest.approx(64, abs=0.5)
@@ -330,7 +330,7 @@ def test_masks_do_not_reach_beyond_their_box() -> None:
 
 
 def test_suppression_works_per_class_and_keeps_the_best() -> None:
-    boxes = [[10.0, 10, 50, 50], [12, 12, 52, 52], [11, 11, 51, 51], [70, 70, 90, 90]]
+    boxes = [[10, 10, 50, 50], [12, 12, 52, 52], [11, 11, 51, 51], [70, 70, 90, 90]]
     found = prototypes(yolo(boxes, [0.5, 0.9, 0.6, 0.4], [1, 1, 2, 1]))
     assert found.scores.tolist() == pytest.approx([0.9, 0.6, 0.4])
     assert found.classes.tolist() == [1, 2, 1]

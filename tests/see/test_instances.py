@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def found_of(boxes: list[list[float]], places: list[int] | None = None, defects:
         boxes=corners,
         scores=np.full(n, 0.9, np.float32),
         classes=np.ones(n, np.uint8),
-        centers=(corners[:, :2] + corners[:, 2:]) / 2,
+        centers=((corners[:, :2] + corners[:, 2:]) / 2).astype(np.float32),
         areas=(corners[:, 2:] - corners[:, :2]).prod(axis=1),
         defects=np.full((n, defects), 8, np.float32),
         masks=[np.ones((3, 3), np.bool_)] * n,
@@ -174,7 +174,7 @@ def instance_pass(score: float | None = None) -> tuple[InstancePass, FakeEngine]
 
 
 def see(
-    passed: InstancePass, boxes: list[tuple[int, ...]], sources: list[tuple[int, ...]], canvases: int = 1
+    passed: InstancePass, boxes: Sequence[tuple[int, ...]], sources: Sequence[tuple[int, ...]], canvases: int = 1
 ) -> Instances:
     image = np.zeros((300, 400, 3), np.uint8)
     for x0, y0, x1, y1 in boxes:

@@ -130,7 +130,8 @@ def test_shares_are_the_classes_of_the_label_pixels_that_stand_for_one() -> None
     table = wanted()
     table[[1, 3]] = 2, 1  # semantic 1 is instance 2, semantic 3 is instance 1
     shares = class_shares(classes, owners, 3, table, 4)
-    np.testing.assert_allclose(shares, [[0, 2 / 3, 1 / 3, 0], [0, 0, 0, 0], [0, 0, 0, 0]], atol=1e-6)
+    expected = np.asarray([[0, 2 / 3, 1 / 3, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.float32)
+    np.testing.assert_allclose(shares.astype(np.float64), expected.astype(np.float64), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,323 @@
+"""The same object in one frame and the next."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.config import TrackRules
+from edge.decide.tracks import MOST_TRACKS, TENTATIVE_FRAMES, Tracker, associate
+from edge.types import Image, Instances, Tracks
+from tests.see.made import Box, instances_of, tracks_of
+
+SIZE = (640, 480)
+SCALE = (4.0, 4.0)
+EMPTY: Image = np.zeros((120, 160), np.uint8)
+NOTHING = instances_of([])
+
+
+def tracker(size: tuple[int, int] = SIZE, **changes: object) -> Tracker:
+    ids = itertools.count(1)
+    return Tracker(TrackRules(**changes), [1, 2], 4, size, lambda: next(ids))  # type: ignore[arg-type]
+
+
+def square(x: float, y: float, side: float = 40) -> tuple[float, float, float, float]:
+    return x - side / 2, y - side / 2, x + side / 2, y + side / 2
+
+
+def seen_at(boxes: Sequence[Box]) -> Image:
+    """Return the foreground that these boxes make."""
+    found = EMPTY.copy()
+    for x0, y0, x1, y1 in np.clip(np.round(np.asarray(boxes).reshape(-1, 4) / 4), 0, 160).astype(int).tolist():
+        found[y0:y1, x0:x1] = 1
+    return found
+
+
+def step(
+    tracks: Tracker, instances: Instances = NOTHING, found: Image = EMPTY, frames: int = 1
+) -> tuple[Tracks, list[int]]:
+    tracks.predict(found, SCALE, frames)
+    return tracks.update(instances)
+
+
+def test_an_object_has_an_id_after_as_many_looks_as_the_rules_ask_for() -> None:
+    for looks in (1, 2, 4):
+        follow = tracker(confirm_looks=looks)
+        ids = [int(step(follow, instances_of([square(100 + 2 * i, 100)]))[0].ids[0]) for i in range(5)]
+        assert ids == [0] * (looks - 1) + [1] * (6 - looks)
+
+
+def test_a_track_carries_what_its_looks_have_shown() -> None:
+    follow = tracker()
+    step(follow, instances_of([square(100, 100)]))
+    tracks, ended = step(follow, instances_of([square(300, 300), square(104, 100)]))
+    assert not ended
+    assert tracks.boxes.tolist() == [list(square(104, 100)), list(square(300, 300))]
+    assert tracks.centers.tolist() == [[104, 100], [300, 300]]
+    assert tracks.looks.tolist() == [2, 1]
+    assert tracks.instances.tolist() == [1, 0]
+    assert tracks.since_look.tolist() == [0, 0]
+    tracks, _ = step(follow)
+    assert tracks.instances.tolist() == [-1, -1]
+    assert tracks.since_look.tolist() == [1, 1]
+
+
+def test_a_snapshot_is_not_changed_by_later_frames() -> None:
+    follow = tracker(motion="belt")
+    step(follow, instances_of([square(100, 100)]))
+    tracks, _ = step(follow, instances_of([square(100, 100)]))
+    before = tracks.boxes.copy()
+    step(follow, instances_of([square(110, 100)]))
+    np.testing.assert_array_equal(tracks.boxes, before)
+    assert tracks.looks.tolist() == [2]
+
+
+def test_ids_and_keys_are_never_used_again() -> None:
+    follow = tracker(confirm_looks=1, lost_frames=1)
+    ids: list[int] = []
+    keys: list[int] = []
+    for i in range(200):
+        x = 100.0 if i % 2 else 500.0
+        tracks, _ = step(follow, instances_of([square(x, 100 + i)]))
+        ids += [int(n) for n in tracks.ids[tracks.looks == 1]]
+        keys += [int(n) for n in tracks.keys[tracks.looks == 1]]
+        step(follow, frames=5)
+        step(follow, frames=5)
+    assert len(ids) == len(set(ids)) == len(set(keys)) == 200
+    assert ids == sorted(ids)
+
+
+def test_unconfirmed_tracks_vanish_and_use_no_id() -> None:
+    follow = tracker(confirm_looks=2)
+    step(follow, instances_of([square(100, 100)]))
+    lives = [len(step(follow, found=seen_at([square(100, 100)]))[0]) for _ in range(TENTATIVE_FRAMES + 2)]
+    assert lives == [1] * TENTATIVE_FRAMES + [0] * 2
+    step(follow, instances_of([square(300, 300)]))
+    assert step(follow, instances_of([square(300, 300)]))[0].ids.tolist() == [1]
+
+
+def test_a_track_that_nothing_shows_ends_after_its_patience_and_its_key_is_told() -> None:
+    follow = tracker(lost_frames=5, confirm_looks=1)
+    step(follow, instances_of([square(100, 100)]))
+    ended = [step(follow)[1] for _ in range(7)]
+    assert ended == [[], [], [], [], [], [1], []]
+
+
+def test_support_by_the_labels_keeps_a_track_three_times_as_long() -> None:
+    follow = tracker(lost_frames=5, confirm_looks=1)
+    step(follow, instances_of([square(100, 100)]))
+    lives = [len(step(follow, found=seen_at([square(100, 100)]))[0]) for _ in range(20)]
+    assert sum(lives) == 15
+
+
+def test_support_is_told() -> None:
+    follow = tracker(confirm_looks=1)
+    step(follow, instances_of([square(100, 100), square(300, 300)]))
+    tracks, _ = step(follow, found=seen_at([square(300, 300)]))
+    assert tracks.supported.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("shift", [(4, 0), (-4, 0), (0, 4), (0, -4)])
+def test_tracks_that_leave_the_frame_end_there(shift: tuple[int, int]) -> None:
+    follow = tracker(confirm_looks=1)
+    x, y = 320.0, 240.0
+    while 0 <= x < 640 and 0 <= y < 480:
+        assert len(step(follow, instances_of([square(x, y)]))[0]) == 1
+        x, y = x + shift[0] * 4, y + shift[1] * 4
+    tracks, ended = step(follow, instances_of([square(x, y)]))
+    assert len(tracks) == 0
+    assert ended == [1]
+
+
+def test_the_class_is_what_most_looks_say() -> None:
+    follow = tracker()
+    classes = [
+        int(step(follow, instances_of([square(100, 100)], classes=[c]))[0].classes[0]) for c in (1, 2, 2, 1, 2, 1, 1)
+    ]
+    assert classes == [1, 1, 2, 1, 2, 1, 1]
+
+
+def test_the_labels_vote_on_the_class_too() -> None:
+    follow = tracker()
+    step(follow, instances_of([square(100, 100)], classes=[1]))
+    for _ in range(3):
+        follow.vote(np.asarray([[0, 0.1, 0.9, 0]], np.float32))
+    assert step(follow)[0].classes.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"whole": [False]}, {"classes": [3]}, {"scores": [0.1]}], ids=["cut", "another class", "weak"]
+)
+def test_what_begins_no_track(fields: dict[str, list[object]]) -> None:
+    follow = tracker(min_score=0.5)
+    assert len(step(follow, instances_of([square(100, 100)], **fields))[0]) == 0
+
+
+def test_a_weak_instance_continues_a_track() -> None:
+    follow = tracker(min_score=0.5)
+    step(follow, instances_of([square(100, 100)]))
+    assert step(follow, instances_of([square(102, 100)], scores=[0.1]))[0].looks.tolist() == [2]
+
+
+def test_objects_at_the_border_wait_where_the_rules_say_so() -> None:
+    boxes = [(0, 100, 40, 140), (100, 0, 140, 40), (601, 100, 640, 140), (100, 441, 140, 479)]
+    assert len(step(tracker(at_border="wait"), instances_of([*boxes, square(300, 300)]))[0]) == 1
+    assert len(step(tracker(at_border="track"), instances_of(boxes))[0]) == 4
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_boxes_that_are_no_numbers_are_left_out(bad: float) -> None:
+    instances = instances_of([(10, 10, bad, 40), square(300, 300)], centers=[(0, 0), (300, 300)])
+    tracks, _ = step(tracker(), instances)
+    assert tracks.boxes.tolist() == [list(square(300, 300))]
+
+
+def test_on_a_belt_all_tracks_move_with_it_and_stay_located_between_looks() -> None:
+    follow = tracker(motion="belt", confirm_looks=1)
+    start = [square(100, 100), square(200, 300, 60)]
+    step(follow, instances_of(start), seen_at(start))
+    for i in range(1, 20):
+        moved = [(x0 + 12 * i, y0, x1 + 12 * i, y1) for x0, y0, x1, y1 in start]
+        tracks, _ = step(follow, NOTHING, seen_at(moved))
+        np.testing.assert_allclose(tracks.centers, [[100 + 12 * i, 100], [200 + 12 * i, 300]], atol=2)
+        assert tracks.located.all()
+        assert tracks.supported.all()
+
+
+def test_free_objects_are_located_only_where_they_are_seen() -> None:
+    follow = tracker(motion="free", confirm_looks=1)
+    assert step(follow, instances_of([square(100, 100)]))[0].located.tolist() == [True]
+    assert step(follow)[0].located.tolist() == [False]
+
+
+def identities(
+    paths: list[list[tuple[float, float]]], order: npt.NDArray[np.int64], **changes: object
+) -> list[set[int]]:
+    """Return the ids that each path has had; instances come in another order in every frame."""
+    follow = tracker(confirm_looks=1, **changes)
+    had: list[set[int]] = [set() for _ in paths]
+    for frame in range(len(paths[0])):
+        mixed = np.roll(order, frame)
+        boxes = [square(*paths[i][frame]) for i in mixed]
+        tracks, _ = step(follow, instances_of(boxes), seen_at(boxes))
+        for row, instance in enumerate(tracks.instances.tolist()):
+            if instance >= 0:
+                had[int(mixed[instance])].add(int(tracks.ids[row]))
+    return had
+
+
+def test_free_objects_that_cross_keep_their_ids() -> None:
+    rows = [[(60 + 12 * t, 100 + 60 * i + 4.0 * t) for t in range(40)] for i in range(3)]
+    rows += [[(560 - 12 * t, 130 + 60 * i + 4.0 * t) for t in range(40)] for i in range(3)]
+    had = identities(rows, np.arange(6))
+    assert [len(ids) for ids in had] == [1] * 6
+    assert len(set().union(*had)) == 6
+
+
+def test_free_objects_that_are_seen_only_now_and_then_keep_their_ids() -> None:
+    follow = tracker(confirm_looks=1)
+    for t in range(0, 60, 3):
+        boxes = [square(40 + 5 * t, 100), square(600 - 5 * t, 300)]
+        tracks, _ = step(follow, instances_of(boxes))
+        assert sorted(tracks.ids.tolist()) == [1, 2]
+        assert tracks.velocities[tracks.ids == 2].tolist()[0][0] <= 0
+        step(follow)
+        step(follow)
+
+
+def test_parts_close_together_on_a_belt_keep_their_ids() -> None:
+    paths = [[(30 + 44 * i + 15.0 * t, 80 + 50.0 * j) for t in range(20)] for i in range(5) for j in range(4)]
+    had = identities(paths, np.arange(20), motion="belt")
+    assert [len(ids) for ids in had] == [1] * 20
+    assert len(set().union(*had)) == 20
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(0, 8), st.booleans())
+def test_no_track_and_no_instance_is_in_two_pairs(seed: int, tracks: int, instances: int, rigid: bool) -> None:
+    random = np.random.default_rng(seed)
+
+    def boxes(count: int) -> list[Box]:
+        return [square(*random.uniform(0, 200, 2), random.uniform(5, 60)) for _ in range(count)]
+
+    usable = np.flatnonzero(random.random(instances) < 0.8)
+    pairs = associate(tracks_of(boxes(tracks)), instances_of(boxes(instances)), usable, rigid=rigid)
+    assert len({row for row, _ in pairs}) == len({i for _, i in pairs}) == len(pairs)
+    assert {i for _, i in pairs} <= set(usable.tolist())
+
+
+def test_of_two_pairings_the_cheaper_on_the_whole_is_made() -> None:
+    known = tracks_of([square(100, 100), square(130, 100)])
+    found = instances_of([square(128, 100), square(158, 100)])
+    assert associate(known, found, np.arange(2), rigid=False) == [(0, 0), (1, 1)]
+
+
+def test_the_same_class_goes_before_a_little_distance() -> None:
+    known = tracks_of([square(100, 100)], classes=[2])
+    found = instances_of([square(101, 100), square(103, 100)], classes=[1, 2])
+    assert associate(known, found, np.arange(2), rigid=False) == [(0, 1)]
+
+
+def test_what_is_far_away_is_another_object() -> None:
+    assert associate(tracks_of([square(100, 100)]), instances_of([square(300, 100)]), np.arange(1), rigid=False) == []
+    assert associate(tracks_of([square(100, 100)]), instances_of([square(125, 100)]), np.arange(1), rigid=True) == []
+
+
+def held(follow: Tracker) -> int:
+    """Return how many elements the tracker holds in all."""
+    state = follow._state
+    return sum(getattr(state, field.name).size for field in fields(state)) + len(follow._masks) + len(follow._supported)
+
+
+def test_a_hundred_thousand_short_lived_objects_leave_nothing_behind() -> None:
+    follow = tracker(confirm_looks=1, lost_frames=1, size=(2000, 2000))
+    boxes = [square(50 + 60 * x, 50 + 60 * y, 20) for x in range(25) for y in range(20)]
+    instances, most = instances_of(boxes), 0
+    told: set[int] = set()
+    for _ in range(200):
+        tracks, ended = step(follow, instances)
+        assert len(tracks) == 500
+        told.update(ended)
+        most = max(most, held(follow))
+        _, ended = step(follow, frames=10)
+        told.update(ended)
+    assert len(told) == 100_000
+    assert most <= 500 * 24
+    assert held(follow) == 0
+
+
+def test_what_exceeds_the_most_tracks_is_not_tracked() -> None:
+    follow = tracker(confirm_looks=1, size=(4000, 4000))
+    boxes = [square(20 + 60 * x, 20 + 60 * y, 20) for x in range(60) for y in range(20)]
+    assert len(step(follow, instances_of(boxes))[0]) == MOST_TRACKS
+    assert len(step(follow, instances_of(boxes))[0]) == MOST_TRACKS
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["free", "belt"]))
+def test_any_detections_keep_the_records_in_step(seed: int, motion: str) -> None:
+    random = np.random.default_rng(seed)
+    follow = tracker(motion=motion, lost_frames=3)
+    known: set[int] = set()
+    over: set[int] = set()
+    for _ in range(25):
+        boxes = [square(*random.uniform(-20, 660, 2), random.uniform(1, 80)) for _ in range(random.integers(0, 6))]
+        instances = instances_of(boxes, whole=(random.random(len(boxes)) < 0.8).tolist())
+        follow.predict(seen_at(boxes), SCALE, int(random.integers(1, 4)))
+        tracks, ended = follow.update(instances)
+        keys = set(tracks.keys.tolist())
+        assert all(len(getattr(tracks, field.name)) == len(keys) for field in fields(tracks))
+        assert not keys & set(ended)
+        assert known - keys == set(ended) & known
+        over.update(ended)
+        assert not keys & over
+        known = keys
+        confirmed = tracks.ids[tracks.ids > 0]
+        assert len(set(confirmed.tolist())) == len(confirmed)

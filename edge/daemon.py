@@ -65,7 +65,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         stations = {
             name: Station(name, camera.size, config, models, lambda: next(ids)) for name, camera in cameras.items()
         }
-        _note_blind_time(ledger, cameras)
+        _note_blind_time(config, ledger, cameras)
         delivery = _start_delivery(config, ledger, health)
         onlookers, finish = _watchers(config, options, ledger, delivery, models, cameras)
         notify.ready()
@@ -135,15 +135,16 @@ def _ids(ledger: Ledger) -> Iterator[int]:
         yield from range(first, first + ID_BLOCK)
 
 
-def _note_blind_time(ledger: Ledger, cameras: dict[str, Camera]) -> None:
+def _note_blind_time(config: Config, ledger: Ledger, cameras: dict[str, Camera]) -> None:
     """Commit a gap from the last sign of life of the run before this one to now, for every live camera."""
     if ledger.last_beat is None:
         return
     now, blind_s = time.monotonic(), max(0.0, time.time() - ledger.last_beat)
-    live = [name for name, camera in cameras.items() if camera.live]
-    ledger.commit(
-        [GapEvent(time=now, camera=name, frame=0, since=now - blind_s, until=now, reason="start") for name in live]
+    gap = GapEvent(
+        time=now, camera="", frame=0, simulated=config.simulated, since=now - blind_s, until=now, reason="start"
     )
+    live = [name for name, camera in cameras.items() if camera.live]
+    ledger.commit([msgspec.structs.replace(gap, camera=name) for name in live])
 
 
 def _start_delivery(config: Config, ledger: Ledger, health: Health) -> Delivery | None:
@@ -170,9 +171,11 @@ def _watchers(
         return watchers, lambda: None
     from edge.tell.overlay import Recorder  # noqa: PLC0415  drawing is loaded only where it is asked for
 
-    size, fps = next((camera.size, camera.fps) for camera in cameras.values())
-    recorder = Recorder(options.save, size, fps or 25.0, config, models.instance_classes, models.instances.canvas)
-    return [*watchers, recorder.add], recorder.close
+    name, camera = next(iter(cameras.items()))  # one video holds one camera
+    recorder = Recorder(
+        options.save, camera.size, camera.fps or 25.0, config, models.instance_classes, models.instances.canvas
+    )
+    return [*watchers, lambda seen: recorder.add(seen) if seen.frame.camera == name else None], recorder.close
 
 
 @contextlib.contextmanager

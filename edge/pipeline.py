@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -58,6 +59,7 @@ class Station:
         self, name: str, size: tuple[int, int], config: Config, models: Models, new_id: Callable[[], int]
     ) -> None:
         """`size` is the camera's (width, height); raises `ConfigError` on a class or point that is not there."""
+        self.simulated = config.simulated
         self._config = config
         self._models = models
         self._size = size
@@ -110,7 +112,7 @@ class Station:
             events += counter.count(frame, tracks, ended)
         for gate in self._gates:
             events += gate.judge(frame, instances, tracks, ended)
-        return events
+        return [msgspec.structs.replace(event, simulated=True) for event in events] if self.simulated else events
 
 
 def run(
@@ -125,7 +127,7 @@ def run(
     """Look at every frame until the recordings end, `frames` frames were seen, or `health` says stop."""
     for seen in moments(cameras, health, frames):
         if isinstance(seen, Gap):
-            ledger.commit([gap_event(seen)])
+            ledger.commit([gap_event(seen, simulated=stations[seen.camera].simulated)])
             health.gap(seen)
             continue
         watch = Stopwatch()
@@ -156,10 +158,16 @@ def moments(cameras: dict[str, Camera], health: Health, frames: int | None) -> I
                 return
 
 
-def gap_event(gap: Gap) -> GapEvent:
+def gap_event(gap: Gap, *, simulated: bool) -> GapEvent:
     """Return the event that tells of `gap`."""
     return GapEvent(
-        time=gap.until, camera=gap.camera, frame=gap.index, since=gap.since, until=gap.until, reason=gap.reason
+        time=gap.until,
+        camera=gap.camera,
+        frame=gap.index,
+        simulated=simulated,
+        since=gap.since,
+        until=gap.until,
+        reason=gap.reason,
     )
 
 

@@ -60,7 +60,7 @@ def align(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], expecte
     Shifts near `expected` win ties: parts in a regular row look alike.
     """
     reach = max(2, int(len(before) * REACH))
-    if before.sum() < len(before) * 0.05 or now.sum() < len(now) * 0.05:
+    if len(before) <= reach or before.sum() < len(before) * 0.05 or now.sum() < len(now) * 0.05:
         return None
     shifts = np.arange(-reach, reach + 1)
     errors = np.asarray([_error(before, now, int(s)) for s in shifts])
@@ -71,7 +71,8 @@ def align(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], expecte
     best = int(score[1:-1].argmin()) + 1
     left, middle, right = errors[best - 1 : best + 2].tolist()
     curve = left - 2 * middle + right
-    return float(shifts[best]) + (0.5 * (left - right) / curve if curve > 0 else 0.0)
+    fraction = 0.5 * (left - right) / curve if curve > 0 else 0.0
+    return float(shifts[best]) + min(max(fraction, -0.5), 0.5)  # at the end of the reach it is no minimum
 
 
 def _error(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], shift: int) -> float:

@@ -193,7 +193,7 @@ def overlaps(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
 def _prototype_masks(coefficients: Array, prototypes: Array, boxes: Boxes) -> list[npt.NDArray[np.bool_]]:
     """Return one mask per box at canvas resolution, thresholded after enlarging, clipped to the box."""
     s = PROTOTYPE_STRIDE
-    low, high = np.floor(boxes[:, :2]).astype(int), np.ceil(boxes[:, 2:]).astype(int)
+    low, high = np.round(boxes[:, :2]).astype(int), np.round(boxes[:, 2:]).astype(int)  # centres inside the box
     flat = prototypes.reshape(len(prototypes), -1)
     logits: Array = (coefficients @ flat).reshape(len(coefficients), *prototypes.shape[1:])
     masks: list[npt.NDArray[np.bool_]] = []
@@ -214,7 +214,7 @@ def _mask_moments(masks: list[npt.NDArray[np.bool_]], boxes: Boxes) -> tuple[Arr
         ys, xs = np.nonzero(mask)
         areas[i] = len(xs)
         if len(xs):
-            centers[i] = np.floor(boxes[i, :2]) + np.asarray((xs.mean() + 0.5, ys.mean() + 0.5))
+            centers[i] = np.round(boxes[i, :2]) + np.asarray((xs.mean() + 0.5, ys.mean() + 0.5))
     return areas, centers
 
 

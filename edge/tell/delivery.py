@@ -108,7 +108,10 @@ class Delivery:
         while not self._over():
             self._session = self._session or self._outbox.next_session()
             connection = Connection(self._login, self._speaker.will(self._session))
-            useful = self._hello(connection) and self._converse(connection)
+            try:
+                useful = self._hello(connection) and self._converse(connection)
+            finally:
+                connection.close(polite=False)  # on an error, the will is to speak for us
             self._report(connected=False)
             if self._over():
                 return

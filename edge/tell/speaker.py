@@ -91,14 +91,16 @@ class Speaker:
         self._send_events(connection, now)
 
     def farewell(self, connection: Connection, until: float) -> None:
-        """Say that we leave on purpose, wait for the broker's receipt until `until`, s monotonic, and close."""
-        topic = self._topics.state
+        """Say the last totals and that we leave on purpose, wait for receipts until `until`, s monotonic, and close."""
         payload = msgspec.json.encode({"online": False, "session": self._session, "queued": self._outbox.queued})
-        while connection.room <= 0 and not connection.closed and time.monotonic() < until:
-            connection.step(0.05)
-        if connection.room > 0:
-            connection.publish(topic, payload, retain=True)
-        while connection.busy and not connection.closed and time.monotonic() < until:
+        said = False
+        while not connection.closed and time.monotonic() < until:
+            self.hear(connection)
+            if not said and self._send_totals(connection) and connection.room > 0:
+                connection.publish(self._topics.state, payload, retain=True)
+                said = True
+            elif said and not connection.busy:
+                break
             connection.step(0.05)
         self.hear(connection)
         connection.close()

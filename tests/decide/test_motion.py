@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.decide import motion
 from edge.decide.motion import REACH, BeltMotion, FreeMotion, align
 from edge.types import Image
 
@@ -16,33 +19,46 @@ SCALE = (4.0, 4.0)  # frame pixels per label pixel
 FINE = 4  # how much finer parts are drawn than label pixels
 
 
-def belt(x: float, y: float = 0.0, seed: int = 1, count: int = 12, gap: float = 0.0) -> Image:
-    """Return the foreground of a belt with parts of many sizes, moved by (x, y) label pixels."""
+def belt(x: float, y: float = 0.0, seed: int = 1, count: int = 12, spread: float = 1.5, gap: float = 0.0) -> Image:
+    """Return the foreground of a belt with parts of many sizes, moved by (x, y) label pixels.
+
+    The parts lie within `spread` times the picture's size round its middle, or in a row with `gap` between them.
+    """
     random = np.random.default_rng(seed)
     picture = np.zeros((HEIGHT * FINE, WIDTH * FINE), np.uint8)
     for i in range(count):
-        radius = random.uniform(5, 14)
-        spot = random.uniform(-1.0, 2.0, 2) * (WIDTH, HEIGHT) if not gap else np.asarray((gap * i - WIDTH, 60.0))
-        center = (spot + (x, y)) * FINE
-        cv2.circle(picture, (round(center[0]), round(center[1])), round((8 if gap else radius) * FINE), (1,), -1)
+        radius = 8.0 if gap else random.uniform(5, 14)
+        spot = (0.5 + random.uniform(-spread, spread, 2) / 2) * (WIDTH, HEIGHT)
+        u, v = (gap * i - WIDTH, 60.0) if gap else spot
+        cv2.circle(picture, (round((u + x) * FINE), round((v + y) * FINE)), round(radius * FINE), (1,), -1)
     small = cv2.resize(picture * 255, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     return np.asarray(small > 127, np.uint8)
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.floats(-24, 24), st.floats(-12, 12), st.integers(0, 2**32 - 1))
-def test_a_shift_is_found_within_half_a_frame_pixel_per_label_pixel(x: float, y: float, seed: int) -> None:
-    motion = BeltMotion()
-    motion.step(belt(0, 0, seed, 30), SCALE, 1)
-    shift = motion.step(belt(x, y, seed, 30), SCALE, 1)
+@given(st.integers(-24, 24), st.integers(-12, 12), st.integers(0, 2**32 - 1))
+def test_a_shift_by_whole_label_pixels_is_exact_within_half_a_frame_pixel(x: int, y: int, seed: int) -> None:
+    belt_motion = BeltMotion()
+    belt_motion.step(belt(0, 0, seed, 8, 0.5), SCALE, 1)
+    shift = belt_motion.step(belt(x, y, seed, 8, 0.5), SCALE, 1)
     assert shift is not None
-    assert shift.tolist() == pytest.approx([4 * x, 4 * y], abs=0.5 * 4)
+    assert shift.tolist() == pytest.approx([4 * x, 4 * y], abs=0.5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(-24, 24), st.floats(-12, 12), st.integers(0, 2**32 - 1))
+def test_any_shift_is_found_within_half_a_label_pixel(x: float, y: float, seed: int) -> None:
+    belt_motion = BeltMotion()
+    belt_motion.step(belt(0, 0, seed, 8, 0.5), SCALE, 1)
+    shift = belt_motion.step(belt(x, y, seed, 8, 0.5), SCALE, 1)
+    assert shift is not None
+    assert shift.tolist() == pytest.approx([4 * x, 4 * y], abs=2)
 
 
 def test_a_steady_belt_is_followed_within_half_a_pixel_on_the_whole() -> None:
-    motion, gone = BeltMotion(), 0.0
+    belt_motion, gone = BeltMotion(), 0.0
     for i in range(40):
-        shift = motion.step(belt(2.3 * i - 40, seed=5, count=24), SCALE, 1)
+        shift = belt_motion.step(belt(2.3 * i - 40, seed=5, count=24, spread=3), SCALE, 1)
         assert shift is not None
         gone += float(shift[0]) if i else 0.0
     assert gone / 39 == pytest.approx(2.3 * 4, abs=0.5 / 4)
@@ -50,55 +66,55 @@ def test_a_steady_belt_is_followed_within_half_a_pixel_on_the_whole() -> None:
 
 @pytest.mark.parametrize("path", [[0, 4, 8, 8, 8, 8], [0, 4, 8, 4, 0, -4], [0, 0, 0, 6, 12, 12, 6]])
 def test_stop_and_reverse_are_seen_at_once(path: list[int]) -> None:
-    motion = BeltMotion()
-    shifts = [motion.step(belt(x), SCALE, 1) for x in path]
+    belt_motion = BeltMotion()
+    shifts = [belt_motion.step(belt(x), SCALE, 1) for x in path]
     found = [float(shift[0]) for shift in shifts if shift is not None]
-    assert found[1:] == pytest.approx([4 * (b - a) for a, b in zip(path, path[1:], strict=False)], abs=0.5)
+    assert found[1:] == pytest.approx([4 * (b - a) for a, b in itertools.pairwise(path)], abs=0.5)
 
 
 def test_an_uneven_scale_gives_frame_pixels_on_both_axes() -> None:
-    motion = BeltMotion()
-    motion.step(belt(0, 0), (4.0, 2.0), 1)
-    shift = motion.step(belt(5, -3), (4.0, 2.0), 1)
+    belt_motion = BeltMotion()
+    belt_motion.step(belt(0, 0), (4.0, 2.0), 1)
+    shift = belt_motion.step(belt(5, -3), (4.0, 2.0), 1)
     assert shift is not None
     assert shift.tolist() == pytest.approx([20, -6], abs=0.5)
 
 
 def test_frames_that_were_dropped_are_part_of_the_shift() -> None:
-    motion = BeltMotion()
-    motion.step(belt(0), SCALE, 1)
-    shift = motion.step(belt(9), SCALE, 3)
+    belt_motion = BeltMotion()
+    belt_motion.step(belt(0), SCALE, 1)
+    shift = belt_motion.step(belt(9), SCALE, 3)
     assert shift is not None
     assert float(shift[0]) == pytest.approx(36, abs=0.5)
     empty = np.zeros((HEIGHT, WIDTH), np.uint8)
-    carried = motion.step(empty, SCALE, 1)
+    carried = belt_motion.step(empty, SCALE, 1)
     assert carried is not None
     assert float(carried[0]) == pytest.approx(12, abs=0.2)
 
 
 def test_an_empty_belt_keeps_its_speed() -> None:
-    motion, empty = BeltMotion(), np.zeros((HEIGHT, WIDTH), np.uint8)
-    assert motion.step(empty, SCALE, 1) == pytest.approx([0, 0])
-    motion.step(belt(0), SCALE, 1)
-    motion.step(belt(4), SCALE, 1)
+    belt_motion, empty = BeltMotion(), np.zeros((HEIGHT, WIDTH), np.uint8)
+    assert belt_motion.step(empty, SCALE, 1) == pytest.approx([0, 0])
+    belt_motion.step(belt(0), SCALE, 1)
+    belt_motion.step(belt(4), SCALE, 1)
     for _ in range(5):
-        assert motion.step(empty, SCALE, 1) == pytest.approx([16, 0], abs=0.5)
-    motion.step(belt(10), SCALE, 1)
-    assert motion.step(belt(12), SCALE, 1) == pytest.approx([8, 0], abs=0.5)
+        assert belt_motion.step(empty, SCALE, 1) == pytest.approx([16, 0], abs=0.5)
+    belt_motion.step(belt(10), SCALE, 1)
+    assert belt_motion.step(belt(12), SCALE, 1) == pytest.approx([8, 0], abs=0.5)
 
 
 def test_a_full_belt_gives_no_wild_shift() -> None:
-    motion, full = BeltMotion(), np.ones((HEIGHT, WIDTH), np.uint8)
+    belt_motion, full = BeltMotion(), np.ones((HEIGHT, WIDTH), np.uint8)
     for _ in range(3):
-        assert motion.step(full, SCALE, 1) == pytest.approx([0, 0])
+        assert belt_motion.step(full, SCALE, 1) == pytest.approx([0, 0])
 
 
 def test_parts_in_a_regular_row_do_not_jump_by_a_whole_gap() -> None:
     """Parts 20 label pixels apart at 9 a frame: a shift by -11 would look nearly as good."""
-    motion = BeltMotion()
+    belt_motion = BeltMotion()
     shifts = []
     for i in range(12):
-        shift = motion.step(belt(4 + min(i, 5) + 9.0 * max(0, i - 5), gap=20.0, count=40), SCALE, 1)
+        shift = belt_motion.step(belt(4 + min(i, 5) + 9.0 * max(0, i - 5), gap=20.0, count=40), SCALE, 1)
         assert shift is not None
         shifts.append(float(shift[0]))
     assert shifts[1:6] == pytest.approx([4] * 5, abs=0.5)
@@ -111,6 +127,19 @@ def test_profiles_of_any_length_give_a_shift_within_reach_or_none(length: int, s
     before, now = (random.integers(0, 5, length).astype(np.float32) for _ in range(2))
     found = align(before, now, 0.0)
     assert found is None or abs(found) <= max(2, int(length * REACH))
+
+
+@pytest.mark.parametrize("slope", [[1.0, 2.0, 3.0001], [3.0001, 2.0, 1.0]])
+def test_a_belt_faster_than_the_reach_gives_no_wild_shift(slope: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors that fall straight to the end of the reach have no minimum: the parabola through them is none."""
+    reach = int(100 * REACH)
+    errors = {shift: slope[0] + (slope[1] - slope[0]) * (shift + reach) for shift in range(-reach, reach + 1)}
+    errors[-reach + 2] += 0.0001
+    errors[reach - 2] += 0.0001
+    monkeypatch.setattr(motion, "_error", lambda _before, _now, shift: errors[shift] + 100)
+    found = align(np.ones(100, np.float32), np.ones(100, np.float32), 0.0)
+    assert found is not None
+    assert abs(found) <= reach
 
 
 def test_free_objects_have_no_common_shift() -> None:

@@ -212,6 +212,10 @@ def test_stop_waits_for_the_last_acknowledgement(broker: Broker, tmp_path: Path)
     device.ledger.commit([count(n) for n in range(300)])
     assert device.end(drain_s=10)
     listener.stop()
+    later = Ear(broker.port)
+    assert wait_for(lambda: state(later).get("online") is False and len(later.payloads("/count/door/part")) > 0, 5)
+    assert msgspec.json.decode(later.payloads("/count/door/part")[0])["total"] == 300, "the retained total is the last"
+    later.close()
 
 
 def test_what_ends_the_thread_is_told_to_the_pipeline(broker: Broker, tmp_path: Path) -> None:

@@ -1,0 +1,177 @@
+"""The only way a model file gets in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.bundle import FORMAT, MANIFEST_LIMIT_BYTES, Bundle, open_bundle, read_engine, read_file
+from edge.errors import BundleError
+
+MODEL = bytes(range(256)) * 4
+
+
+def manifest(**changes: Any) -> dict[str, Any]:
+    """Return the manifest of a bundle with one model of one file."""
+    engine = {
+        "runtime": "onnxruntime",
+        "precision": "int8",
+        "file": "model.onnx",
+        "size": len(MODEL),
+        "sha256": hashlib.sha256(MODEL).hexdigest(),
+    }
+    tensor = {"name": "image", "shape": [4, 6, 3], "dtype": "uint8"}
+    model = {
+        "classes": ["background", "part"],
+        "head": {"family": "labels"},
+        "input": tensor,
+        "outputs": [{**tensor, "name": "labels"}],
+        "engines": [{**engine, **changes.pop("engine", {})}],
+    }
+    return {"format": FORMAT, "name": "b", "version": "1", "created": "now", "models": {"semantic": model}, **changes}
+
+
+def write(folder: Path, content: dict[str, Any] | bytes | None = None, data: bytes = MODEL) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = content if isinstance(content, bytes) else msgspec.json.encode(content or manifest())
+    (folder / "manifest.json").write_bytes(raw)
+    (folder / "model.onnx").write_bytes(data)
+    return folder
+
+
+def model_bytes(bundle: Bundle) -> bytes:
+    return read_engine(bundle, bundle.manifest.models["semantic"].engines[0])
+
+
+def refusal(folder: Path) -> str:
+    """Return the one line on a bundle that may not be loaded."""
+    with pytest.raises(BundleError) as caught:
+        model_bytes(open_bundle(folder))
+    assert caught.value.exit_code == 65
+    assert "\n" not in str(caught.value)
+    assert f"bundle {folder}: " in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_sound_bundle_gives_its_models_bytes(tmp_path: Path) -> None:
+    bundle = open_bundle(write(tmp_path))
+    assert bundle.manifest.name == "b"
+    assert bundle.manifest.models["semantic"].input.shape == (4, 6, 3)
+    assert model_bytes(bundle) == MODEL
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, len(MODEL) - 1), st.integers(1, 255))
+def test_one_altered_byte_is_refused(tmp_path: Path, where: int, by: int) -> None:
+    altered = bytearray(MODEL)
+    altered[where] ^= by
+    assert "was altered, copy the bundle again" in refusal(write(tmp_path, data=bytes(altered)))
+
+
+@pytest.mark.parametrize("data", [b"", MODEL[:-1], MODEL + b"\0"])
+def test_a_file_of_another_size_is_refused(tmp_path: Path, data: bytes) -> None:
+    assert "model.onnx has" in refusal(write(tmp_path, data=data))
+
+
+@pytest.mark.parametrize("missing", ["manifest.json", "model.onnx"])
+def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
+    (write(tmp_path) / missing).unlink()
+    assert f"cannot read {missing}: No such file or directory" in refusal(tmp_path)
+
+
+def test_a_missing_folder_and_a_file_in_its_place_are_refused(tmp_path: Path) -> None:
+    assert "is this a bundle folder?" in refusal(tmp_path / "none")
+    (tmp_path / "file").touch()
+    assert "is this a bundle folder?" in refusal(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])
+def test_links_are_refused_even_to_the_right_file(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path / "b")
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    assert f"cannot read {name}" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(os.mkdir, id="folder", marks=pytest.mark.xfail(raises=IsADirectoryError, strict=False)),
+        pytest.param(os.mkfifo, id="pipe"),
+    ],
+)
+def test_what_is_no_plain_file_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    (write(tmp_path) / "model.onnx").unlink()
+    make(tmp_path / "model.onnx")
+    assert "model.onnx" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../model.onnx", "sub/model.onnx", "/etc/hostname", "", ".", "..", "a\0b", "sub/", "x" * 5000]
+)
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "b", manifest(engine={"file": name}))
+    (tmp_path / "model.onnx").write_bytes(MODEL)
+    (tmp_path / "b" / "sub").mkdir()
+    (tmp_path / "b" / "sub" / "model.onnx").write_bytes(MODEL)
+    refusal(tmp_path / "b")
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1 << 62])
+def test_a_size_that_cannot_be_is_refused(tmp_path: Path, size: int) -> None:
+    assert "model.onnx has 1024 bytes" in refusal(write(tmp_path, manifest(engine={"size": size})))
+
+
+def test_a_huge_manifest_is_refused_unread(tmp_path: Path) -> None:
+    write(tmp_path, manifest(provenance={"x": "y" * MANIFEST_LIMIT_BYTES}))
+    assert f"at most {MANIFEST_LIMIT_BYTES} are allowed" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b'{"format":1,"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+        msgspec.json.encode(manifest())[:-1],
+        msgspec.json.encode(manifest()).replace(b'"int8"', b'"int2"'),
+        msgspec.json.encode(manifest()).replace(b'"name":"b"', b'"name":"\\ud800"'),
+        msgspec.json.encode(manifest(surprise=1)),
+        msgspec.json.encode(manifest(format="1")),
+        msgspec.json.encode(manifest(models={"other": {}})),
+    ],
+    ids=range(14),
+)
+def test_a_manifest_that_cannot_be_understood_is_refused(tmp_path: Path, raw: bytes) -> None:
+    assert "manifest.json is not valid" in refusal(write(tmp_path, raw))
+
+
+@pytest.mark.parametrize("number", [0, FORMAT + 1, -1])
+def test_another_format_is_refused_with_both_numbers(tmp_path: Path, number: int) -> None:
+    said = refusal(write(tmp_path, manifest(format=number)))
+    assert f"format {number}, this foveate reads format {FORMAT}" in said
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_no_bytes_whatever_raise_anything_but_a_bundle_error(tmp_path: Path, raw: bytes) -> None:
+    assert "manifest.json is not valid" in refusal(write(tmp_path, raw or b"x"))
+
+
+@given(st.text(max_size=30))
+def test_no_name_whatever_raises_anything_but_a_bundle_error(name: str) -> None:
+    with pytest.raises(BundleError):
+        read_file(Path("/nonexistent"), name, 10)

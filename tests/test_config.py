@@ -1,0 +1,260 @@
+"""TOML -> typed configuration: what is wrong is said in one line that names the table, the key and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge import config
+from edge.config import Config, check_point, class_numbers, load_config
+from edge.errors import ConfigError
+
+CAMERA = '[cameras.c]\nsource = "clip.mp4"\n'
+HEAD = 'bundle = "bundle"\nstate = "state"\n'
+LEAST = HEAD + CAMERA
+LINE = '[[lines]]\nname = "a"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\n'
+GATE = '[[gates]]\nname = "g"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\ndirection = "right"\n'
+TABLES = [
+    kind for kind in vars(config).values()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
+]  # fmt: skip
+
+
+def load(folder: Path, text: str, name: str = "c.toml") -> Config:
+    (folder / name).write_text(text, encoding="utf-8")
+    return load_config(folder / name)
+
+
+def refusal(folder: Path, text: str) -> str:
+    """Return what is said about a configuration that is refused: one line that names the file."""
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert str(folder / "c.toml") in said
+    assert caught.value.exit_code == 78
+    return said
+
+
+def test_the_least_configuration_has_all_defaults(tmp_path: Path) -> None:
+    got = load(tmp_path, LEAST)
+    assert got == Config(
+        bundle=tmp_path / "bundle",
+        state=tmp_path / "state",
+        cameras={"c": config.Camera(source=str(tmp_path / "clip.mp4"))},
+    )
+
+
+def test_a_full_configuration_is_read(tmp_path: Path) -> None:
+    text = (
+        'site = "s"\nline = "l"\ndevice = "d"\nsimulated = true\n'
+        + LEAST
+        + 'fps = 30\n[models]\nprecision = "int8"\nthreads = 2\nscore = 0.5\n[regions]\nclasses = ["person"]\n'
+        + LINE
+        + 'direction = "left"\nonce = true\n'
+        + GATE
+        + "min_looks = 3\n[gates.defects.scratch]\nmin_area_px = 12\n"
+        + '[mqtt]\nhost = "broker.example"\nport = 8883\nca_file = "ca.crt"\nreceivers = ["a", "b"]\n'
+        + "[ledger]\nmax_mib = 9\n"
+    )
+    got = load(tmp_path, text)
+    assert (got.site, got.line, got.device, got.simulated) == ("s", "l", "d", True)
+    assert got.cameras["c"].fps == 30
+    assert got.models == config.Models(precision="int8", threads=2, score=0.5)
+    assert got.lines[0].direction == "left"
+    assert got.gates[0].defects == {"scratch": config.DefectLimit(min_area_px=12)}
+    assert got.mqtt is not None
+    assert got.mqtt.ca_file == tmp_path / "ca.crt"
+    assert got.mqtt.receivers == ["a", "b"]
+    assert got.ledger.max_mib == 9
+
+
+@pytest.mark.parametrize("source", ["usb:0", "rtsp://camera/stream", "http://camera/stream"])
+def test_devices_and_addresses_are_no_paths(tmp_path: Path, source: str) -> None:
+    assert load(tmp_path, HEAD + f'[cameras.c]\nsource = "{source}"\n').cameras["c"].source == source
+
+
+def test_paths_are_relative_to_the_file_and_absolute_ones_stay(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    got = load(tmp_path / "sub", LEAST.replace('"state"', '"/var/lib/x"').replace('"bundle"', '"../bundle"'))
+    assert got.state == Path("/var/lib/x")
+    assert got.bundle.resolve() == (tmp_path / "bundle").resolve()
+
+
+def test_json_says_the_same(tmp_path: Path) -> None:
+    same = load(tmp_path, LEAST + LINE)
+    assert load(tmp_path, msgspec.json.encode(same, enc_hook=str).decode(), "c.json") == same
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("examples/*/config.toml")), ids=str)
+def test_the_examples_can_be_loaded(path: Path) -> None:
+    assert load_config(path).cameras
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("bundel = 'x'\n" + LEAST, "did you mean `bundle`?"),
+        (LEAST + "sorce = 'x'\n", "did you mean `source`?"),
+        (LEAST + "[attention]\nretry_frame = 3\n", "did you mean `retry_frames`?"),
+        (LEAST + LINE + "hysteresis = 3\n", "did you mean `hysteresis_px`?"),
+        (LEAST + GATE + "[gates.defects.x]\nmin_area = 3\n", "did you mean `min_area_px`?"),
+        (LEAST + "[mqtt]\nreciever = []\n", "did you mean `receivers`?"),
+        (LEAST + "[qqqq]\nx = 1\n", "see docs/config.md for every key"),
+    ],
+)
+def test_an_unknown_key_gets_the_nearest_one(tmp_path: Path, text: str, hint: str) -> None:
+    assert hint in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("kind", TABLES, ids=lambda kind: kind.__name__)
+def test_every_table_refuses_unknown_keys(kind: type[msgspec.Struct]) -> None:
+    with pytest.raises(msgspec.ValidationError, match="unknown field `no_such_key`"):
+        msgspec.convert({"no_such_key": 1, **required(kind)}, kind)
+
+
+def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return values for the keys that have no default."""
+    known: dict[str, Any] = {"name": "a", "camera": "c", "start": (0, 0), "end": (0, 9), "direction": "right"}
+    return {
+        field.name: known.get(field.name)
+        for field in msgspec.structs.fields(kind)
+        if field.required and field.name in known
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (HEAD.replace('"bundle"', "3") + CAMERA, "$.bundle"),
+        (LEAST + "fps = 'fast'\n", "$.cameras[...].fps"),
+        (LEAST + "fps = 0\n", "$.cameras[...].fps"),
+        (LEAST + "stall_s = -1\n", "$.cameras[...].stall_s"),
+        (LEAST + "stall_s = inf\n", "$.cameras[...].stall_s"),
+        (LEAST + "stall_s = nan\n", "$.cameras[...].stall_s"),
+        (LEAST + "size = [640]\n", "$.cameras[...].size"),
+        (LEAST + "size = [640, 99999]\n", "$.cameras[...].size[1]"),
+        (LEAST + "[models]\nprecision = 'int4'\n", "$.models.precision"),
+        (LEAST + "[models]\nthreads = 0\n", "$.models.threads"),
+        (LEAST + "[models]\nscore = 1.5\n", "$.models.score"),
+        (LEAST + "[regions]\nmin_area_px = 0\n", "$.regions.min_area_px"),
+        (LEAST + "[regions]\npad_px = 1000000000000000000000\n", "$.regions.pad_px"),
+        (LEAST + "[regions]\nclasses = 'person'\n", "$.regions.classes"),
+        (LEAST + "[attention]\ncanvases = 65\n", "$.attention.canvases"),
+        (LEAST + "[attention]\nretry_frames = 1.5\n", "$.attention.retry_frames"),
+        (LEAST + "[tracks]\nmotion = 'fast'\n", "$.tracks.motion"),
+        (LEAST + LINE.replace("[5, 9]", "[5]"), "$.lines[0].end"),
+        (LEAST + LINE + LINE.replace('"a"', '"b/c"'), "$.lines[1].name"),
+        (LEAST + LINE.replace('"a"', '"a\\n"'), "$.lines[0].name"),
+        (LEAST + GATE + "fail_safe = 'PASS'\n", "$.gates[0].fail_safe"),
+        (LEAST + GATE + "[gates.defects.x]\nlooks = 2\n", "$.gates[0].defects[...].looks"),
+        (LEAST + "[mqtt]\nport = 70000\n", "$.mqtt.port"),
+        (LEAST + "[mqtt]\nkeepalive_s = 70000\n", "$.mqtt.keepalive_s"),
+        (LEAST + "[mqtt]\ndrain_s = inf\n", "$.mqtt.drain_s"),
+        (LEAST + "[ledger]\nmax_mib = 0\n", "$.ledger.max_mib"),
+        ('site = "a/b"\n' + LEAST, "$.site"),
+        (LEAST.replace("clip.mp4", "a\\u0000b"), "$.cameras[...].source"),
+        (LEAST.replace('"state"', '"a\\u0000b"'), "$.state"),
+        (HEAD, "missing required field `cameras`"),
+        (LEAST + '[[lines]]\nname = "a"\n', "missing required field `camera`"),
+    ],
+)  # fmt: skip
+def test_a_wrong_type_or_range_names_its_table_and_key(tmp_path: Path, text: str, where: str) -> None:
+    assert where in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEAD + "[cameras]\n", "no camera; add a table [cameras.NAME]"),
+        (HEAD + "[cameras.c]\n", "cameras.c: needs exactly one of source and command"),
+        (LEAST + 'command = ["x"]\nsize = [4, 4]\n', "cameras.c: needs exactly one of source and command"),
+        (HEAD + '[cameras.c]\ncommand = ["x"]\n', "cameras.c: command needs size = [width, height]"),
+        (LEAST + LINE + LINE, "line 'a': the name is used twice"),
+        (LEAST + LINE + GATE.replace('"g"', '"a"'), "gate 'a': the name is used twice"),
+        (LEAST + LINE.replace('"c"', '"d"'), "line 'a': no camera 'd'; there is c"),
+        (LEAST + GATE.replace('"c"', '"d"'), "gate 'g': no camera 'd'; there is c"),
+        (LEAST + LINE.replace("[5, 9]", "[5, 0]"), "line 'a': start and end are the same point (5.0, 0.0)"),
+        (LEAST + LINE + 'direction = "up"\n', "direction 'up'; from (5.0, 0.0) to (5.0, 9.0) it can be right or left"),
+        (LEAST + GATE.replace("[5, 9]", "[99, 0]"), "gate 'g': nothing crosses it in direction 'right'"),
+        (LEAST + '[mqtt]\nhost = "broker.example"\n', "mqtt: broker broker.example is not on this machine"),
+        (LEAST + '[mqtt]\nhost = "10.0.0.1"\n', "set ca_file for TLS, or plaintext = true"),
+        (LEAST + '[mqtt]\nhost = "127.example.com"\n', "is not on this machine"),
+        (LEAST + '[mqtt]\nhost = ""\n', "is not on this machine"),
+        (LEAST + '[mqtt]\ncert_file = "c"\n', "mqtt: cert_file and key_file belong together"),
+        (LEAST + "[[lines]\n", "cannot be understood"),
+        ("a = " + "[" * 5000, "cannot be understood"),
+        ("a = " + "9" * 5000, "cannot be understood"),
+        ("a = 2026-02-30", "cannot be understood"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_with_its_fix(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_this_machines_broker_needs_no_tls(tmp_path: Path, host: str) -> None:
+    assert load(tmp_path, LEAST + f'[mqtt]\nhost = "{host}"\n').mqtt is not None
+
+
+@pytest.mark.parametrize("more", ['ca_file = "ca.crt"\n', "plaintext = true\n"])
+def test_another_machines_broker_needs_tls_or_a_word(tmp_path: Path, more: str) -> None:
+    assert load(tmp_path, LEAST + '[mqtt]\nhost = "broker.example"\n' + more).mqtt is not None
+
+
+def test_a_missing_file_and_one_that_is_no_text_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: .*; name a TOML file"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+    (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "x.toml")
+
+
+def test_unknown_classes_are_refused_with_the_known_ones() -> None:
+    assert class_numbers(["b", "a"], ["_", "a", "b"], "tracks.classes") == [2, 1]
+    with pytest.raises(ConfigError, match=r"tracks.classes: no class 'dog' in the bundle; it has _, a, b"):
+        class_numbers(["a", "dog"], ["_", "a", "b"], "tracks.classes")
+
+
+@pytest.mark.parametrize("point", [(-1, 0), (0, -0.1), (641, 0), (0, 480.5), (float("nan"), 0), (0, float("inf"))])
+def test_points_outside_the_frame_are_refused(point: tuple[float, float]) -> None:
+    check_point((640, 480), (640, 480), "line 'a': start")
+    with pytest.raises(ConfigError, match=r"line 'a': start: point .* is outside the frame of 640 x 480 pixels"):
+        check_point(point, (640, 480), "line 'a': start")
+
+
+WORDS = sorted({key for table in TABLES for key in table.__struct_fields__} | {"c", "x"})
+VALUES = st.one_of(
+    st.sampled_from(
+        ["true", "inf", "nan", "-1", "0", "1e99", "''", "'c'", "[]", "{}", "[1, 2]", "[[]]", "['a']", "1979-05-27"]
+    ),
+    st.text(max_size=12),
+    st.integers().map(str),
+    st.floats().map(str),
+)
+ROWS = st.one_of(
+    st.tuples(st.sampled_from(WORDS), VALUES).map(" = ".join),
+    st.sampled_from(["[cameras.c]", "[mqtt]", "[[lines]]", "[[gates]]", "[regions]", "[gates.defects.x]", "[models]"]),
+    st.sampled_from(LEAST.splitlines()),
+    st.text(max_size=20),
+)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ROWS, max_size=16), st.booleans())
+def test_no_text_whatever_raises_anything_but_a_config_error(tmp_path: Path, rows: list[str], head: bool) -> None:
+    path = tmp_path / "fuzz.toml"
+    path.write_bytes("\n".join([HEAD if head else "", *rows]).encode("utf-8", "surrogatepass"))
+    try:
+        got = load_config(path)
+    except ConfigError as error:
+        assert str(path) in str(error)  # noqa: PT017  either is fine, nothing else
+    else:
+        assert got.cameras

@@ -1,0 +1,320 @@
+"""The loop: frames in, decisions on disk, with exact models in place of networks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge import config
+from edge.bundle import EngineFile
+from edge.config import Config
+from edge.engines import Engine, open_engine
+from edge.errors import ConfigError
+from edge.events import Count, Event, GapEvent, Verdict
+from edge.health import Health
+from edge.pipeline import Models, Station, run
+from edge.see.instances import InstancePass
+from edge.see.semantic import SemanticPass
+from edge.types import Frame, Gap, Image, Moment
+from tests.see.coded import (
+    FRAME,
+    NAMES,
+    belt,
+    instance_graph,
+    instance_model,
+    picture,
+    read_labels,
+    read_parts,
+    semantic_graph,
+    semantic_model,
+)
+from tests.see.made import FakeEngine
+
+FILE = EngineFile("onnxruntime", "float32", "m.onnx", 0, "")
+LINE = config.Line(name="door", camera="c", start=(80, 0), end=(80, 120), direction="right", settle_looks=1)
+GATE = config.Gate(
+    name="exit", camera="c", start=(110, 0), end=(110, 120), direction="right",
+    defects={"scratch": config.DefectLimit(min_area_px=20)},
+)  # fmt: skip
+
+
+def settings(**changes: Any) -> Config:
+    """Return the configuration of a belt with one line and one gate."""
+    fields: dict[str, Any] = {
+        "bundle": Path("b"),
+        "state": Path("s"),
+        "cameras": {"c": config.Camera(source="x")},
+        "regions": config.RegionRules(min_area_px=50, pad_px=6),
+        "attention": config.Attention(canvases=2),
+        "tracks": config.TrackRules(motion="belt", at_border="wait"),
+        "lines": [LINE],
+        "gates": [GATE],
+        **changes,
+    }
+    return Config(**fields)
+
+
+def models() -> Models:
+    semantic, instance = semantic_model(FILE), instance_model(FILE)
+    engines: tuple[Engine, Engine] = FakeEngine(semantic, read_labels), FakeEngine(instance, read_parts)
+    return Models(SemanticPass(engines[0], semantic), InstancePass(engines[1], instance), NAMES, NAMES, ["scratch"])
+
+
+class Recording:
+    """A camera that plays a list of pictures and gaps."""
+
+    size = FRAME
+    fps = 10.0
+    live = False
+
+    def __init__(self, name: str, items: Sequence[Image | Gap | None], live: bool = False) -> None:
+        self.live = live
+        self._name = name
+        self._items = list(items)
+        self._index = 0
+
+    def read(self, timeout_s: float) -> Frame | Gap | None:
+        if not self._items:
+            return None
+        item = self._items.pop(0)
+        if isinstance(item, np.ndarray):
+            self._index += 1
+            return Frame(self._name, self._index - 1, (self._index - 1) / 10, item)
+        return item
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Memory:
+    """A ledger that only remembers, and when it did."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.commits = 0
+
+    def commit(self, events: Sequence[Event]) -> list[Event]:
+        self.commits += 1
+        told = [msgspec.structs.replace(event, seq=len(self.events) + i + 1) for i, event in enumerate(events)]
+        self.events += told
+        return told
+
+
+def play(
+    items: Sequence[Image | Gap | None], rules: Config | None = None, **options: Any
+) -> tuple[Memory, Health, list[Moment]]:
+    rules, ids = rules or settings(), itertools.count(1)
+    memory, health, seen = Memory(), Health(), list[Moment]()
+    station = Station("c", FRAME, rules, models(), lambda: next(ids))
+    run({"c": Recording("c", items)}, {"c": station}, memory, health, watchers=[seen.append], **options)
+    return memory, health, seen
+
+
+def frames(count: int, parts: int = 4, flawed: tuple[int, ...] = ()) -> list[Image]:
+    return [picture(belt(i, parts), flawed) for i in range(count)]
+
+
+def test_every_part_is_counted_once_and_judged_once() -> None:
+    memory, health, _ = play(frames(90, flawed=(1, 2)))
+    counts = [event for event in memory.events if isinstance(event, Count)]
+    verdicts = [event for event in memory.events if isinstance(event, Verdict)]
+    assert [event.counter for event in counts] == ["door/part"] * 4
+    assert [event.verdict for event in verdicts] == ["PASS", "REJECT", "REJECT", "PASS"]
+    assert [event.track for event in verdicts] == [event.track for event in counts] == [1, 2, 3, 4]
+    assert [event.reasons for event in verdicts[1:3]] == [["scratch 25 px"]] * 2
+    assert health.counted == {"door/part": 4}
+    assert health.verdicts == {"exit/PASS": 2, "exit/REJECT": 2}
+
+
+def test_crossings_are_told_in_the_frame_and_at_the_place_they_happen() -> None:
+    counts = [event for event in play(frames(90))[0].events if isinstance(event, Count)]
+    for i, event in enumerate(counts):
+        x, y = belt(event.frame, 4)[i]
+        assert 80 <= x <= 92
+        assert event.position == pytest.approx((x + 0.5, y + 0.5), abs=2)
+        assert event.time == event.frame / 10
+
+
+def test_tracks_lie_on_their_parts_in_every_frame_between_looks_too() -> None:
+    _, _, seen = play(frames(90))
+    looked = 0
+    for moment in seen:
+        truth = [(x + 0.5, y + 0.5) for x, y in belt(moment.frame.index, 4) if 24 < x < 136]
+        for at in truth:
+            distances = np.abs(moment.tracks.centers - at).max(axis=1, initial=0)
+            assert len(distances)
+            assert distances.min() < 2.5
+        looked += len(moment.looks)
+    assert 0 < looked < sum(len(moment.tracks) for moment in seen), "fewer looks than tracks times frames"
+
+
+def test_the_same_frames_give_the_same_events() -> None:
+    first, second = (play(frames(60, flawed=(0,)))[0].events for _ in range(2))
+    assert first == second
+    assert len(first) > 2
+
+
+def test_the_onnx_models_decide_as_their_python_doubles_do() -> None:
+    plain, ids = play(frames(70, flawed=(1,)))[0].events, itertools.count(1)
+    semantic, instance = semantic_model(FILE), instance_model(FILE)
+    opened = [
+        open_engine(graph, model, FILE, 1)
+        for graph, model in ((semantic_graph(), semantic), (instance_graph(), instance))
+    ]
+    pair = Models(SemanticPass(opened[0], semantic), InstancePass(opened[1], instance), NAMES, NAMES, ["scratch"])
+    memory = Memory()
+    station = Station("c", FRAME, settings(), pair, lambda: next(ids))
+    run({"c": Recording("c", frames(70, flawed=(1,)))}, {"c": station}, memory, Health())
+    for engine in opened:
+        engine.close()
+    assert memory.events == plain
+
+
+def test_what_is_decided_is_committed_before_the_next_frame_is_read() -> None:
+    order: list[str] = []
+
+    class Noting(Recording):
+        def read(self, timeout_s: float) -> Frame | Gap | None:
+            order.append("read")
+            return super().read(timeout_s)
+
+    class Writing(Memory):
+        def commit(self, events: Sequence[Event]) -> list[Event]:
+            order.append("commit")
+            return super().commit(events)
+
+    ids = itertools.count(1)
+    station = Station("c", FRAME, settings(), models(), lambda: next(ids))
+    run({"c": Noting("c", frames(5))}, {"c": station}, Writing(), Health(), watchers=[lambda _: order.append("watch")])
+    assert order == ["read", "commit", "watch"] * 5 + ["read"]
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_events_say_whether_they_are_simulated(simulated: bool) -> None:
+    gap = Gap("c", 60, 1.0, 2.0, "stall")
+    memory, _, _ = play([*frames(60), gap], settings(simulated=simulated))
+    assert len(memory.events) > 3
+    assert {event.simulated for event in memory.events} == {simulated}
+
+
+def test_a_gap_is_an_event() -> None:
+    memory, health, seen = play([*frames(2), Gap("c", 7, 1.5, 4.5, "stall"), *frames(1)])
+    assert memory.events == [
+        GapEvent(seq=1, time=4.5, camera="c", frame=7, since=1.5, until=4.5, reason="stall"),
+    ]
+    assert health.state()["gaps"] == 1
+    assert len(seen) == 3
+
+
+def test_the_run_ends_after_the_frames_asked_for_gaps_not_counted() -> None:
+    gap = Gap("c", 0, 0.0, 1.0, "stall")
+    _, health, seen = play([gap, *frames(20)], frames=7)
+    assert health.frames == len(seen) == 7
+
+
+def test_the_run_ends_after_the_frame_in_which_it_is_told_to() -> None:
+    memory, health, seen, ids = Memory(), Health(), list[Moment](), itertools.count(1)
+    station = Station("c", FRAME, settings(), models(), lambda: next(ids))
+
+    def watch(moment: Moment) -> None:
+        seen.append(moment)
+        if len(seen) == 4:
+            health.stop()
+
+    run({"c": Recording("c", frames(20))}, {"c": station}, memory, health, watchers=[watch])
+    assert len(seen) == 4
+
+
+def test_cameras_take_turns_and_the_last_recording_ends_the_run() -> None:
+    rules = settings(cameras={"a": config.Camera(source="x"), "b": config.Camera(source="y")}, lines=[], gates=[])
+    ids = itertools.count(1)
+    pair = models()
+    stations = {name: Station(name, FRAME, rules, pair, lambda: next(ids)) for name in "ab"}
+    seen: list[str] = []
+    cameras = {"a": Recording("a", frames(2)), "b": Recording("b", frames(4))}
+    run(cameras, stations, Memory(), Health(), watchers=[lambda moment: seen.append(moment.frame.camera)])
+    assert seen == ["a", "b", "a", "b", "b", "b"]
+
+
+def test_a_live_camera_without_a_new_frame_keeps_the_loop_alive() -> None:
+    beats = []
+    health = Health(lambda: beats.append(1))
+    ids = itertools.count(1)
+    station = Station("c", FRAME, settings(), models(), lambda: next(ids))
+    camera = Recording("c", [None, None, *frames(2)], live=True)
+    run({"c": camera}, {"c": station}, Memory(), health, frames=2)
+    assert len(beats) == 4
+    assert health.frames == 2
+
+
+def test_dropped_frames_move_the_belt_all_the_same() -> None:
+    """Every third frame only: the counts stay the same, since predictions know how many frames went by."""
+    ids, memory = itertools.count(1), Memory()
+    station = Station("c", FRAME, settings(), models(), lambda: next(ids))
+
+    class Skipping(Recording):
+        def read(self, timeout_s: float) -> Frame | Gap | None:
+            got = super().read(timeout_s)
+            return Frame("c", got.index * 2, got.index / 5, got.image, dropped=1) if isinstance(got, Frame) else got
+
+    run({"c": Skipping("c", frames(90)[::2])}, {"c": station}, memory, Health())
+    assert [event.counter for event in memory.events if isinstance(event, Count)] == ["door/part"] * 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"regions": config.RegionRules(classes=["cat"])}, "regions.classes: no class 'cat' in the bundle; it has background, part"),
+        ({"tracks": config.TrackRules(classes=["cat"])}, "tracks.classes: no class 'cat'"),
+        ({"lines": [msgspec.structs.replace(LINE, end=(80, 121))]}, r"line or gate 'door': end: point \(80, 121\) is outside"),
+        ({"gates": [msgspec.structs.replace(GATE, start=(161, 0))]}, r"line or gate 'exit': start: point \(161, 0\) is outside"),
+        ({"gates": [msgspec.structs.replace(GATE, defects={"rust": config.DefectLimit()})]}, "gate 'exit': defects: no class 'rust'"),
+    ],
+)  # fmt: skip
+def test_rules_that_do_not_fit_the_models_or_the_frame_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Station("c", FRAME, settings(**changes), models(), lambda: 1)
+
+
+def test_lines_of_another_camera_are_not_this_ones() -> None:
+    elsewhere = msgspec.structs.replace(LINE, camera="d", end=(80, 9999))
+    memory, _, _ = play(frames(60), settings(lines=[elsewhere], gates=[]))
+    assert memory.events == []
+
+
+def test_labels_may_vote_on_the_class() -> None:
+    memory, _, _ = play(
+        frames(90), settings(tracks=config.TrackRules(motion="belt", at_border="wait", class_votes="all"))
+    )
+    assert [event.counter for event in memory.events if isinstance(event, Count)] == ["door/part"] * 4
+
+
+def test_the_state_tells_what_happened() -> None:
+    _, health, seen = play(frames(60))
+    state = health.state()
+    assert state["frames"] == 60
+    assert state["looks"] == sum(len(moment.looks) for moment in seen)
+    assert set(state["ms"]) == {"semantic", "regions", "attention", "instances", "tracks", "rules", "ledger"}
+    assert 0 < state["looked_share"] < 1
+    assert state["ms_p99"] > 0
+    assert state["startup_s"] > 0
+    assert state["rss_mb"] > 1
+    assert state["fps"] > 0
+
+
+def test_a_state_before_the_first_frame_is_whole() -> None:
+    state = Health().state()
+    assert (state["frames"], state["fps"], state["looked_share"], state["ms"], state["ms_p99"]) == (0, 0, 0, {}, 0)
+    assert msgspec.json.decode(msgspec.json.encode(state))["startup_s"] is None

@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Options
+from benchmarks.common import Options, machine
 from edge import threads
 from edge.errors import FoveateError
-from edge.health import machine
 
 HERE = Path(__file__).parent
 PACKAGES = ("foveate", "onnxruntime", "numpy", "opencv-python-headless", "paho-mqtt", "onnx")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import FoveateError
+from edge.threads import available_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 PEOPLE = ROOT / "examples" / "people"
@@ -24,10 +26,16 @@ class Options:
 
 def data_folder() -> Path:
     """Return the folder of real recordings and weights, which is not part of this repository."""
-    found = [Path(os.environ["FOVEATE_DATA"])] if "FOVEATE_DATA" in os.environ else [ROOT.parent / "shared" / "data"]
-    if not (found[0] / "weights").is_dir():
-        raise FoveateError(f"data {found[0]}: there is no folder weights in it; set FOVEATE_DATA to where the data is")
-    return found[0]
+    folder = Path(os.environ.get("FOVEATE_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "weights").is_dir():
+        raise FoveateError(f"data {folder}: there is no folder weights in it; set FOVEATE_DATA to where the data is")
+    return folder
+
+
+def machine() -> str:
+    """Return the name of this machine's processor and the number of cores this process may use, its quota included."""
+    names = [line.split(":", 1)[1].strip() for line in _cpu_info() if line.startswith(("model name", "Model"))]
+    return f"{names[0] if names else platform.machine()}, {available_cores()} cores"
 
 
 def run_module(module: str, *arguments: str) -> None:
@@ -37,3 +45,10 @@ def run_module(module: str, *arguments: str) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise FoveateError(f"{module} ended with exit code {done.returncode}: {said[-1] if said else 'no word why'}")
+
+
+def _cpu_info() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import threading
 import time
 from collections import Counter as Tally
@@ -18,7 +17,6 @@ from edge.events import Count, Event, Verdict
 from edge.types import Gap, Moment
 
 WINDOW = 512  # frames over which times are summarised
-MIB = 1024 * 1024
 
 
 class Stopwatch:
@@ -99,9 +97,9 @@ class Health:
 
     def state(self) -> dict[str, Any]:
         """Return what the retained `state` message says of the loop."""
-        with self._lock:
+        with self._lock:  # the pipeline waits for it: only copies in here
             times = list(self._stages)
-            return {
+            state: dict[str, Any] = {
                 "mode": "Operational",
                 "frames": self.frames,
                 "dropped": self._dropped,
@@ -111,16 +109,17 @@ class Health:
                 "looked_share": round(self._looked_px / self._frame_px, 4) if self._frame_px else 0.0,
                 "tracks": self._tracks,
                 "waiting": self._waiting,
-                "ms": _medians(times),
-                "ms_p99": round(float(np.percentile([sum(t.values()) for t in times], 99)), 2) if times else 0.0,
                 "counted": dict(self.counted),
                 "verdicts": dict(self.verdicts),
-                "rss_mb": resident_mb(),
                 "startup_s": self.startup_s,
             }
+        state["ms"] = _medians(times)
+        state["ms_p99"] = round(float(np.percentile([sum(t.values()) for t in times], 99)), 2) if times else 0.0
+        state["rss_mb"] = peak_resident_mb()
+        return state
 
     def _fps(self) -> float:
-        """Return frames per second of the loop itself: waiting for the camera is not counted."""
+        """Return frames per second of the stages alone, since the start; reading, decoding and drawing do not count."""
         return self.frames / self._busy_s if self._busy_s else 0.0
 
 
@@ -139,7 +138,7 @@ def since_process_start() -> float | None:
     return round(uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK"), 3)
 
 
-def resident_mb() -> float:
+def peak_resident_mb() -> float:
     """Return the largest resident set of this process so far, MiB; 0 where /proc is not there."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -147,17 +146,3 @@ def resident_mb() -> float:
         return 0.0
     found = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
     return round(found[0], 1) if found else 0.0
-
-
-def machine() -> str:
-    """Return the name of this machine's processor and the number of cores this process may use."""
-    names = [line.split(":", 1)[1].strip() for line in _cpu_info() if line.startswith(("model name", "Model"))]
-    cores = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else platform.machine()}, {cores} cores"
-
-
-def _cpu_info() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []

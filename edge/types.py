@@ -39,7 +39,7 @@ class Gap:
     index: int  # index of the first frame after the gap
     since: float  # s, monotonic
     until: float  # s, monotonic
-    reason: str  # "start", "dropped", "stall", "reopened"
+    reason: str  # "stall" or "reopened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Instances:
 class Tracks:
     """The tracks of one camera at one frame, whether or not they were looked at in it."""
 
-    keys: npt.NDArray[np.int64]  # (n,) of every track of this process, from its first look on
+    keys: npt.NDArray[np.int64]  # (n,) of every track of this camera in this process, from its first look on
     ids: npt.NDArray[np.int64]  # (n,) never reused, not even after a restart; 0 = not yet confirmed
     boxes: Boxes  # (n, 4)
     classes: npt.NDArray[np.uint8]  # (n,) instance classes, by vote over the looks

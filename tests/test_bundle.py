@@ -68,7 +68,7 @@ def test_a_sound_bundle_gives_its_models_bytes(tmp_path: Path) -> None:
     assert model_bytes(bundle) == MODEL
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(MODEL) - 1), st.integers(1, 255))
 def test_one_altered_byte_is_refused(tmp_path: Path, where: int, by: int) -> None:
     altered = bytearray(MODEL)
@@ -165,12 +165,13 @@ def test_another_format_is_refused_with_both_numbers(tmp_path: Path, number: int
     assert f"format {number}, this foveate reads format {FORMAT}" in said
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_no_bytes_whatever_raise_anything_but_a_bundle_error(tmp_path: Path, raw: bytes) -> None:
     assert "manifest.json is not valid" in refusal(write(tmp_path, raw or b"x"))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_no_name_whatever_raises_anything_but_a_bundle_error(name: str) -> None:
     with pytest.raises(BundleError):

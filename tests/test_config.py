@@ -247,7 +247,7 @@ ROWS = st.one_of(
 )
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ROWS, max_size=16), st.booleans())
 def test_no_text_whatever_raises_anything_but_a_config_error(tmp_path: Path, rows: list[str], head: bool) -> None:
     path = tmp_path / "fuzz.toml"

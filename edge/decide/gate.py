@@ -34,7 +34,7 @@ class QualityGate:
         self._judged: set[int] = set()
 
     def judge(self, frame: Frame, instances: Instances, tracks: Tracks, ended: list[int]) -> list[Verdict]:
-        """Return the verdicts of this frame; each part gets exactly one."""
+        """Return the verdicts of this frame: one for each confirmed track on its first way through the gate."""
         self._gather(instances, tracks)
         verdicts = [
             self._verdict(frame, tracks, crossing.row, crossing.position)

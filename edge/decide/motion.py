@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from edge.types import Image
 
-REACH = 0.12  # of the frame's extent that a belt moves in one frame, at the most
-SMOOTH = 0.4  # weight of a new velocity measurement
+REACH = 0.12  # of the frame's extent that a belt moves between two frames that are seen, at the most
 
 
 class Motion(Protocol):

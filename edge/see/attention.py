@@ -1,7 +1,7 @@
 """Which regions and tracks get a look in this frame, and which wait.
 
 A look is worth what has waited for it: a spot nothing explains, a track with few looks, a track not seen for long.
-Every candidate's value grows with each frame it waits, so nothing starves.
+The value of a track and of a spot grows with each frame it waits; a spot that was never looked at is worth most of all.
 """
 
 from __future__ import annotations

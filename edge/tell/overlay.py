@@ -20,6 +20,7 @@ WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (160, 160, 160)
 REGION, LOOK, LINE = (60, 200, 255), (255, 255, 255), (255, 200, 60)
 VERDICTS: dict[str, Color] = {"PASS": (90, 200, 60), "REJECT": (60, 60, 235), "REVIEW": (40, 180, 240)}
 CLASSES: list[Color] = [(0, 0, 0), (214, 140, 60), (80, 190, 110), (190, 100, 190), (70, 150, 230), (200, 200, 70)]
+PALETTE = np.asarray([CLASSES[i % len(CLASSES)] for i in range(256)], np.uint8)  # (256, 3) by class
 TINT = 0.28  # opacity of the semantic labels
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 REMEMBERED = 500  # verdicts that stay on their parts
@@ -119,10 +120,9 @@ class Recorder:
 
 def tint_labels(picture: Image, labels: Labels) -> None:
     """Colour `picture` (h, w, 3) in place by the class of each label pixel."""
-    palette = np.asarray([CLASSES[i % len(CLASSES)] for i in range(256)], np.uint8)
     size = picture.shape[1], picture.shape[0]
     classes = cv2.resize(labels.classes, size, interpolation=cv2.INTER_NEAREST)
-    mixed = cv2.addWeighted(picture, 1 - TINT, palette[classes], TINT, 0)
+    mixed = cv2.addWeighted(picture, 1 - TINT, PALETTE[classes], TINT, 0)
     np.copyto(picture, mixed, where=(classes > 0)[..., None])
 
 

@@ -97,7 +97,7 @@ class InstanceNet(nn.Module):  # type: ignore[misc]  # mypy is told to skip torc
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = UNet(5, (24, 40, 56, 72, 80), (1, 1, 1, 1, 1))
+        self.trunk = UNet(5, (24, 40, 56, 72, 72), (1, 1, 1, 1, 3))
         self.centre = Block(40, 24)
         self.heatmap = nn.Conv2d(24, 1, 1)
         self.offsets = nn.Conv2d(24, 2, 1)

@@ -54,12 +54,13 @@ class Plan:
     frames: int
     semantic_steps: int
     instance_steps: int
-    batch: int = 4
+    semantic_batch: int = 6
+    instance_batch: int = 4
     every: int = 400
     """Steps between two exports."""
 
 
-_FULL: Final = Plan(seeds=90, frames=9, semantic_steps=2500, instance_steps=4500)
+_FULL: Final = Plan(seeds=90, frames=9, semantic_steps=3500, instance_steps=5000)
 _QUICK: Final = Plan(seeds=16, frames=8, semantic_steps=200, instance_steps=400)
 
 
@@ -86,7 +87,7 @@ def train_semantic(kept: Stock, plan: Plan, path: Path) -> None:
     """Train and export the semantic network."""
     torch.manual_seed(1)
     rng = np.random.default_rng(1)
-    batches = (_semantic_batch(kept, rng, plan.batch) for _ in range(plan.semantic_steps))
+    batches = (_semantic_batch(kept, rng, plan.semantic_batch) for _ in range(plan.semantic_steps))
     _fit(SemanticNet(), batches, _semantic_loss, plan.semantic_steps, plan.every, path)
 
 
@@ -94,7 +95,7 @@ def train_instance(kept: Stock, plan: Plan, path: Path) -> None:
     """Train and export the instance network."""
     torch.manual_seed(2)
     rng = np.random.default_rng(2)
-    batches = (_instance_batch(kept, rng, plan.batch) for _ in range(plan.instance_steps))
+    batches = (_instance_batch(kept, rng, plan.instance_batch) for _ in range(plan.instance_steps))
     _fit(InstanceNet(), batches, _instance_loss, plan.instance_steps, plan.every, path)
 
 
@@ -169,7 +170,7 @@ def instance_targets(canvas: Canvas) -> dict[str, Array]:
     """
     visible = np.where(canvas.defects == CHIP, 0, canvas.codes)
     owners, seen = _halved(canvas.codes), _halved(visible)
-    centres, known = _centres(visible)
+    centres, known = _centres(visible, (int(canvas.codes.max()) + 3) // 4)
     numbers = (owners.astype(np.int64) + 3) // 4
     half = (np.arange(CANVAS // _STRIDE, dtype=np.float32) + 0.5) * _STRIDE
     offsets = centres[numbers].transpose(2, 0, 1) - np.stack(np.broadcast_arrays(half[None, :], half[:, None]))
@@ -190,11 +191,11 @@ def _halved(codes: Array) -> Array:
     return np.where((a == b) | (a == c) | (a == d), a, np.where((b == c) | (b == d), b, c))
 
 
-def _centres(visible: Array) -> tuple[Array, Array]:
+def _centres(visible: Array, highest: int) -> tuple[Array, Array]:
     """Return per object number (0 is none) its visible centroid (n, 2) x, y in canvas pixels, and whether it counts."""
     ys, xs = np.nonzero(visible)
     numbers = (visible[ys, xs].astype(np.int64) + 3) // 4
-    length = (int(visible.max()) + 3) // 4 + 2
+    length = highest + 1
     areas = np.bincount(numbers, minlength=length)
     sums = [np.bincount(numbers, axis + 0.5, length) for axis in (xs, ys)]
     centres = np.stack(sums, axis=1) / np.maximum(areas, 1)[:, None]

@@ -90,8 +90,9 @@ def stock(seeds: Sequence[int], frames: int, workers: int = 2) -> Stock:
             labels.append(kept["labels"])
             plain += [kept[name] for name in kept.files if name.startswith("plain")]
             for window in (kept[name] for name in kept.files if name.startswith("flawed")):
-                for kind, same in enumerate(flawed, start=1):
-                    same += [window] * (int(np.count_nonzero(window[..., 4] == kind)) >= MIN_DEFECT_PX)
+                for kind in range(1, len(DEFECTS) + 1):
+                    if np.count_nonzero(window[..., 4] == kind) >= MIN_DEFECT_PX:
+                        flawed[kind - 1].append(window)
     return Stock(plain, flawed, np.concatenate(pictures), np.concatenate(labels))
 
 

@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from edge.bundle import Head
 from edge.see.heads import decode_centers
-from edge.see.instances import distinct, joined, to_frame
+from edge.see.instances import distinct, joined, select, to_frame
 from edge.see.packing import fill_canvas, pack
 from edge.types import Instances, Looks
 from examples.belt.belt import Belt
@@ -127,14 +127,15 @@ def _covered(box: Array, crops: Array) -> bool:
 
 
 def look(session: Any, image: Array, crops: Array) -> Instances:
-    """Return what the network finds in crops (n, 4) of a frame."""
+    """Return what the network finds whole in crops (n, 4) of a frame."""
     looks, _ = pack(crops, (CANVAS, CANVAS), len(crops))
     canvas = np.empty((CANVAS, CANVAS, 3), np.uint8)
     found = []
     for index in range(int(looks.canvases.max()) + 1 if len(looks) else 0):
         fill_canvas(canvas, image, looks, index, FILL)
         found.append(_decode(session, canvas, looks, np.flatnonzero(looks.canvases == index)))
-    return distinct(joined(found, len(DEFECTS)))
+    seen = distinct(joined(found, len(DEFECTS)))
+    return select(seen, np.flatnonzero(seen.whole))
 
 
 def _decode(session: Any, canvas: Array, looks: Looks, here: Array) -> Instances:

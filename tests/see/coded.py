@@ -33,9 +33,10 @@ def picture(centers: list[tuple[int, int]], flawed: tuple[int, ...] = (), size: 
     image: Image = np.zeros((size[1], size[0], 3), np.uint8)
     reach = SIDE // 2
     for i, (x, y) in enumerate(centers):
-        ys, xs = np.mgrid[
-            max(0, y - reach) : min(size[1], y + reach + 1), max(0, x - reach) : min(size[0], x + reach + 1)
-        ]
+        xs, ys = np.meshgrid(
+            np.arange(max(0, x - reach), min(size[0], x + reach + 1)),
+            np.arange(max(0, y - reach), min(size[1], y + reach + 1)),
+        )
         image[ys, xs] = np.stack([np.full(xs.shape, 200), 128 + x - xs, 128 + y - ys], axis=-1)
         if i in flawed:
             part = image[max(0, y - 8) : max(0, y - 3), max(0, x - 2) : max(0, x + 3)]

@@ -120,17 +120,17 @@ def test_a_cut_view_of_a_known_object_is_no_reason_to_look_again() -> None:
     assert len(choose.choose(1, NONE, NOBODY, "track")) == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([20, 60, 90]))
 def test_no_spot_starves_under_a_full_budget(seed: int, count: int) -> None:
-    """More spots than fit, of all shapes, for 80 frames: each is looked at again within a bounded time."""
+    """More spots than fit, of all shapes, for 60 frames: each is looked at again within a bounded time."""
     random = np.random.default_rng(seed)
     corners = np.stack([random.integers(0, 11, count) * 160, random.integers(0, 7, count) * 150], axis=1)
     boxes = np.concatenate([corners, corners + random.integers(20, 140, (count, 2))], axis=1)
     regions = spots(*np.unique(boxes, axis=0).tolist())
     choose = chooser(canvases=1, retry_frames=4)
     last = np.full(len(regions), -1)
-    frames = 80
+    frames = 60
     for frame in range(frames):
         looks = choose.choose(frame, regions, NOBODY, "track")
         last[[covers(looks, box) for box in regions.boxes.tolist()]] = frame
@@ -144,13 +144,13 @@ def test_no_track_starves_beside_spots_that_never_end() -> None:
     choose = chooser(canvases=1, retry_frames=1, refresh_frames=4)
     regions = spots(*[(x, y, x + 150, y + 140) for x in range(0, 1600, 160) for y in range(0, 900, 150)])
     box, since, waited = (1700, 900, 1740, 920), 0, []
-    for frame in range(300):
+    for frame in range(200):
         since += 1
         if covers(choose.choose(frame, regions, track(box, since_look=[since]), "track"), box):
             waited.append(since)
             since = 0
         assert choose.waiting > 0
-    assert len(waited) >= 3
+    assert len(waited) >= 2
     assert max(waited) <= 4 * 18
 
 

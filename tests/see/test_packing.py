@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -63,6 +65,18 @@ def test_what_is_worth_most_is_never_left_out_for_what_is_worth_less(sources: So
     if left:  # the ones before it fill the canvases so far that it does not fit any more
         _, alone = pack(sources[: left[0] + 1], CANVAS, canvases)
         assert alone.tolist() == list(range(left[0]))
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_no_label_cell_belongs_to_two_places(stride: int) -> None:
+    for width, height in itertools.product(range(1, 33), range(1, 17)):
+        sources = np.asarray([(0, 0, width, height), (0, 0, 20, height), (0, 0, 90, 20)], np.int32)
+        looks, _ = pack(sources, CANVAS, 1)
+        taken = np.zeros((CANVAS[1] // stride, CANVAS[0] // stride), np.int64)
+        for x0, y0, x1, y1 in looks.places.tolist():
+            taken[y0 // stride : -(-y1 // stride), x0 // stride : -(-x1 // stride)] += 1
+        assert len(looks) == 3
+        assert taken.max() <= 1
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])

@@ -36,7 +36,9 @@ class Camera(Protocol):
 
 
 def open_camera(name: str, camera: CameraConfig) -> Camera:
-    """Return the source that table ``[cameras.NAME]`` describes, its first frame already seen.
+    """Return the source that table ``[cameras.NAME]`` describes.
+
+    Its first frame has been seen already, but for a program's: that may have to start a camera first.
 
     Raises `CameraError` where it is missing, is of no known kind, or gives no frame.
     """

@@ -5,9 +5,8 @@ A subcommand is imported only when it is called, so what the device does not nee
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import importlib.metadata
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -43,19 +42,35 @@ USAGE_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # as shells report them
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return its exit code."""
     threads.pin()
+    _open_standard_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
     except FoveateError as error:
         return _fail(str(error), error.exit_code)
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}; use smaller frames or models", 1)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more when it flushes at the end.
+    except OSError as error:
+        # Nobody takes our output any more; Python would complain once more when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        if isinstance(error, BrokenPipeError):
+            return BROKEN_PIPE
+        return _fail(f"{error}; free space there, or mend what it names", 1)
     return code
+
+
+def _open_standard_streams() -> None:
+    """Open what of the three was closed (`>&-`): another file would get its number, and ours what is printed."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(opened)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -67,6 +82,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"foveate {_version()}")
         return 0
     if name not in COMMANDS:
+        import difflib  # noqa: PLC0415  what is imported above, Ctrl-C can still interrupt with a traceback
+
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(COMMANDS)}"
         return _fail(f"no command {name!r}; {hint}", USAGE_ERROR)
@@ -92,9 +109,11 @@ def _what_is_missing(command: str, error: ModuleNotFoundError) -> str:
 
 
 def _version() -> str:
+    from importlib import metadata  # noqa: PLC0415  see above
+
     try:
-        return importlib.metadata.version("foveate")
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version("foveate")
+    except metadata.PackageNotFoundError:
         return "(from a checkout that is not installed)"
 
 

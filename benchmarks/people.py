@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.common import PEOPLE, Options, data_folder
+from edge.boxes import overlaps
 from edge.config import Config, load_config
 from edge.daemon import Options as RunOptions
 from edge.daemon import serve
-from edge.see.heads import overlaps
 from edge.types import Boxes, Moment
 from export.build import export_bundle
 

@@ -32,9 +32,9 @@ def frames(recording: Camera, limit: int) -> Iterator[Frame]:
             raise ConfigError(f"recordings: {name} is a live source and has no end; record it to a file first")
         for _ in range(limit):
             frame = camera.read(READ_TIMEOUT_S)
-            while frame is not None and not isinstance(frame, Frame):
+            while not (isinstance(frame, Frame) or camera.ended):
                 frame = camera.read(READ_TIMEOUT_S)
-            if frame is None:
+            if not isinstance(frame, Frame):
                 return
             yield frame
 

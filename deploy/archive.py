@@ -6,13 +6,16 @@ import logging
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from edge.errors import LedgerError
 
 log = logging.getLogger(__name__)
+
+MOST = (1 << 63) - 1  # what SQLite takes as an integer
+_DEVICES = 10_000  # that are remembered for having sent what is no event
 
 _TABLES = (
     "events (device TEXT, stream TEXT, seq INTEGER, kind TEXT, payload BLOB, PRIMARY KEY (device, stream, seq))",
@@ -26,7 +29,7 @@ class Event(NamedTuple):
 
     device: str  # <site>/<line>/<device>
     payload: bytes
-    floor: int = 0  # the device no longer has this number and those below
+    floor: int = 0  # the device no longer has this number and those below; -1: it sent something else
 
 
 class Position(NamedTuple):
@@ -39,7 +42,7 @@ class Position(NamedTuple):
 
 class _Key(msgspec.Struct, frozen=True):
     stream: str
-    seq: int
+    seq: Annotated[int, msgspec.Meta(ge=1, le=MOST)]
     kind: str
 
 
@@ -51,6 +54,7 @@ class Archive:
         self.duplicates = 0  # had them already
         self.early = 0  # not taken, as rows before them are missing
         self._path = path
+        self._warned: set[str] = set()  # devices
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
@@ -92,8 +96,9 @@ class Archive:
         try:
             key = msgspec.json.decode(event.payload, type=_Key)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("event=malformed device=%s reason=%s", event.device, error)
-            return False
+            return self._refuse(event.device, str(error))
+        if not 0 <= event.floor <= MOST:
+            return self._refuse(event.device, f"the floor is no number from 0 to {MOST}")
         source = (event.device, key.stream)
         at = self._at.setdefault(source, event.floor)  # a stream that is new to us begins above what is gone
         if event.floor > at:
@@ -109,6 +114,13 @@ class Archive:
         self._at[source] = at
         told[event.device] = Position(key.stream, at, again=key.seq > at)
         return fresh
+
+    def _refuse(self, device: str, reason: str) -> bool:
+        """Pass over what is no event; say so once for each device."""
+        if device not in self._warned and len(self._warned) < _DEVICES:
+            self._warned.add(device)
+            log.warning("event=malformed device=%s reason=%s; further ones are ignored in silence", device, reason)
+        return False
 
     def _note_hole(self, source: tuple[str, str], first: int, last: int) -> None:
         """Keep on record what will never come: this database is older than what was acknowledged from it."""

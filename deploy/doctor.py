@@ -54,8 +54,8 @@ def _tried(path: Path) -> Iterator[Finding]:
         return
     yield Finding(OK, f"configuration {path}")
     yield from probe.models(config)
-    for name, camera in config.cameras.items():
-        yield probe.camera(name, camera)
+    for name in config.cameras:
+        yield probe.camera(name, config)
     yield from probe.broker(config)
     yield from checks.state_folder(config.state, config.ledger.max_mib)
 

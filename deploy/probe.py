@@ -13,10 +13,11 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from deploy.checks import FIX, NONE, OK, Finding
-from edge.bundle import Bundle, Role, open_bundle, read_engine
-from edge.config import Camera, Config, Mqtt
+from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
+from edge.config import Config, Mqtt
 from edge.engines import choose_engine, open_engine
 from edge.errors import FoveateError
+from edge.pipeline import check_names, check_places
 from edge.see.cameras import open_camera
 from edge.tell.login import read_login
 from edge.tell.topics import Topics
@@ -38,6 +39,9 @@ def models(config: Config) -> Iterator[Finding]:
     yield Finding(OK, f"bundle {bundle.manifest.name} {bundle.manifest.version} in {bundle.path}")
     for role in ("semantic", "instance"):
         yield _model(config, bundle, role)
+    models = bundle.manifest.models
+    if "semantic" in models and "instance" in models:
+        yield _names(config, models["semantic"], models["instance"])
 
 
 def _model(config: Config, bundle: Bundle, role: Role) -> Finding:
@@ -59,13 +63,22 @@ def _model(config: Config, bundle: Bundle, role: Role) -> Finding:
     return Finding(OK, f"{role} model: {file.precision} on {file.runtime}, {took_ms:.1f} ms on an empty picture")
 
 
-def camera(name: str, settings: Camera) -> Finding:
-    """Open one camera and wait for a frame."""
+def _names(config: Config, semantic: Model, instance: Model) -> Finding:
     try:
-        with open_camera(name, settings) as opened:
+        check_names(config, semantic.classes, instance.classes, instance.defects)
+    except FoveateError as error:
+        return _failed(error)
+    return Finding(OK, "every class that the configuration names is in the bundle")
+
+
+def camera(name: str, config: Config) -> Finding:
+    """Open one camera, hold its lines and gates against its size, and wait for a frame."""
+    try:
+        with open_camera(name, config.cameras[name]) as opened:
+            check_places(config, name, opened.size)
             deadline = time.monotonic() + FRAME_S
             while not isinstance(opened.read(0.5), Frame):
-                if not opened.live or time.monotonic() > deadline:
+                if opened.ended or time.monotonic() > deadline:
                     return Finding(FIX, f"camera {name} gives no frame", "look at its source")
             rate = f"{opened.fps:g} frames/s" if opened.fps else "no frame rate"
             return Finding(OK, f"camera {name}: {opened.size[0]} x {opened.size[1]}, {rate}")
@@ -112,7 +125,7 @@ class _Probe:
         except ssl.SSLError as error:
             yield Finding(FIX, f"{self._where}: TLS fails: {error}", "check ca_file, cert_file and the broker's name")
             return
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host can have this name
             yield Finding(FIX, f"{self._where} cannot be reached: {error}", "start it; check host, port and firewall")
             return
         try:
@@ -123,7 +136,7 @@ class _Probe:
 
     def _try(self, topic: str, topic_filter: str) -> Iterator[Finding]:
         kind = "TLS" if self._tls else "no TLS"
-        yield self._judged("connect", f"log in ({kind})", "check username, password_file, cert_file")
+        yield self._judged("connect", f"log in ({kind})", "check port, username, password_file, cert_file")
         if self._refused("connect"):
             return
         self._client.publish(topic, b"", qos=1)

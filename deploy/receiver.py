@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import signal
 import socket
 import ssl
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 _BACK_OFF_S = (0.2, 5.0)
 _SESSION_S = 7 * 24 * 3600  # the broker keeps what it can for a receiver that is away
 _BATCH = 256  # events in one commit
+_NUMBER = re.compile(r"[0-9]{1,19}")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -183,7 +185,8 @@ class Receiver:
         pairs = getattr(message.properties, "UserProperty", [])
         floor = next((value for name, value in pairs if name == "floor"), "0")
         device = "/".join(message.topic.split("/")[1:4])
-        self._inbox.append(Event(device, bytes(message.payload), int(floor) if floor.isdecimal() else 0))
+        number = int(floor) if _NUMBER.fullmatch(floor) else -1  # the archive refuses that
+        self._inbox.append(Event(device, bytes(message.payload), number))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from edge import threads
+from edge.config import Config, load_config
 from edge.errors import ConfigError, FoveateError
 
 INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
@@ -24,16 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FoveateError as error:
         print(f"foveate: error: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError as error:
+        print(f"foveate: error: not enough memory: {error}; use smaller frames or models", file=sys.stderr)
+        return FoveateError.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
 def _run(options: argparse.Namespace) -> int:
-    import msgspec  # noqa: PLC0415  the pins above come before NumPy and its threads
-
-    from edge.config import load_config  # noqa: PLC0415
-    from edge.daemon import Options, serve  # noqa: PLC0415
-
     config = load_config(options.config)
     if options.source is not None:
         if len(config.cameras) != 1:
@@ -44,8 +46,19 @@ def _run(options: argparse.Namespace) -> int:
         (name, camera), *_ = config.cameras.items()
         replaced = msgspec.structs.replace(camera, source=_source(options.source), command=[], demand=False)
         config = msgspec.structs.replace(config, cameras={name: replaced})
+    if options.trial:
+        with tempfile.TemporaryDirectory(prefix="foveate-trial-") as folder:
+            trial = msgspec.structs.replace(config, state=Path(folder), mqtt=None, simulated=True)
+            return _serve(trial, options)
+    return _serve(config, options)
+
+
+def _serve(config: Config, options: argparse.Namespace) -> int:
+    from edge.daemon import Options, serve  # noqa: PLC0415  the pins come before NumPy and its threads
+
     summary = serve(config, Options(options.json, options.save, options.frames))
-    logging.getLogger(__name__).info("ended frames=%d counted=%s", summary["frames"], summary["counted"])
+    told = summary["frames"], summary["counted"], summary["ledger"]["queued"]
+    logging.getLogger(__name__).info("ended frames=%d counted=%s queued=%d", *told)
     return 0
 
 
@@ -61,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("config", type=Path, help="configuration file (TOML; docs/config.md)")
     parser.add_argument("--source", help="a video, a folder of pictures, usb:N or a URL, instead of the configured one")
+    parser.add_argument(
+        "--trial", action="store_true", help="leave ledger and broker alone: count into a temporary folder, tell nobody"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a summary of the run")
     parser.add_argument("--save", type=Path, metavar="FILE.mp4", help="write a video with everything drawn into it")
     parser.add_argument("--frames", type=_positive, metavar="N", help="end after N frames")
@@ -71,10 +87,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number of frames; use 1 or more")
-    return number
+    return int(text)
 
 
 if __name__ == "__main__":

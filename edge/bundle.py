@@ -10,20 +10,25 @@ import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from edge.config import Fraction, Positive, Whole
 from edge.errors import BundleError
 
 FORMAT = 1
 MANIFEST_LIMIT_BYTES = 64 * 1024
 FILE_LIMIT_BYTES = 1 << 30
+PROTOTYPE_STRIDE = 4  # canvas pixels per prototype cell
 
 Role = Literal["semantic", "instance"]
 Fit = Literal["stretch", "letterbox"]
 Precision = Literal["float32", "float16", "int8"]
 Runtime = Literal["onnxruntime", "tensorrt"]
+Classes = Annotated[list[str], msgspec.Meta(min_length=2, max_length=256)]  # their numbers are uint8
+Defects = Annotated[list[str], msgspec.Meta(max_length=255)]
+Grey = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,24 +54,24 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the outputs of a model are to be read (`docs/bundle.md` gives every output of every family)."""
 
     family: Literal["labels", "centers", "prototypes"]
-    label_stride: int = 1  # "centers": canvas pixels per cell of `labels` and `offsets`
-    offset_px: float = 1.0  # "centers": canvas pixels per unit of `offsets`
+    label_stride: Whole = 1  # "centers": canvas pixels per cell of `labels` and `offsets`
+    offset_px: Positive = 1.0  # "centers": canvas pixels per unit of `offsets`
     nms: bool = True  # "prototypes": False where the model is end-to-end
-    score: float = 0.25  # confidence below which an object is dropped
-    iou: float = 0.5  # "prototypes": overlap above which the weaker box is dropped
+    score: Fraction = 0.25  # confidence below which an object is dropped
+    iou: Fraction = 0.5  # "prototypes": overlap above which the weaker box is dropped
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of the models of a bundle."""
 
-    classes: list[str]  # classes[0] is the background
+    classes: Classes  # classes[0] is the background
     head: Head
     input: TensorSpec  # (h, w, 3) uint8 BGR
     outputs: list[TensorSpec]
     engines: list[EngineFile]  # best first
-    defects: list[str] = []  # defect classes, without the background
+    defects: Defects = []  # defect classes, without the background
     fit: Fit = "stretch"  # semantic: how a frame comes into `input`; letterbox keeps top and left
-    fill: int = 114  # grey value of pixels that hold no frame
+    fill: Grey = 114  # grey value of pixels that hold no frame
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,7 +97,8 @@ class Bundle(msgspec.Struct, frozen=True):
 def open_bundle(path: Path) -> Bundle:
     """Return the bundle in folder `path`.
 
-    Raises `BundleError` if the folder or its manifest is missing, too large, not valid, or of another format.
+    Raises `BundleError` if the folder or its manifest is missing, too large, not valid, or of another format, and for
+    a model whose input and outputs are not those of its family.
     """
     raw = read_file(path, "manifest.json", MANIFEST_LIMIT_BYTES)
     try:
@@ -104,7 +110,69 @@ def open_bundle(path: Path) -> Bundle:
             f"bundle {path}: format {manifest.format}, this foveate reads format {FORMAT}; "
             "export the bundle with the version that runs here"
         )
+    for role, model in manifest.models.items():
+        wrong = what_is_wrong(role, model)
+        if wrong:
+            raise BundleError(f"bundle {path}: the {role} model {wrong}; export the bundle again")
     return Bundle(path, manifest)
+
+
+def what_is_wrong(role: Role, model: Model) -> str:
+    """Return what in a manifest's entry is not as `docs/bundle.md` has it, or nothing."""
+    if (model.head.family == "labels") != (role == "semantic"):
+        return f"has a head of family {model.head.family!r}"
+    if model.defects and model.head.family != "centers":
+        return f"has defect classes, and a head of family {model.head.family!r} finds none"
+    return _wrong_input(model) or _wrong_output(model)
+
+
+def _wrong_input(model: Model) -> str:
+    size, stride = model.input.shape, PROTOTYPE_STRIDE if model.head.family == "prototypes" else model.head.label_stride
+    if model.input.dtype != "uint8" or len(size) != 3 or min(size) < 1 or size[2] != 3:
+        return f"has an input of {model.input.dtype} {list(size)}, not of uint8 [h, w, 3]"
+    if size[0] % stride or size[1] % stride:
+        return f"has a stride of {stride}, which does not divide its input of {list(size)}"
+    return ""
+
+
+def _wrong_output(model: Model) -> str:
+    found = {spec.name: spec for spec in model.outputs}
+    if len(found) < len(model.outputs):
+        return "has two outputs of one name"
+    free: dict[str, int] = {}
+    for name, dtype, shape in _outputs(model):
+        spec = found.get(name)
+        if spec is None and name == "confidence":
+            continue
+        if spec is None or spec.dtype != dtype or len(spec.shape) != len(shape):
+            return f"has no output {name!r} of {dtype} with {len(shape)} axes"
+        for actual, wanted in zip(spec.shape, shape, strict=True):
+            if actual < 1 or actual != (wanted if isinstance(wanted, int) else free.setdefault(wanted, actual)):
+                return f"has an output {name!r} of {list(spec.shape)}, which does not fit its input and other outputs"
+    return ""
+
+
+def _outputs(model: Model) -> list[tuple[str, str, tuple[int | str, ...]]]:
+    """Return name, dtype and shape of what the family of `model` gives; a letter is a size that the model chooses."""
+    height, width = model.input.shape[:2]
+    if model.head.family == "labels":
+        return [("labels", "uint8", ("h", "w")), ("confidence", "uint8", ("h", "w"))]
+    if model.head.family == "centers":
+        cells = height // model.head.label_stride, width // model.head.label_stride
+        defects: list[tuple[str, str, tuple[int | str, ...]]] = [("defects", "uint8", (height, width))]
+        return [
+            ("peaks", "int16", ("k", 3)),
+            ("labels", "uint8", cells),
+            ("offsets", "int8", (2, *cells)),
+            *(defects if model.defects else []),
+        ]
+    return [
+        ("boxes", "float32", ("k", 4)),
+        ("scores", "float32", ("k",)),
+        ("classes", "uint8", ("k",)),
+        ("coefficients", "float32", ("k", "m")),
+        ("prototypes", "float32", ("m", height // PROTOTYPE_STRIDE, width // PROTOTYPE_STRIDE)),
+    ]
 
 
 def read_engine(bundle: Bundle, engine: EngineFile) -> bytes:
@@ -131,10 +199,11 @@ def read_file(folder: Path, name: str, limit: int) -> bytes:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise BundleError(f"bundle {folder}: cannot read {name}: {error.strerror}; is this a bundle folder?") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise BundleError(f"bundle {folder}: {name} is not a plain file; copy the bundle again")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleError(f"bundle {folder}: {name} is not a plain file")
         if status.st_size > limit:
             raise BundleError(f"bundle {folder}: {name} has {status.st_size} bytes, at most {limit} are allowed")
         return file.read(limit + 1)

@@ -33,8 +33,9 @@ class Camera(_Table, frozen=True, kw_only=True):
 
     source: Text = ""  # a file, a folder of pictures, usb:N, rtsp://…; empty where `command` is given
     command: list[Text] = []  # a program that writes raw BGR24 frames; "{python}" is the interpreter that runs foveate
-    size: tuple[Side, Side] | None = None  # width, height; needed by `command`
+    size: tuple[Side, Side] | None = None  # width, height; needed by `command`, and to start without a live source
     demand: bool = False  # `command` waits for one byte on its standard input before each frame
+    live: bool = False  # `command` does not wait until its frames are read: the newest counts, as of a stream
     fps: Positive | None = None  # time base of a source that has none
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
 
@@ -54,13 +55,14 @@ class RegionRules(_Table, frozen=True, kw_only=True):
     classes: list[str] = []  # semantic classes; default: all but the background
     min_area_px: Positive = 300.0  # frame pixels of foreground below which a spot is ignored
     confidence: Fraction = 0.0  # label pixels below it count as background
-    pad_px: Count = 16  # frame pixels of context round an object
+    pad_px: Count = 16  # frame pixels of context round a spot that no track explains
 
 
 class Attention(_Table, frozen=True, kw_only=True):
     """How much is looked at."""
 
     canvases: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # instance inferences per frame at the most
+    pad_px: Count = 16  # frame pixels of context round a track
     max_scale: Positive = 1.0  # how far a small region may be enlarged on its canvas
     inspect_looks: Whole = 3  # looks an object gets early on
     refresh_frames: Whole = 30  # a track is looked at again after so many frames
@@ -77,6 +79,7 @@ class TrackRules(_Table, frozen=True, kw_only=True):
     confirm_looks: Whole = 2  # complete looks before a track has an id
     lost_frames: Whole = 30  # frames without sight or support before a track ends
     min_score: Fraction = 0.0  # instances below it only continue tracks, never begin one
+    min_area_px: NotNegative = 0.0  # frame pixels of mask below which an instance is no object
 
 
 class Line(_Table, frozen=True, kw_only=True):
@@ -161,7 +164,7 @@ def load_config(path: Path) -> Config:
     Raises `ConfigError`.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # as some editors write it
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {path}: cannot be read: {error}; name a TOML file") from error
     decode = msgspec.json.decode if path.suffix == ".json" else msgspec.toml.decode
@@ -179,7 +182,7 @@ def class_numbers(names: list[str], known: list[str], setting: str) -> list[int]
     """Return the indices of `names` in `known`; an unknown name raises `ConfigError` that lists the known ones."""
     for name in names:
         if name not in known:
-            raise ConfigError(f"{setting}: no class {name!r} in the bundle; it has {', '.join(known)}")
+            raise ConfigError(f"{setting}: no class {name!r} in the bundle; it has {', '.join(known) or 'none'}")
     return [known.index(name) for name in names]
 
 
@@ -194,7 +197,7 @@ def check_point(point: Point, size: tuple[int, int], setting: str) -> None:
 
 def _decode(kind: type, value: Any) -> Any:
     """Turn a string into a path, the one type that msgspec leaves to us."""
-    if kind is Path and isinstance(value, str) and "\0" not in value:
+    if kind is Path and isinstance(value, str) and value and "\0" not in value:
         return Path(value)
     raise TypeError(f"expected a path, got {value!r}")
 
@@ -236,6 +239,10 @@ def _check_camera(setting: str, camera: Camera) -> None:
         raise ConfigError(f"{setting}: needs exactly one of source and command")
     if camera.command and camera.size is None:
         raise ConfigError(f"{setting}: command needs size = [width, height] of the raw frames it writes")
+    if camera.live and (not camera.command or camera.demand):
+        raise ConfigError(
+            f"{setting}: live is for a command without demand; leave it out, other sources know what they are"
+        )
 
 
 def _check_mqtt(setting: str, mqtt: Mqtt) -> None:

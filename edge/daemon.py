@@ -66,24 +66,42 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
             name: Station(name, camera.size, config, models, lambda: next(ids)) for name, camera in cameras.items()
         }
         _note_blind_time(config, ledger, cameras)
-        delivery = _start_delivery(config, ledger, health)
-        onlookers, finish = _watchers(config, options, ledger, delivery, models, cameras)
-        notify.ready()
-        failure: FoveateError | None = None
-        try:
-            run(cameras, stations, ledger, health, watchers=[*onlookers, *watchers], frames=options.frames)
-        except FoveateError as error:  # what was decided before is told before the error is
-            failure = error
-        finish()
+        onlookers, finish = _recorder(config, options, models, cameras)
+        stack.callback(finish)
+        health.on_beat(lambda: ledger.beat(time.time()))
+        failure = _look(cameras, stations, config, options, ledger, health, [*onlookers, *watchers])
+        summary = summarise(health, ledger, models)
+    if options.json is not None:
+        write_json(options.json, summary)
+    if failure is not None:
+        raise failure
+    return summary
+
+
+def _look(
+    cameras: dict[str, Camera],
+    stations: dict[str, Station],
+    config: Config,
+    options: Options,
+    ledger: Ledger,
+    health: Health,
+    watchers: Sequence[Watcher],
+) -> FoveateError | None:
+    """Run the loop beside the delivery; return what ended it early: what was decided before is told first."""
+    delivery = Delivery(config, ledger, health.state) if config.mqtt is not None else None
+    if delivery is not None:
+        delivery.start()
+        health.on_beat(delivery.check)
+    notify.ready()
+    try:
+        run(cameras, stations, ledger, health, watchers=watchers, frames=options.frames)
+    except FoveateError as error:
+        return error
+    finally:  # also after a bug: the delivery must not outlive its ledger
         notify.stopping()
         if delivery is not None and config.mqtt is not None:
             delivery.stop(config.mqtt.drain_s)
-        summary = summarise(health, ledger, models)
-        if options.json is not None:
-            write_json(options.json, summary)
-        if failure is not None:
-            raise failure
-        return summary
+    return None
 
 
 def _open(config: Config, stack: contextlib.ExitStack) -> tuple[dict[str, Camera], Models]:
@@ -147,35 +165,19 @@ def _note_blind_time(config: Config, ledger: Ledger, cameras: dict[str, Camera])
     ledger.commit([msgspec.structs.replace(gap, camera=name) for name in live])
 
 
-def _start_delivery(config: Config, ledger: Ledger, health: Health) -> Delivery | None:
-    if config.mqtt is None:
-        return None
-    delivery = Delivery(config, ledger, health.state)
-    delivery.start()
-    return delivery
-
-
-def _watchers(
-    config: Config,
-    options: Options,
-    ledger: Ledger,
-    delivery: Delivery | None,
-    models: Models,
-    cameras: dict[str, Camera],
+def _recorder(
+    config: Config, options: Options, models: Models, cameras: dict[str, Camera]
 ) -> tuple[list[Watcher], Callable[[], None]]:
-    """Return what looks on after every frame, and what to call at the end."""
-    watchers: list[Watcher] = [lambda _: ledger.beat(time.time())]
-    if delivery is not None:
-        watchers.append(lambda _: delivery.check())
+    """Return what draws every frame of the first camera into a video, and what to call at the end."""
     if options.save is None:
-        return watchers, lambda: None
+        return [], lambda: None
     from edge.tell.overlay import Recorder  # noqa: PLC0415  drawing is loaded only where it is asked for
 
     name, camera = next(iter(cameras.items()))  # one video holds one camera
     recorder = Recorder(
         options.save, camera.size, camera.fps or 25.0, config, models.instance_classes, models.instances.canvas
     )
-    return [*watchers, lambda seen: recorder.add(seen) if seen.frame.camera == name else None], recorder.close
+    return [lambda seen: recorder.add(seen) if seen.frame.camera == name else None], recorder.close
 
 
 @contextlib.contextmanager
@@ -201,9 +203,11 @@ def summarise(health: Health, ledger: Ledger, models: Models) -> dict[str, Any]:
     identity = ledger.identity()
     return {
         "frames": state["frames"],
+        "interrupted": health.stopping,
         "dropped": state["dropped"],
         "gaps": state["gaps"],
-        "fps": state["fps"],
+        "fps": round(health.fps(), 1),
+        "fps_wall": state["fps_wall"],
         "counted": state["counted"],
         "verdicts": state["verdicts"],
         "totals": dict(ledger.totals()),
@@ -225,8 +229,17 @@ def summarise(health: Health, ledger: Ledger, models: Models) -> dict[str, Any]:
 
 def check_target(flag: str, path: Path | None) -> None:
     """Raise `FoveateError` where a file that a run is to write at its end has no folder that can be written."""
-    if path is not None and (path.is_dir() or not os.access(path.resolve().parent, os.W_OK)):
+    if path is not None and not _writable(path):
         raise FoveateError(f"{flag} {path}: cannot be written; name a file in a folder that exists and you may write")
+
+
+def _writable(path: Path) -> bool:
+    """Return whether a file `path` can be written, or made; OpenCV ends the process at a name that is not UTF-8."""
+    try:
+        str(path).encode()
+        return not path.is_dir() and os.access(path if path.exists() else path.resolve().parent, os.W_OK)
+    except (OSError, RuntimeError, UnicodeEncodeError):  # a folder that may not be looked into, a loop of links
+        return False
 
 
 def write_json(path: Path, summary: dict[str, Any]) -> None:

@@ -51,19 +51,11 @@ class GapEvent(_Event, frozen=True, kw_only=True, tag="gap"):
 
     since: float  # s, monotonic
     until: float
-    reason: str  # start, dropped, stall, reopened, outbox
-    lost_frames: int = 0
+    reason: str  # start, stall, reopened, outbox
     lost_events: int = 0  # reason outbox: decided while the ledger was full; totals include them
 
 
-class Alert(_Event, frozen=True, kw_only=True, tag="alert"):
-    """Something a person should look at."""
-
-    name: str
-    text: str
-
-
-Event = Union[Count, Verdict, GapEvent, Alert]
+Event = Union[Count, Verdict, GapEvent]
 
 
 def counter_of(event: Event) -> str | None:

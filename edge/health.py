@@ -16,6 +16,7 @@ import numpy as np
 from edge.events import Count, Event, Verdict
 from edge.types import Gap, Moment
 
+DARK_S = 5.0  # without any frame, after which the mode is Error
 WINDOW = 512  # frames over which times are summarised
 
 
@@ -36,15 +37,16 @@ class Stopwatch:
 class Health:
     """Counts what happens; written by the pipeline thread, read by the delivery thread through `state`."""
 
-    def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
-        """`beat` is called once a frame, and when nothing comes from a live camera: the loop moves."""
+    def __init__(self, *beats: Callable[[], None]) -> None:
+        """`beats` are called once a frame, and when nothing comes from a live camera: the loop moves."""
         self.stopping = False
         self.frames = 0
         self.looks = 0
         self.startup_s: float | None = None
         self.counted: Tally[str] = Tally()
         self.verdicts: Tally[str] = Tally()
-        self._beat = beat
+        self._beats = list(beats)
+        self._first_s = self._last_s = 0.0  # s, monotonic: when the first and the newest frame were done
         self._busy_s = 0.0
         self._looked_px = 0.0
         self._frame_px = 0.0
@@ -59,15 +61,20 @@ class Health:
         """Ask the loop to end after the frame it is at."""
         self.stopping = True
 
+    def on_beat(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever the loop moves."""
+        self._beats.append(call)
+
     def idle(self) -> None:
         """Note that a live camera had nothing new: the loop moves all the same."""
-        self._beat()
+        for call in self._beats:
+            call()
 
     def gap(self, gap: Gap) -> None:  # noqa: ARG002  the gap itself is in the ledger
         """Note a time in which a camera did not see."""
         with self._lock:
             self._gaps += 1
-        self._beat()
+        self.idle()
 
     def committed(self, events: Sequence[Event]) -> None:
         """Note what was decided."""
@@ -80,8 +87,9 @@ class Health:
 
     def beat(self, moment: Moment, waiting: int) -> None:
         """Note that a frame is done."""
+        self._last_s = time.monotonic()
         if self.startup_s is None:
-            self.startup_s = since_process_start()
+            self.startup_s, self._first_s = since_process_start(), self._last_s
         sides = (moment.looks.sources[:, 2:] - moment.looks.sources[:, :2]).astype(np.float64)
         with self._lock:
             self.frames += 1
@@ -93,18 +101,18 @@ class Health:
             self._tracks = int((moment.tracks.ids > 0).sum())
             self._waiting = waiting
             self._stages.append(moment.stages_ms)
-        self._beat()
+        self.idle()
 
     def state(self) -> dict[str, Any]:
         """Return what the retained `state` message says of the loop."""
         with self._lock:  # the pipeline waits for it: only copies in here
             times = list(self._stages)
             state: dict[str, Any] = {
-                "mode": "Operational",
+                "mode": self._mode(),
                 "frames": self.frames,
                 "dropped": self._dropped,
                 "gaps": self._gaps,
-                "fps": round(self._fps(), 1),
+                "fps_wall": round(self.fps_wall(), 1),
                 "looks": self.looks,
                 "looked_share": round(self._looked_px / self._frame_px, 4) if self._frame_px else 0.0,
                 "tracks": self._tracks,
@@ -113,14 +121,29 @@ class Health:
                 "verdicts": dict(self.verdicts),
                 "startup_s": self.startup_s,
             }
+        busy_s = sum(sum(row.values()) for row in times) / 1000
+        state["fps"] = round(len(times) / busy_s, 1) if busy_s else 0.0
         state["ms"] = _medians(times)
         state["ms_p99"] = round(float(np.percentile([sum(t.values()) for t in times], 99)), 2) if times else 0.0
         state["rss_mb"] = peak_resident_mb()
         return state
 
-    def _fps(self) -> float:
+    def fps(self) -> float:
         """Return frames per second of the stages alone, since the start; reading, decoding and drawing do not count."""
         return self.frames / self._busy_s if self._busy_s else 0.0
+
+    def fps_wall(self) -> float:
+        """Return frames per second by the clock, from the first frame to the newest, everything included."""
+        elapsed_s = self._last_s - self._first_s
+        return (self.frames - 1) / elapsed_s if elapsed_s > 0 else 0.0
+
+    def _mode(self) -> str:
+        """Return the state of OPC UA for Machine Vision (OPC 40100-1, 8.2.6)."""
+        if self.stopping:
+            return "Halted"
+        if not self.frames:
+            return "Preoperational"
+        return "Error" if time.monotonic() - self._last_s > DARK_S else "Operational"
 
 
 def _medians(times: list[dict[str, float]]) -> dict[str, float]:

@@ -28,7 +28,8 @@ from edge.see.regions import class_shares, find_regions, foreground, owners_of
 from edge.see.semantic import SemanticPass
 from edge.types import Frame, Gap, Instances, Moment, Tracks
 
-WAIT_S = 0.2  # how long the loop waits for a live frame before it looks after other things
+WAIT_S = 0.2  # how long the loop waits for a frame before it looks after other things
+POLL_S = 0.01  # the same for several cameras together: none of them may hold up the others
 
 Watcher = Callable[[Moment], None]
 
@@ -59,13 +60,14 @@ class Station:
         self, name: str, size: tuple[int, int], config: Config, models: Models, new_id: Callable[[], int]
     ) -> None:
         """`size` is the camera's (width, height); raises `ConfigError` on a class or point that is not there."""
-        self.simulated = config.simulated
+        check_names(config, models.semantic_classes, models.instance_classes, models.defects)
+        check_places(config, name, size)
         self._config = config
         self._models = models
         self._size = size
         self._wanted = _wanted(config, models)
         height, width = models.instances.canvas.shape[:2]
-        self._chooser = Chooser(config.attention, size, (width, height), config.regions.pad_px)
+        self._chooser = Chooser(config.attention, size, (width, height))
         self._known = known = len(models.instance_classes)
         self._table = _same_classes(models)
         names = config.tracks.classes or models.instance_classes[1:]
@@ -75,7 +77,7 @@ class Station:
         self._counters = [LineCounter(line, classes) for line in config.lines if line.camera == name]
         self._gates = [QualityGate(gate, classes, defects) for gate in config.gates if gate.camera == name]
         self._last: int | None = None
-        _check_rules(name, size, config, models)
+        self._tracks: Tracks | None = None
 
     @property
     def waiting(self) -> int:
@@ -95,16 +97,31 @@ class Station:
             self._tracker.vote(class_shares(labels.classes, owners, len(expected), self._table, self._known))
         regions = find_regions(found, owners, labels.scale, self._config.regions, self._size)
         watch.lap("regions")
-        looks = self._chooser.choose(frame.index, regions, expected, self._config.tracks.at_border)
+        looks = self._chooser.choose(
+            frame.index, regions, expected, self._config.tracks.at_border, self._tracker.shift
+        )
         watch.lap("attention")
         instances = self._models.instances(frame.image, looks)
         watch.lap("instances")
-        tracks, ended = self._tracker.update(instances)
+        tracks, ended = self._tracker.update(instances, looks)
         self._chooser.follow(instances, tracks)
+        self._tracks = tracks
         watch.lap("tracks")
         events = self._decide(frame, instances, tracks, ended)
         watch.lap("rules")
         return Moment(frame, labels, regions, looks, instances, tracks, events, watch.stages_ms)
+
+    def blind(self, gap: Gap) -> list[Event]:
+        """Return what a time without sight means, and forget all tracks: what is there now need not be what was."""
+        events: list[Event] = [gap_event(gap)]
+        if self._tracks is not None:
+            for gate in self._gates:
+                events += gate.blind(gap, self._tracks)
+        for counter in self._counters:
+            counter.reset()
+        self._tracker.reset()
+        self._tracks = None
+        return self._marked(events)
 
     def _decide(self, frame: Frame, instances: Instances, tracks: Tracks, ended: list[int]) -> list[Event]:
         events: list[Event] = []
@@ -112,7 +129,13 @@ class Station:
             events += counter.count(frame, tracks, ended)
         for gate in self._gates:
             events += gate.judge(frame, instances, tracks, ended)
-        return [msgspec.structs.replace(event, simulated=True) for event in events] if self.simulated else events
+        return self._marked(events)
+
+    def _marked(self, events: list[Event]) -> list[Event]:
+        """Return `events`, as simulated ones where the configuration says that they are."""
+        if not self._config.simulated:
+            return events
+        return [msgspec.structs.replace(event, simulated=True) for event in events]
 
 
 def run(
@@ -127,7 +150,7 @@ def run(
     """Look at every frame until the recordings end, `frames` frames were seen, or `health` says stop."""
     for seen in moments(cameras, health, frames):
         if isinstance(seen, Gap):
-            ledger.commit([gap_event(seen, simulated=stations[seen.camera].simulated)])
+            health.committed(ledger.commit(stations[seen.camera].blind(seen)))
             health.gap(seen)
             continue
         watch = Stopwatch()
@@ -141,30 +164,48 @@ def run(
 
 
 def moments(cameras: dict[str, Camera], health: Health, frames: int | None) -> Iterable[Frame | Gap]:
-    """Yield the newest frame of each camera in turn, until every recording has ended."""
+    """Yield the newest frame of each camera in turn, until every recording has ended.
+
+    Recordings among themselves are waited for, so that their frames always come in the same order. Beside a live camera
+    nothing is waited for as long as another camera has something.
+    """
     playing = dict(cameras)
-    seen = 0
+    replay = not any(camera.live for camera in cameras.values())
+    seen, wait_s = 0, 0.0
     while playing and not health.stopping:
+        idle = True
         for name, camera in list(playing.items()):
-            got = camera.read(WAIT_S / len(playing))
+            got = _awaited(camera, health) if replay else camera.read(wait_s)
             if got is None:
-                if not camera.live:
+                if camera.ended:
                     del playing[name]
-                health.idle()
                 continue
+            idle = False
             yield got
             seen += isinstance(got, Frame)
             if health.stopping or (frames is not None and seen >= frames):
                 return
+        wait_s = 0.0
+        if idle:
+            health.idle()
+            wait_s = WAIT_S if len(playing) == 1 else POLL_S / max(1, len(playing))
 
 
-def gap_event(gap: Gap, *, simulated: bool) -> GapEvent:
+def _awaited(camera: Camera, health: Health) -> Frame | Gap | None:
+    """Return what comes next of a recording, however long it takes; None at its end, and when the loop is to stop."""
+    got = camera.read(WAIT_S)
+    while got is None and not (camera.ended or health.stopping):
+        health.idle()
+        got = camera.read(WAIT_S)
+    return got
+
+
+def gap_event(gap: Gap) -> GapEvent:
     """Return the event that tells of `gap`."""
     return GapEvent(
         time=gap.until,
         camera=gap.camera,
         frame=gap.index,
-        simulated=simulated,
         since=gap.since,
         until=gap.until,
         reason=gap.reason,
@@ -188,12 +229,18 @@ def _same_classes(models: Models) -> npt.NDArray[np.uint8]:
     return table
 
 
-def _check_rules(name: str, size: tuple[int, int], config: Config, models: Models) -> None:
-    """Raise `ConfigError` where a line or gate of this camera leaves the frame or names an unknown defect."""
+def check_names(config: Config, semantic: list[str], instance: list[str], defects: list[str]) -> None:
+    """Raise `ConfigError` where `config` names a class that the models do not have; the background is none to name."""
+    class_numbers(config.regions.classes, semantic[1:], "regions.classes")
+    class_numbers(config.tracks.classes, instance[1:], "tracks.classes")
+    for gate in config.gates:
+        class_numbers(list(gate.defects), defects, f"gate {gate.name!r}: defects")
+
+
+def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
+    """Raise `ConfigError` where a line or gate of camera `name` leaves its frame of `size` (width, height)."""
     rules: list[Line | Gate] = [*config.lines, *config.gates]
     for rule in rules:
         if rule.camera == name:
             check_point(rule.start, size, f"line or gate {rule.name!r}: start")
             check_point(rule.end, size, f"line or gate {rule.name!r}: end")
-    for gate in config.gates:
-        class_numbers(list(gate.defects), models.defects, f"gate {gate.name!r}: defects")

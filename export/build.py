@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
-import importlib.metadata
+import fcntl
 import os
+import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -17,22 +19,23 @@ from edge.bundle import Bundle, Manifest, Model, Role, open_bundle
 from edge.engines.ort import OrtEngine
 from edge.errors import ConfigError, FoveateError
 from edge.threads import available_cores
+from export.cache_key import cache_key
 from export.candidate import candidate
 from export.cascade import Cascade
 from export.heldout import held_frames
 from export.judge import Verdict, judge, timings
-from export.precision import Candidates, Progress, quantize_all
+from export.precision import Candidates, Progress, opened, quantize_all
 from export.recipe import Recipe, load_recipe, sources
 from export.report import write_report
 
-PACKAGES = ("msgspec", "numpy", "onnx", "onnxruntime", "opencv-python-headless")
+_BUNDLE_FILE, _REPORT_FILE = re.compile(r"manifest\.json|.*\.(onnx|plan)"), re.compile(r"report\.(html|json)")
 
 
 def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None) -> Bundle:
     """Export `recipe_path` into folder `out`, with the report in ``<out>.report``, and return the bundle.
 
     An older bundle in `out` is replaced when the new one is complete. Raises `ConfigError` for a recipe, `ModelError`
-    for a model and `CameraError` for a recording that cannot be used.
+    for a model, `CameraError` for a recording that cannot be used, and `FoveateError` where the disk refuses.
     """
     report = progress or _silent
     recipe = load_recipe(recipe_path)
@@ -57,42 +60,48 @@ def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None
 
 
 def cached_bundle(recipe_path: Path, cache: Path, progress: Progress | None = None) -> Bundle:
-    """Return the bundle of a recipe from folder `cache`; it is exported only if nothing that shapes it is the same."""
-    path = cache / cache_key(recipe_path)
+    """Return the bundle of a recipe from folder `cache`; it is exported only if something that shapes it has changed.
+
+    Where two processes want the same bundle, one exports it and the other waits for it.
+    """
+    key = cache_key(recipe_path)
     with contextlib.suppress(FoveateError):
-        found = open_bundle(path)
-        for model in found.manifest.models.values():
-            for engine in model.engines:
-                bundle.read_engine(found, engine)
-        return found
+        return _sound(cache / key)
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        lock = (cache / f"{key}.lock").open("wb")
     except OSError as error:
         raise ConfigError(f"cache {cache}: cannot be made: {error.strerror}; name another folder") from error
-    return export_bundle(recipe_path, path, progress)
+    with lock:
+        _wait_for(lock, progress or _silent)
+        with contextlib.suppress(FoveateError):
+            return _sound(cache / key)
+        try:
+            return export_bundle(recipe_path, cache / key, progress)
+        except FoveateError:
+            with contextlib.suppress(FoveateError):
+                return _sound(cache / key)  # another one's, where there are no locks
+            raise
 
 
-def cache_key(recipe_path: Path) -> str:
-    """Return 16 hex digits that change with the recipe, its models, its recordings' sizes and the versions in use."""
-    recipe = load_recipe(recipe_path)
-    digest = hashlib.sha256(recipe_path.read_bytes())
-    for source in sources(recipe).values():
-        with contextlib.suppress(OSError):  # export will say what is wrong with it
-            digest.update(hashlib.sha256(source.model.read_bytes()).digest())
-    tables = [table for table in (recipe.calibration, recipe.heldout) if table is not None]
-    for camera in (camera for table in tables for camera in table.recordings):
-        with contextlib.suppress(OSError):
-            status = os.stat(camera.source)  # noqa: PTH116  a source may also be a URL
-            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
-    digest.update(" ".join(f"{name} {_version(name)}" for name in ("foveate", *PACKAGES)).encode())
-    return digest.hexdigest()[:16]
+def _sound(path: Path) -> Bundle:
+    """Return the bundle in `path`; raises `BundleError` unless every byte of it is as it was."""
+    found = open_bundle(path)
+    for model in found.manifest.models.values():
+        for engine in model.engines:
+            bundle.read_engine(found, engine)
+    return found
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+def _wait_for(lock: BinaryIO, progress: Progress) -> None:
+    """Lock a file until it is closed or the process ends, however it ends."""
+    with contextlib.suppress(OSError):  # a file system without locks: both export
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("wait for another export", 0.0)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            progress("wait for another export", 1.0)
 
 
 def _silent(step: str, share: float) -> None:
@@ -100,33 +109,50 @@ def _silent(step: str, share: float) -> None:
 
 
 def _check_target(out: Path) -> None:
-    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or (out / "manifest.json").is_file())):
-        raise ConfigError(f"--out {out}: exists and is no bundle; name a new folder")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}; create it first")
+    """Raise `ConfigError` before the work begins where its result could not be written, or would replace another's."""
+    try:
+        if not out.parent.is_dir():
+            raise ConfigError(f"--out {out}: there is no folder {out.parent}; create it first")
+        for place, kind, ours in ((out, "bundle", _BUNDLE_FILE), (_report(out), "report", _REPORT_FILE)):
+            if place.exists() and not (place.is_dir() and all(ours.fullmatch(file.name) for file in place.iterdir())):
+                raise ConfigError(f"--out {out}: {place} exists and is no {kind}; name a new folder")
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}; name a folder that you may write") from error
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out {out}: {out.parent} cannot be written; name a folder that you may write")
+
+
+def _report(out: Path) -> Path:
+    return out.with_name(f"{out.name}.report")
 
 
 def _judge(recipe: Recipe, candidates: Candidates, models: dict[Role, Model], progress: Progress) -> Verdict:
     """Compare the float cascade with what the bundle prefers to run."""
-    threads = available_cores()
-    engines = {
-        "float": {role: OrtEngine(role, found.files[found.native], threads) for role, found in candidates.items()},
-        "bundle": {role: OrtEngine(role, found.files[found.preferred], threads) for role, found in candidates.items()},
-    }
     verdict = Verdict(notes=["There are no held-out frames in the recipe: nothing was compared."])
-    if recipe.heldout is not None:
-        count, frames = held_frames(recipe.heldout, models.get("instance"))
-        cascades = {side: Cascade(found, models, recipe.regions) for side, found in engines.items()}
-        verdict = judge(frames(), count, cascades, models, lambda share: progress("judge on held-out frames", share))
-    _drop_trivial(verdict, candidates)
-    for role, found in candidates.items():
-        keys = {"float": found.native, "bundle": found.preferred}
-        variants = {f"{role}_{key}": engines[side][role] for side, key in keys.items()}
-        verdict.figures |= timings(variants, models[role].input)
-    for opened in engines.values():
-        for engine in opened.values():
-            engine.close()
+    with contextlib.ExitStack() as stack:
+        engines = _engines(candidates, stack)
+        if recipe.heldout is not None:
+            count, frames = held_frames(recipe.heldout, models.get("instance"))
+            cascades = {side: Cascade(found, models, recipe.regions) for side, found in engines.items()}
+            step = "judge on held-out frames"
+            verdict = judge(frames(), count, cascades, models, lambda share: progress(step, share))
+        _drop_trivial(verdict, candidates)
+        for role, found in candidates.items():
+            keys = {"float": found.native, "bundle": found.preferred}
+            variants = {f"{role}_{key}": engines[side][role] for side, key in keys.items()}
+            verdict.figures |= timings(variants, models[role].input)
     return verdict
+
+
+def _engines(candidates: Candidates, stack: contextlib.ExitStack) -> dict[str, dict[Role, OrtEngine]]:
+    """Open every model twice, as "float" and as "bundle" runs it; all are closed with `stack`."""
+    threads = available_cores()
+    return {
+        "float": {role: opened(stack, role, found.files[found.native], threads) for role, found in candidates.items()},
+        "bundle": {
+            role: opened(stack, role, found.files[found.preferred], threads) for role, found in candidates.items()
+        },
+    }
 
 
 def _drop_trivial(verdict: Verdict, candidates: Candidates) -> None:
@@ -141,9 +167,21 @@ def _drop_trivial(verdict: Verdict, candidates: Candidates) -> None:
         verdict.figures.pop(key, None)
 
 
+@contextlib.contextmanager
+def _written(out: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise FoveateError(
+            f"--out {out}: cannot be written: {error.strerror}; free space there, let no other export write to it, "
+            "or name another"
+        ) from error
+
+
 def _write(out: Path, manifest: Manifest, candidates: Candidates, verdict: Verdict) -> None:
     """Write bundle and report beside their places, then rename; the bundle comes last and is the commit."""
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
+    with _written(out), tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         new, report = Path(name) / "bundle", Path(name) / "report"
         new.mkdir()
         report.mkdir()
@@ -152,7 +190,18 @@ def _write(out: Path, manifest: Manifest, candidates: Candidates, verdict: Verdi
                 (new / found.file_name(key)).write_bytes(found.files[key])
         (new / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
         write_report(report, manifest, verdict)
-        for fresh, place in ((report, out.with_name(f"{out.name}.report")), (new, out)):
-            if place.exists():
-                place.rename(Path(name) / f"old-{fresh.name}")
-            fresh.rename(place)
+        _sound(new)  # an older bundle stays unless the new one can be loaded
+        _put(report, _report(out))
+        _put(new, out)
+
+
+def _put(fresh: Path, place: Path) -> None:
+    """Rename `fresh` to `place`; what was there goes, but comes back where that fails."""
+    old = fresh.with_name(f"old-{fresh.name}")
+    if place.exists():
+        place.rename(old)
+    try:
+        fresh.rename(place)
+    finally:
+        if old.exists() and not place.exists():
+            old.rename(place)

@@ -85,7 +85,7 @@ def candidate(role: bundle.Role, source: Semantic | Instance) -> Candidate:
     graph = canonical(net, source, meaning.attach)
     if not is_quantized(graph):
         graph = argmax_before_shuffle(optimized(graph))
-    found = Candidate(role, source, graph, _model(source, meaning, graph), meaning.sensitive)
+    found = Candidate(role, source, graph, _model(role, source, meaning, graph), meaning.sensitive)
     found.files[found.native] = graph.SerializeToString(deterministic=True)
     return found
 
@@ -101,15 +101,19 @@ def _check_pixels(role: str, source: Semantic | Instance, dtype: str) -> None:
         raise ConfigError(f"{role}.scale: the model takes bytes and normalises itself; remove scale, mean and std")
 
 
-def _model(source: Semantic | Instance, meaning: Meaning, graph: onnx.ModelProto) -> bundle.Model:
+def _model(role: bundle.Role, source: Semantic | Instance, meaning: Meaning, graph: onnx.ModelProto) -> bundle.Model:
     engine = OrtEngine(str(source.model), graph.SerializeToString(), 1)
     (picture,) = engine.inputs.values()
     outputs = list(engine.outputs.values())
     engine.close()
     defects = source.defects if isinstance(source, Instance) else []
-    return bundle.Model(
+    model = bundle.Model(
         meaning.classes, meaning.head, picture, outputs, [], defects=defects, fit=source.fit, fill=source.fill
     )
+    wrong = bundle.what_is_wrong(role, model)
+    if wrong or len(meaning.classes) < 2:
+        raise ModelError(f"model {source.model}: {wrong or 'has no class beside the background'}; export another one")
+    return model
 
 
 @dataclass

@@ -60,7 +60,8 @@ def _stride(net: Net, source: Instance) -> int:
 
 def _four(net: Net, name: str) -> tuple[int, int, int, int]:
     shape = net.outputs[name]
-    if len(shape) != 4 or shape[2] > net.size[0] or net.size[0] % shape[2]:
+    strides = {divmod(size, cells) for size, cells in zip(net.size, shape[2:], strict=False)}
+    if len(shape) != 4 or len(strides) > 1 or any(rest for _, rest in strides):  # the same whole number both ways
         raise ModelError(f"model {net.path}: output {name!r} is {list(shape)}; needs [1, C, h / n, w / n]")
     return shape[0], shape[1], shape[2], shape[3]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import onnx.version_converter
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 
 from export.errors import ModelError
+from export.refuse import refuse_axes, refuse_excess, refuse_references
 
 FILE_LIMIT_BYTES = 512 << 20
 OLDEST_OPSET, LOWEST_OPSET, HIGHEST_OPSET = 7, 17, 21  # what is taken in, and what bundles hold
@@ -53,19 +53,24 @@ def load_net(path: Path, input_size: tuple[int, int] | None = None) -> Net:
     """Return the network in file `path`; `input_size` is (width, height) where the file leaves it open.
 
     Raises `ModelError` where the file is missing, too large, no ONNX model, keeps weights elsewhere, has operators of
-    its own, sizes that are not fixed, or more than one input.
+    its own, too many nodes, sizes that are not fixed, or more than one input.
     """
     model = _parse(_read(path), path)
-    _refuse_references(model, path)
+    refuse_references(model, path)
+    refuse_excess(model, path)
     model = _standard(model, path)
+    refuse_references(model, path)  # nothing that was in a function gets past
     model = _at_opset(model, path)
     name, shape = _picture(model, path, input_size)
     model = _inferred(model, name, shape, path)
+    refuse_axes(model, path)
     dtype = ELEMENT_TYPES.get(_input_type(model, name).elem_type)
     if dtype is None:
         kind = onnx.TensorProto.DataType.Name(_input_type(model, name).elem_type)
         raise ModelError(f"model {path}: input {name!r} is {kind}; export the model with a float32 or uint8 input")
     outputs = {value.name: _fixed_shape(value, path) for value in model.graph.output}
+    if not outputs:
+        raise ModelError(f"model {path}: has no output; export the model again")
     return Net(model, name, shape, dtype, outputs, path)
 
 
@@ -98,32 +103,11 @@ def _parse(data: bytes, path: Path) -> onnx.ModelProto:
     return model
 
 
-def _refuse_references(model: onnx.ModelProto, path: Path) -> None:
-    """Refuse tensors that name other files: nothing but the given file is ever opened."""
-    for tensor in _tensors(model.graph):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-            raise ModelError(
-                f"model {path}: tensor {tensor.name!r} keeps its data in another file; "
-                "save the model as one file (onnx.save with save_as_external_data=False)"
-            )
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from ([attribute.t] if attribute.HasField("t") else [])
-            yield from attribute.tensors
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _tensors(inner)
-
-
 def _standard(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Inline the model's own functions; refuse operators of any other domain than ONNX's."""
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
+    del model.training_info[:]  # initial values and steps of a training: no device needs them
     for node in model.graph.node:
         if node.domain not in DEFAULT_DOMAINS:
             raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -62,19 +63,25 @@ def collect(recipe: Recipe, calibration: Calibration, candidates: Candidates, pr
     places = choose_frames(recordings, calibration.frames, calibration.limit, lambda share: progress(step, share / 2))
     models = {role: found.model for role, found in candidates.items()}
     cores = available_cores()
-    engines = {role: OrtEngine(role, found.files[found.native], cores) for role, found in candidates.items()}
-    cascade, material = Cascade(engines, models, recipe.regions), Material()
-    for number, image in enumerate(read_frames(recordings, places)):
-        labels = cascade.label(image)
-        looks = cascade.looks(image, labels)
-        if number % SELECTION_EVERY == SELECTION_EVERY - 1 or len(places) == 1:
-            material.selection.append((image, looks))
-        if number % SELECTION_EVERY != SELECTION_EVERY - 1:
-            _take_pictures(material, cascade, image, looks)
-        progress(step, 0.5 + (number + 1) / len(places) / 2)
-    for engine in engines.values():
-        engine.close()
+    material = Material()
+    with contextlib.ExitStack() as stack:
+        engines = {role: opened(stack, role, found.files[found.native], cores) for role, found in candidates.items()}
+        cascade = Cascade(engines, models, recipe.regions)
+        for number, image in enumerate(read_frames(recordings, places)):
+            looks = cascade.looks(image, cascade.label(image))
+            if number % SELECTION_EVERY == SELECTION_EVERY - 1 or len(places) == 1:
+                material.selection.append((image, looks))
+            if number % SELECTION_EVERY != SELECTION_EVERY - 1:
+                _take_pictures(material, cascade, image, looks)
+            progress(step, 0.5 + (number + 1) / len(places) / 2)
     return material
+
+
+def opened(stack: contextlib.ExitStack, role: Role, data: bytes, threads: int) -> OrtEngine:
+    """Return an engine that is closed with `stack`."""
+    engine = OrtEngine(role, data, threads)
+    stack.callback(engine.close)
+    return engine
 
 
 def _take_pictures(material: Material, cascade: Cascade, image: Image, looks: Looks) -> None:
@@ -111,11 +118,10 @@ def _quantize(
 
 def _results(found: Candidate, data: bytes, material: Material, recipe: Recipe) -> list[Result]:
     """Run one model alone on the selection frames, at the same looks whatever its precision."""
-    engine = OrtEngine(found.role, data, available_cores())
-    cascade = Cascade({found.role: engine}, {found.role: found.model}, recipe.regions)
-    results = [cascade(image, looks) for image, looks in material.selection]
-    engine.close()
-    return results
+    with contextlib.ExitStack() as stack:
+        engine = opened(stack, found.role, data, available_cores())
+        cascade = Cascade({found.role: engine}, {found.role: found.model}, recipe.regions)
+        return [cascade(image, looks) for image, looks in material.selection]
 
 
 def _agreement(expected: list[Result], results: list[Result], classes: int) -> float:

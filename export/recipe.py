@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from edge.bundle import Role
-from edge.config import Camera, Fraction, Name, Positive, RegionRules, Whole
+from edge.config import MOST, Camera, Fraction, Name, Positive, RegionRules, Whole
 from edge.errors import ConfigError
 
 SemanticHead = Literal["logits", "argmax"]
@@ -106,21 +106,21 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 def load_recipe(path: Path) -> Recipe:
     """Return the recipe in TOML file `path`, its paths made absolute; raises `ConfigError`."""
     try:
-        recipe = msgspec.toml.decode(path.read_text(encoding="utf-8"), type=Recipe, dec_hook=_path)
+        recipe = msgspec.toml.decode(path.read_text(encoding="utf-8-sig"), type=Recipe, dec_hook=_path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"recipe {path}: cannot be read: {error}; name a TOML file") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"recipe {path}: {error}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # tomllib: huge integers, endless nesting
         raise ConfigError(f"recipe {path}: is not valid TOML: {error}") from error
     _check(recipe, path)
     return _absolute(recipe, path.resolve().parent)
 
 
 def _path(kind: type[Any], value: Any) -> Any:
-    if kind is Path and isinstance(value, str):
+    if kind is Path and isinstance(value, str) and value and "\0" not in value:
         return Path(value)
-    raise NotImplementedError(kind)
+    raise TypeError(f"expected a path, got {value!r}")
 
 
 def sources(recipe: Recipe) -> dict[Role, Semantic | Instance]:
@@ -159,8 +159,11 @@ def _check_source(setting: str, source: Semantic | Instance) -> None:
     for key, value in (("mean", source.mean), ("std", source.std)):
         if isinstance(value, list) and len(value) != 3:
             raise ConfigError(f"{setting}.{key}: has {len(value)} numbers; give one, or three in the model's order")
-    if 0.0 in (source.std if isinstance(source.std, list) else [source.std]):
-        raise ConfigError(f"{setting}.std: is 0; pixels are divided by it")
+        numbers = value if isinstance(value, list) else [value]
+        if not all(abs(number) <= MOST for number in numbers):
+            raise ConfigError(f"{setting}.{key}: is {value}; give numbers of at most {MOST}")
+        if key == "std" and not all(abs(number) * MOST >= 1 for number in numbers):
+            raise ConfigError(f"{setting}.std: is 0 or next to it; pixels are divided by it")
     doubled = {name for name in source.classes if source.classes.count(name) > 1}
     if doubled:
         raise ConfigError(f"{setting}.classes: {min(doubled)!r} is named twice; give every class its own name")

@@ -33,7 +33,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "classes": ["background", "part"],
         "head": {"family": "labels"},
         "input": tensor,
-        "outputs": [{**tensor, "name": "labels"}],
+        "outputs": [{"name": "labels", "shape": [2, 3], "dtype": "uint8"}],
         "engines": [{**engine, **changes.pop("engine", {})}],
     }
     return {"format": FORMAT, "name": "b", "version": "1", "created": "now", "models": {"semantic": model}, **changes}
@@ -101,17 +101,14 @@ def test_links_are_refused_even_to_the_right_file(tmp_path: Path, name: str) -> 
     assert f"cannot read {name}" in refusal(folder)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        pytest.param(os.mkdir, id="folder", marks=pytest.mark.xfail(raises=IsADirectoryError, strict=False)),
-        pytest.param(os.mkfifo, id="pipe"),
-    ],
-)
-def test_what_is_no_plain_file_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    (write(tmp_path) / "model.onnx").unlink()
-    make(tmp_path / "model.onnx")
-    assert "model.onnx" in refusal(tmp_path)
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_plain_file_is_refused(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
+    (write(tmp_path) / name).unlink()
+    make(tmp_path / name)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert f"{name} is not a plain file" in refusal(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize(
@@ -176,3 +173,110 @@ def test_no_bytes_whatever_raise_anything_but_a_bundle_error(tmp_path: Path, raw
 def test_no_name_whatever_raises_anything_but_a_bundle_error(name: str) -> None:
     with pytest.raises(BundleError):
         read_file(Path("/nonexistent"), name, 10)
+
+
+def model(family: str) -> dict[str, Any]:
+    """Return the manifest's entry of a sound model with a head of one family: 16 x 8 pixels, 5 objects."""
+    outputs: dict[str, dict[str, tuple[str, list[int]]]] = {
+        "labels": {"labels": ("uint8", [4, 8]), "confidence": ("uint8", [4, 8])},
+        "centers": {
+            "peaks": ("int16", [5, 3]),
+            "labels": ("uint8", [4, 8]),
+            "offsets": ("int8", [2, 4, 8]),
+            "defects": ("uint8", [8, 16]),
+        },
+        "prototypes": {
+            "boxes": ("float32", [5, 4]),
+            "scores": ("float32", [5]),
+            "classes": ("uint8", [5]),
+            "coefficients": ("float32", [5, 7]),
+            "prototypes": ("float32", [7, 2, 4]),
+        },
+    }
+    (engine,) = manifest()["models"]["semantic"]["engines"]
+    return {
+        "classes": ["background", "part"],
+        "head": {"family": family, "label_stride": 2 if family == "centers" else 1},
+        "input": {"name": "image", "shape": [8, 16, 3], "dtype": "uint8"},
+        "outputs": [{"name": name, "shape": s, "dtype": dtype} for name, (dtype, s) in outputs[family].items()],
+        "engines": [engine],
+        "defects": ["scratch"] if family == "centers" else [],
+    }
+
+
+def altered(value: Any, where: list[Any], new: Any) -> Any:
+    """Return a copy of nested lists and objects in which one place holds something else; None takes it away."""
+    if not where:
+        return new
+    first, *rest = where
+    copy: Any = value.copy()
+    if new is None and not rest:
+        del copy[first]
+    else:
+        copy[first] = altered(value[first] if rest else None, rest, new)
+    return copy
+
+
+ROLES = {"labels": "semantic", "centers": "instance", "prototypes": "instance"}
+
+
+@pytest.mark.parametrize("family", ROLES)
+def test_every_family_as_documented_is_taken(tmp_path: Path, family: str) -> None:
+    bundle = open_bundle(write(tmp_path, manifest(models={ROLES[family]: model(family)})))
+    assert len(bundle.manifest.models) == 1
+
+
+@pytest.mark.parametrize(
+    ("family", "role"), [("labels", "instance"), ("centers", "semantic"), ("prototypes", "semantic")]
+)
+def test_a_head_that_does_not_fit_its_role_is_refused(tmp_path: Path, family: str, role: str) -> None:
+    assert f"the {role} model has a head of family '{family}'" in refusal(
+        write(tmp_path, manifest(models={role: model(family)}))
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "where", "new"),
+    [
+        ("labels", ["head", "score"], -0.1),
+        ("labels", ["head", "score"], 1.5),
+        ("labels", ["head", "iou"], 2),
+        ("labels", ["head", "label_stride"], 0),
+        ("labels", ["head", "label_stride"], -1),
+        ("labels", ["head", "offset_px"], 0),
+        ("labels", ["fill"], 999),
+        ("labels", ["fill"], -1),
+        ("labels", ["classes"], []),
+        ("labels", ["classes"], ["background"]),
+        ("labels", ["classes"], ["c"] * 257),
+        ("labels", ["defects"], ["scratch"]),
+        ("labels", ["input", "shape"], [8, 16]),
+        ("labels", ["input", "shape"], [8, 16, 1]),
+        ("labels", ["input", "shape"], [0, 16, 3]),
+        ("labels", ["input", "dtype"], "float32"),
+        ("labels", ["outputs"], []),
+        ("labels", ["outputs", 0], None),
+        ("labels", ["outputs", 0, "shape"], [-4, 8]),
+        ("labels", ["outputs", 0, "shape"], [1, 4, 8]),
+        ("labels", ["outputs", 1, "shape"], [4, 9]),
+        ("labels", ["outputs", 1, "name"], "labels"),
+        *[("centers", ["outputs", i], None) for i in range(4)],
+        *[("centers", ["outputs", i, "dtype"], "float32") for i in range(4)],
+        *[("centers", ["outputs", i, "shape", -1], 9) for i in range(4)],
+        ("centers", ["outputs", 0, "shape", 0], 0),
+        ("centers", ["head", "label_stride"], 3),
+        ("centers", ["head", "label_stride"], 1),
+        ("centers", ["defects"], ["d"] * 256),
+        *[("prototypes", ["outputs", i], None) for i in range(5)],
+        *[("prototypes", ["outputs", i, "dtype"], "float64") for i in range(5)],
+        *[("prototypes", ["outputs", i, "shape", 0], 6) for i in range(5)],
+        ("prototypes", ["outputs", 4, "shape"], [7, 4, 4]),
+        ("prototypes", ["input", "shape"], [10, 16, 3]),
+        ("prototypes", ["defects"], ["scratch"]),
+    ],
+)
+def test_a_model_that_could_not_be_read_is_refused_at_open(
+    tmp_path: Path, family: str, where: list[str | int], new: Any
+) -> None:
+    said = refusal(write(tmp_path, manifest(models={ROLES[family]: altered(model(family), where, new)})))
+    assert "not valid" in said or "model has" in said

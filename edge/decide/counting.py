@@ -26,6 +26,11 @@ class LineCounter:
             self._counted.pop(key, None)
         return events
 
+    def reset(self) -> None:
+        """Forget all tracks: the camera was blind."""
+        self._watch.reset()
+        self._counted.clear()
+
     def _counts(self, tracks: Tracks, crossing: Crossing) -> bool:
         if self._line.direction not in {"both", crossing.direction}:
             return False

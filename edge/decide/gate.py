@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edge.config import Gate
 from edge.decide.lines import LineWatch
 from edge.events import Verdict
-from edge.types import Frame, Instances, Tracks
+from edge.types import Frame, Gap, Instances, Tracks
 
 MOST_LOOKS = 32  # of one part that are remembered, the newest
 SHARPEST = 0.9  # canvas pixels per frame pixel below which a look is too coarse to judge defects
@@ -47,6 +47,19 @@ class QualityGate:
             self._judged.discard(key)
         return verdicts
 
+    def blind(self, gap: Gap, tracks: Tracks) -> list[Verdict]:
+        """Return the fail-safe for each part that was on its way when the camera went blind, and forget them all."""
+        verdicts = [
+            self._unseen(gap, tracks, int(row))
+            for row in np.flatnonzero(tracks.ids > 0)
+            if int(tracks.keys[row]) not in self._judged
+            and self._watch.awaits(int(tracks.keys[row]), self._gate.direction)
+        ]
+        self._watch.reset()
+        self._evidence.clear()
+        self._judged.clear()
+        return verdicts
+
     def _gather(self, instances: Instances, tracks: Tracks) -> None:
         for row in np.flatnonzero(tracks.instances >= 0):
             i = tracks.instances[row]
@@ -61,10 +74,10 @@ class QualityGate:
         areas = {name: self._area(looks[:, i], name) for i, name in enumerate(self._defects)}
         flagged = {name: area for name, area in areas.items() if area > 0}
         reasons = [f"{name} {area:.0f} px" for name, area in flagged.items()]
-        verdict = "REJECT" if reasons else "PASS"
+        verdict = "REJECT" if flagged else "PASS"
         if len(looks) < self._gate.min_looks:
-            verdict = self._gate.fail_safe
             reasons.append(f"{len(looks)} of {self._gate.min_looks} looks")
+            verdict = self._gate.fail_safe
         return Verdict(
             time=frame.time,
             camera=frame.camera,
@@ -77,6 +90,23 @@ class QualityGate:
             reasons=reasons,
             defects_px={name: round(area, 1) for name, area in flagged.items()},
             looks=len(looks),
+        )
+
+    def _unseen(self, gap: Gap, tracks: Tracks, row: int) -> Verdict:
+        """Return the fail-safe verdict of a part that may have passed while nobody looked."""
+        x, y = tracks.centers[row].tolist()
+        return Verdict(
+            time=gap.until,
+            camera=gap.camera,
+            frame=gap.index,
+            gate=self._gate.name,
+            track=int(tracks.ids[row]),
+            label=self._classes[tracks.classes[row]],
+            position=(x, y),
+            verdict=self._gate.fail_safe,
+            reasons=["camera was blind"],
+            defects_px={},
+            looks=len(self._evidence.get(int(tracks.keys[row]), ())),
         )
 
     def _area(self, shown: npt.NDArray[np.float32], name: str) -> float:

@@ -62,6 +62,16 @@ class LineWatch:
                 found.append(Crossing(int(row), self._names[side], (float(points[row, 0]), float(points[row, 1]))))
         return found
 
+    def awaits(self, key: int, direction: str) -> bool:
+        """Tell whether a track was last seen on the side from which it would cross towards `direction`."""
+        side = self._sides.get(key)
+        return side is not None and self._names[-side] == direction
+
+    def reset(self) -> None:
+        """Drop what is known of all tracks."""
+        self._sides.clear()
+        self._beyond.clear()
+
     def forget(self, keys: list[int]) -> None:
         """Drop what is known of tracks that ended."""
         for key in keys:

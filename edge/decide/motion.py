@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edge.types import Image
 
+FARTHEST = 0.5  # of the frame's extent that is searched, however many frames were dropped
 REACH = 0.12  # of the frame's extent that a belt moves between two frames that are seen, at the most
 
 
@@ -47,18 +48,20 @@ class BeltMotion:
         if before is None:
             return self._velocity * frames
         for axis in (0, 1):
-            cells = align(before[axis], now[axis], float(self._velocity[axis]) * frames / scale[axis])
+            cells = align(before[axis], now[axis], float(self._velocity[axis]) * frames / scale[axis], frames)
             if cells is not None:
                 self._velocity[axis] = cells * scale[axis] / frames
         return self._velocity * frames
 
 
-def align(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], expected: float) -> float | None:
+def align(
+    before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], expected: float, frames: int = 1
+) -> float | None:
     """Return by how many cells (n,) `now` lies after `before`, or None where there is too little to see.
 
-    Shifts near `expected` win ties: parts in a regular row look alike.
+    Shifts near `expected` win ties: parts in a regular row look alike. `frames` lie between the two.
     """
-    reach = max(2, int(len(before) * REACH))
+    reach = max(2, int(len(before) * min(REACH * frames, FARTHEST)))
     if len(before) <= reach or before.sum() < len(before) * 0.05 or now.sum() < len(now) * 0.05:
         return None
     shifts = np.arange(-reach, reach + 1)

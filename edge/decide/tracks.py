@@ -10,9 +10,10 @@ import lap
 import numpy as np
 import numpy.typing as npt
 
+from edge.boxes import areas_of, overlaps, touches_border
 from edge.config import TrackRules
 from edge.decide.motion import BeltMotion, FreeMotion, Motion
-from edge.types import Boxes, Image, Instances, Tracks
+from edge.types import Boxes, Image, Instances, Looks, Tracks
 
 SUPPORT = 0.2  # share of a track's box that must be foreground for the labels to support it
 SUPPORTED_PATIENCE = 3  # times `lost_frames` that a track lives on support alone
@@ -22,6 +23,11 @@ RIGID_REACH = 0.45  # sizes of the smaller object within which an instance is th
 OTHER_CLASS_COST = 0.15
 REACH_GROWTH = 0.05  # by which a track's reach grows with every frame without a look
 LOST_COST = 0.005  # per frame without a look: who was seen last is matched first
+STRIPS = 8  # of the frame's height, each with a perspective of its own
+STRETCH_GAIN = 0.05  # weight of one look in it
+MOST_STRETCH = 0.2
+LEAST_MOVE_PX = 40.0  # frame pixels that a part must have moved between two looks to tell
+MOST_MISSES = 3  # looks in a row without the part that was there, after which there is none
 MOST_TRACKS = 1000  # bounded state: what would exceed it is not tracked
 VELOCITY_GAIN = 0.25  # weight of a new velocity measurement of a free track
 DAMPING = 0.97  # of a free track's velocity, per frame without a look: people stop, and turn
@@ -40,6 +46,7 @@ class _State:
     looks: npt.NDArray[np.int32]
     since_look: npt.NDArray[np.int32]
     unsupported: npt.NDArray[np.int32]  # frames in a row
+    missed: npt.NDArray[np.int32]  # looks in a row that covered it and did not show it
     age: npt.NDArray[np.int32]
     instances: npt.NDArray[np.int32]
 
@@ -68,11 +75,13 @@ class Tracker:
         self._wanted = np.isin(np.arange(known), classes)
         self._size = size
         self._new_id = new_id
-        self._motion: Motion = BeltMotion() if rules.motion == "belt" else FreeMotion()
+        self._motion = _motion(rules)
         self._state = _rows(0, known)
         self._masks: list[npt.NDArray[np.bool_]] = []
         self._next_key = 1
         self._supported = np.zeros(0, np.bool_)
+        self._stretch = np.zeros(STRIPS, np.float32)  # by which motion differs from the common shift, per strip
+        self.shift = np.zeros(2, np.float32)  # frame pixels, of all things together, since the frame before
 
     def predict(self, found: Image, scale: tuple[float, float], frames: int) -> Tracks:
         """Move every track by `frames` frames and return where it is expected.
@@ -81,8 +90,9 @@ class Tracker:
         """
         state = self._state
         shift = self._motion.step(found, scale, frames)
+        self.shift = np.zeros(2, np.float32) if shift is None else shift
         if shift is not None:
-            state.velocities[:] = shift / frames
+            state.velocities[:] = shift / frames * (1 + self._stretch[self._rows_of(state.centers)])[:, None]
         else:
             state.velocities[state.since_look > 0] *= DAMPING
         moved = state.velocities * frames
@@ -95,12 +105,19 @@ class Tracker:
         state.unsupported = np.where(self._supported, 0, state.unsupported + frames).astype(np.int32)
         return self._tracks()
 
+    def reset(self) -> None:
+        """Forget every track: after a time without sight, what is there now need not be what was."""
+        self._state.keep(np.zeros(len(self._state.keys), np.bool_))
+        self._masks, self._supported = [], np.zeros(0, np.bool_)
+        self._motion = _motion(self._rules)
+
     def vote(self, shares: npt.NDArray[np.float32]) -> None:
         """Let the semantic labels have their say on the class of every track: `shares` is (n, classes), 0..1."""
         self._state.votes += shares
 
-    def update(self, instances: Instances) -> tuple[Tracks, list[int]]:
-        """Join `instances` of this frame to tracks; return all tracks and the keys of those that ended."""
+    def update(self, instances: Instances, looks: Looks) -> tuple[Tracks, list[int]]:
+        """Join `instances` found in `looks` to tracks; return all tracks and the keys of those that ended."""
+        self._state.missed += _covered(self._state.boxes, looks)
         usable = np.flatnonzero(self._usable(instances))
         pairs = associate(self._tracks(), instances, usable, rigid=self._rules.motion == "belt")
         for row, instance in pairs:
@@ -113,13 +130,16 @@ class Tracker:
 
     def _usable(self, instances: Instances) -> npt.NDArray[np.bool_]:
         usable = instances.whole & self._wanted[instances.classes] & np.isfinite(instances.boxes).all(axis=1)
+        usable &= instances.areas_px >= self._rules.min_area_px
         if self._rules.at_border == "wait":
-            usable &= ~_at_border(instances.boxes, self._size)
+            usable &= ~touches_border(instances.boxes, self._size)
         return np.asarray(usable)
 
     def _measure(self, row: int, i: int, instances: Instances) -> None:
         state = self._state
-        if self._rules.motion == "free":
+        if self._rules.motion == "belt":
+            self._learn_stretch(row, instances.centers[i])
+        else:
             elapsed = max(1, int(state.since_look[row]))
             drift = (instances.centers[i] - state.centers[row]) / elapsed
             gain = 1.0 if state.looks[row] == 1 else VELOCITY_GAIN
@@ -127,9 +147,25 @@ class Tracker:
         state.boxes[row], state.centers[row] = instances.boxes[i], instances.centers[i]
         state.votes[row, instances.classes[i]] += 1
         state.looks[row] += 1
-        state.since_look[row] = state.unsupported[row] = 0
+        state.since_look[row] = state.unsupported[row] = state.missed[row] = 0
         state.instances[row] = i
         self._masks[row] = instances.masks[i]
+
+    def _learn_stretch(self, row: int, center: npt.NDArray[np.float32]) -> None:
+        """Learn from a look how much faster than the whole things move at this height: the camera's perspective."""
+        state = self._state
+        moved = state.velocities[row] * state.since_look[row]
+        length = float(moved @ moved)
+        if length < LEAST_MOVE_PX**2:
+            return
+        error = float((center - state.centers[row]) @ moved) / length
+        here = self._rows_of(center[None])[0]
+        self._stretch[here] = np.clip(self._stretch[here] + STRETCH_GAIN * error, -MOST_STRETCH, MOST_STRETCH)
+
+    def _rows_of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Return (n,) the strip of the frame's height that each centre lies in."""
+        share = centers[:, 1] / self._size[1] * STRIPS
+        return np.clip(share, 0, STRIPS - 1).astype(np.int64)
 
     def _begin(self, rows: list[int], instances: Instances) -> None:
         rows = [i for i in rows if instances.scores[i] >= self._rules.min_score]
@@ -160,6 +196,8 @@ class Tracker:
         patience = self._rules.lost_frames
         unseen = (state.unsupported > patience) | (state.since_look > SUPPORTED_PATIENCE * patience)
         ended = outside | unconfirmed | (unseen & (state.since_look > patience))
+        if self._rules.motion == "belt":  # a part on a belt cannot hide: what looks do not show was never there
+            ended |= state.missed >= MOST_MISSES
         keys: list[int] = state.keys[ended].tolist()
         if keys:
             self._masks = [mask for mask, gone in zip(self._masks, ended, strict=True) if not gone]
@@ -168,9 +206,9 @@ class Tracker:
         return keys
 
     def _located(self) -> npt.NDArray[np.bool_]:
-        """Return (n,) whether a position is good enough to decide by: measured now, or carried by the belt."""
-        patience = self._rules.lost_frames if self._rules.motion == "belt" else 0
-        return np.asarray(self._state.since_look <= patience)
+        """Return (n,) whether to decide by a position: it is measured now, or carried by the belt and supported."""
+        carried = self._supported if self._rules.motion == "belt" else np.zeros(len(self._supported), np.bool_)
+        return np.asarray((self._state.since_look == 0) | carried)
 
     def _classes(self) -> npt.NDArray[np.uint8]:
         return np.asarray(self._state.votes.argmax(axis=1), np.uint8)
@@ -205,33 +243,24 @@ def associate(
     if not len(tracks) or not len(usable):
         return []
     boxes, waited = instances.boxes[usable], tracks.since_look[:, None]
-    sizes = np.sqrt(np.minimum(_areas(tracks.boxes)[:, None], _areas(boxes)[None, :]))
+    sizes = np.sqrt(np.minimum(areas_of(tracks.boxes)[:, None], areas_of(boxes)[None, :]))
     gaps = np.linalg.norm(tracks.centers[:, None] - instances.centers[usable][None, :], axis=2) / np.maximum(sizes, 1.0)
     if rigid:
         cost, limit = gaps, RIGID_REACH
     else:
         gaps = gaps / (1 + REACH_GROWTH * waited)
-        cost, limit = np.minimum(1.0 - _overlap(tracks.boxes, boxes), 0.3 + gaps), LARGEST_COST
+        cost, limit = np.minimum(1.0 - overlaps(tracks.boxes, boxes), 0.3 + gaps), LARGEST_COST
         cost = cost + LOST_COST * np.minimum(waited, 20)
     cost = cost + OTHER_CLASS_COST * (tracks.classes[:, None] != instances.classes[usable][None, :])
     _, columns, _ = lap.lapjv(cost.astype(np.float64), extend_cost=True, cost_limit=limit)
     return [(row, int(usable[column])) for row, column in enumerate(columns.tolist()) if column >= 0]
 
 
-def _overlap(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
-    return np.asarray(common / np.maximum(_areas(a)[:, None] + _areas(b)[None, :] - common, 1e-6))
-
-
-def _areas(boxes: Boxes) -> npt.NDArray[np.float32]:
-    return np.asarray((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
-
-
-def _at_border(boxes: Boxes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    margin = 2.0
-    limit = np.asarray(size, np.float32) - margin
-    return np.asarray((boxes[:, :2] <= margin).any(axis=1) | (boxes[:, 2:] >= limit).any(axis=1))
+def _covered(boxes: Boxes, looks: Looks) -> npt.NDArray[np.bool_]:
+    """Return (n,) whether each box (n, 4) lies wholly in one of `looks`."""
+    low = (looks.sources[None, :, :2] <= boxes[:, None, :2]).all(axis=2)
+    high = (looks.sources[None, :, 2:] >= boxes[:, None, 2:]).all(axis=2)
+    return np.asarray(np.asarray(low & high).any(axis=1))
 
 
 def _support(found: Image, scale: tuple[float, float], boxes: Boxes) -> npt.NDArray[np.float32]:
@@ -245,6 +274,10 @@ def _support(found: Image, scale: tuple[float, float], boxes: Boxes) -> npt.NDAr
     return np.asarray(inside / np.maximum((x1 - x0) * (y1 - y0), 1), np.float32)
 
 
+def _motion(rules: TrackRules) -> Motion:
+    return BeltMotion() if rules.motion == "belt" else FreeMotion()
+
+
 def _rows(count: int, classes: int) -> _State:
     return _State(
         keys=np.zeros(count, np.int64),
@@ -256,6 +289,7 @@ def _rows(count: int, classes: int) -> _State:
         looks=np.zeros(count, np.int32),
         since_look=np.zeros(count, np.int32),
         unsupported=np.zeros(count, np.int32),
+        missed=np.zeros(count, np.int32),
         age=np.zeros(count, np.int32),
         instances=np.full(count, -1, np.int32),
     )

@@ -1,7 +1,8 @@
 """Which regions and tracks get a look in this frame, and which wait.
 
 A look is worth what has waited for it: a spot nothing explains, a track with few looks, a track not seen for long.
-The value of a track and of a spot grows with each frame it waits; a spot that was never looked at is worth most of all.
+The value of a track and of a spot grows with each frame it waits; a spot that was never looked at is worth most of all,
+and one that showed nothing is looked at again after ever longer times.
 """
 
 from __future__ import annotations
@@ -11,46 +12,95 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from edge.boxes import areas_of, common_of, touches_border
 from edge.config import Attention
 from edge.see.packing import pack
 from edge.see.regions import padded
-from edge.types import Instances, Looks, Regions, Tracks
+from edge.types import Boxes, Instances, Looks, Regions, Tracks
 
-CELL_PX = 32  # of the memory of where was looked
 SMALLEST_SCALE = 0.5  # a region that would need less is cut into tiles
+NEW_SPOT_VALUE = 3.0  # of a look at a spot never looked at: a track that is overdue thrice comes first
 CUT_VALUE = 1.5  # of a look at an object that was cut
 EARLY_INTERVAL = 2  # frames between the first looks at a track
 WIDEN_PX = 0.5  # frame pixels per frame without a look by which a track's crop grows
-NEVER = -1_000_000
 KNOWN = 0.6  # share of a cut object's box inside a track's box above which it is that track's object
+SAME_SPOT = 0.5  # share of a spot inside a remembered one above which it is the same
+MOST_DOUBLINGS = 3  # of the interval between looks at a spot that shows nothing
+MEMORY_FRAMES = 256  # after which a look at a spot is forgotten
+MOST_REMEMBERED = 256
+
+
+class SpotMemory:
+    """Where was looked in vain, carried along with what lies there."""
+
+    def __init__(self) -> None:
+        self._boxes = np.zeros((0, 4), np.float32)
+        self._frames = np.zeros(0, np.int64)  # of the last look
+        self._tries = np.zeros(0, np.int64)
+
+    def move(self, shift: npt.NDArray[np.float32]) -> None:
+        """Carry what is remembered by `shift` (2,) frame pixels."""
+        self._boxes += np.tile(shift, 2)
+
+    def values(self, spots: Boxes, frame: int, retry_frames: int) -> npt.NDArray[np.float64]:
+        """Return (n,) what a look at each of `spots` (n, 4) is worth; 1 is due."""
+        known = self._known(spots)
+        values = np.full(len(spots), NEW_SPOT_VALUE)
+        for i in np.flatnonzero(known >= 0):
+            doublings = min(int(self._tries[known[i]]) - 1, MOST_DOUBLINGS)
+            values[i] = (frame - self._frames[known[i]]) / (retry_frames * 2**doublings)
+        return values
+
+    def note(self, spots: Boxes, frame: int) -> None:
+        """Remember that `spots` (n, 4) were looked at in `frame`."""
+        known = self._known(spots)
+        tries = np.where(known >= 0, np.append(self._tries, 0)[known], 0) + 1
+        kept = frame - self._frames < MEMORY_FRAMES
+        kept[known[known >= 0]] = False
+        self._boxes = np.concatenate([self._boxes[kept], spots.astype(np.float32)])[-MOST_REMEMBERED:]
+        self._frames = np.concatenate([self._frames[kept], np.full(len(spots), frame)])[-MOST_REMEMBERED:]
+        self._tries = np.concatenate([self._tries[kept], tries])[-MOST_REMEMBERED:]
+
+    def _known(self, spots: Boxes) -> npt.NDArray[np.int64]:
+        """Return (n,) which remembered spot each of `spots` mostly lies in, -1 for none."""
+        if not len(self._boxes):
+            return np.full(len(spots), -1, np.int64)
+        shares = common_of(spots, self._boxes) / np.maximum(areas_of(spots), 1.0)[:, None]
+        return np.where(shares.max(axis=1) >= SAME_SPOT, shares.argmax(axis=1), -1).astype(np.int64)
 
 
 class Chooser:
     """Decides, within the budget of canvases, what the instance model sees."""
 
-    def __init__(self, rules: Attention, size: tuple[int, int], canvas: tuple[int, int], pad_px: int) -> None:
+    def __init__(self, rules: Attention, size: tuple[int, int], canvas: tuple[int, int]) -> None:
         """`size` is the frame's and `canvas` the canvas' width and height."""
         self._rules = rules
         self._size = size
         self._canvas = canvas
-        self._pad_px = pad_px
-        cells = math.ceil(size[1] / CELL_PX), math.ceil(size[0] / CELL_PX)
-        self._looked = np.full(cells, NEVER, np.int64)  # frame in which a spot was last looked at, by cell
+        self._pad_px = rules.pad_px
+        self._memory = SpotMemory()
         self._cut = np.zeros((0, 4), np.int32)  # boxes of unknown objects that their crop cut, widened
         self.waiting = 0  # candidates left over in the last frame
 
-    def choose(self, frame: int, regions: Regions, expected: Tracks, at_border: str) -> Looks:
-        """Return the looks for frame number `frame`, most valuable first until the canvases are full."""
+    def choose(
+        self, frame: int, regions: Regions, expected: Tracks, at_border: str, shift: npt.NDArray[np.float32]
+    ) -> Looks:
+        """Return the looks for frame number `frame`, most valuable first until the canvases are full.
+
+        `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before.
+        """
+        self._memory.move(shift)
         spots = self._tiles(regions)
         boxes, due = self._due(expected, at_border)
         sources = np.concatenate([boxes, spots, self._cut])
-        values = np.concatenate([due, self._spot_values(spots, frame), np.full(len(self._cut), CUT_VALUE)])
+        new = self._memory.values(spots.astype(np.float32), frame, self._rules.retry_frames)
+        values = np.concatenate([due, new, np.full(len(self._cut), CUT_VALUE)])
         ripe = np.flatnonzero(values >= 1)
         order = ripe[np.argsort(-values[ripe], kind="stable")]
         merged = merge(sources[order], self._canvas)
         looks, kept = pack(merged, self._canvas, self._rules.canvases, self._rules.max_scale)
         self.waiting = len(merged) - len(kept)
-        self._remember(spots, looks, frame)
+        self._memory.note(_inside(spots, looks), frame)
         return looks
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
@@ -73,43 +123,23 @@ class Chooser:
             inside &= ~touches_border(tracks.boxes, self._size)
         return boxes, np.where(inside, value, 0.0)
 
-    def _spot_values(self, spots: npt.NDArray[np.int32], frame: int) -> npt.NDArray[np.float64]:
-        """Return the value of each spot: frames since it was looked at, in units of the retry interval."""
-        waited = [frame - np.median(self._cells(box)) for box in spots]
-        return np.minimum(np.asarray(waited, np.float64) / self._rules.retry_frames, 100.0)
-
     def _tiles(self, regions: Regions) -> npt.NDArray[np.int32]:
         """Return the regions' boxes, those too large for one canvas cut into overlapping tiles."""
         limit = np.asarray(self._canvas) / SMALLEST_SCALE
         tiles = [tile for box in regions.boxes for tile in cut(box, limit)]
         return np.asarray(tiles, np.int32).reshape(-1, 4)
 
-    def _cells(self, box: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-        x0, y0, x1, y1 = box.tolist()
-        return self._looked[y0 // CELL_PX : -(-y1 // CELL_PX), x0 // CELL_PX : -(-x1 // CELL_PX)]
 
-    def _remember(self, spots: npt.NDArray[np.int32], looks: Looks, frame: int) -> None:
-        """Note which spots were looked at; what a look at a track covers besides is not: it may have been cut."""
-        for spot in spots:
-            inside = (looks.sources[:, :2] <= spot[:2]) & (looks.sources[:, 2:] >= spot[2:])
-            if inside.all(axis=1).any():
-                self._cells(spot)[:] = frame
+def _inside(spots: npt.NDArray[np.int32], looks: Looks) -> Boxes:
+    """Return those of `spots` (n, 4) that lie wholly in one of `looks`."""
+    low = (looks.sources[None, :, :2] <= spots[:, None, :2]).all(axis=2)
+    high = (looks.sources[None, :, 2:] >= spots[:, None, 2:]).all(axis=2)
+    return np.asarray(spots[np.asarray(low & high).any(axis=1)], np.float32)
 
 
-def _covered(boxes: npt.NDArray[np.float32], by: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _covered(boxes: Boxes, by: Boxes) -> npt.NDArray[np.float32]:
     """Return (n,) the largest share of each box (n, 4) that lies in one of the boxes `by` (m, 4)."""
-    low, high = np.maximum(boxes[:, None, :2], by[None, :, :2]), np.minimum(boxes[:, None, 2:], by[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2).max(axis=1, initial=0.0)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return np.asarray(common / np.maximum(areas, 1.0), np.float32)
-
-
-def touches_border(
-    boxes: npt.NDArray[np.float32], size: tuple[int, int], margin_px: float = 2.0
-) -> npt.NDArray[np.bool_]:
-    """Return (n,) whether each box (n, 4) comes within `margin_px` of the border of a frame of `size`."""
-    limit = np.asarray(size, np.float32) - margin_px
-    return np.asarray((boxes[:, :2] <= margin_px).any(axis=1) | (boxes[:, 2:] >= limit).any(axis=1))
+    return np.asarray(common_of(boxes, by).max(axis=1, initial=0.0) / np.maximum(areas_of(boxes), 1.0), np.float32)
 
 
 def cut(box: npt.NDArray[np.int32], limit: npt.NDArray[np.float64]) -> list[list[int]]:

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import Head
+from edge.boxes import overlaps
+from edge.bundle import PROTOTYPE_STRIDE, Head
 from edge.types import Array, Boxes
 
 VOTE_RADIUS_PX = 24.0  # canvas pixels between where a pixel votes and the peak it joins, at the most
 SMALLEST_CELLS = 6  # label cells below which an object is noise
 SCORE_UNITS = 255.0
-PROTOTYPE_STRIDE = 4  # canvas pixels per prototype cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +177,6 @@ def suppress(
         if not rivals or float(overlap[i, rivals].max()) <= iou:
             kept.append(int(i))
     return np.asarray(kept, np.int64)
-
-
-def overlaps(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
-    """Return (n, m) the intersection over union of boxes `a` (n, 4) and `b` (m, 4)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
-    area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
-    total = area_a[:, None] + area_b[None, :] - common
-    return np.asarray(common / np.maximum(total, 1e-6), np.float32)
 
 
 def _prototype_masks(coefficients: Array, prototypes: Array, boxes: Boxes) -> list[npt.NDArray[np.bool_]]:

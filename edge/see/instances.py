@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge.boxes import areas_of, common_of, overlaps
 from edge.bundle import Model
 from edge.engines import Engine
-from edge.see.heads import Found, decode_centers, decode_prototypes, overlaps
+from edge.errors import EngineError
+from edge.see.heads import Found, decode_centers, decode_prototypes
 from edge.see.packing import fill_canvas
 from edge.types import Image, Instances, Looks
 
@@ -49,6 +51,11 @@ class InstancePass:
             found = decode_centers(outputs, looks.places[here], head, self._score, len(self._model.defects))
         else:
             found = decode_prototypes(outputs, looks.places[here], head, self._score)
+        if found.classes.max(initial=0) >= len(self._model.classes):
+            raise EngineError(
+                f"instance model: gives class {found.classes.max()}, the manifest names {len(self._model.classes)} "
+                "with the background; export the bundle again"
+            )
         return to_frame(found, looks, here, size)
 
 
@@ -113,9 +120,8 @@ def _same_object(instances: Instances) -> npt.NDArray[np.bool_]:
     """Return (n, n) whether two instances overlap so much that they must be one object."""
     boxes = instances.boxes
     iou = overlaps(boxes, boxes)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    common = iou * (areas[:, None] + areas[None, :]) / (1 + iou)
-    contained = common / np.maximum(np.minimum(areas[:, None], areas[None, :]), 1e-6)
+    areas = areas_of(boxes)
+    contained = common_of(boxes, boxes) / np.maximum(np.minimum(areas[:, None], areas[None, :]), 1e-6)
     nearby = np.linalg.norm(instances.centers[:, None] - instances.centers[None, :], axis=2)
     reach = 0.25 * np.sqrt(np.minimum(areas[:, None], areas[None, :]))
     same_class = instances.classes[:, None] == instances.classes[None, :]

@@ -4,7 +4,7 @@ At every moment, kills and power cuts included, ``counted = delivered + queued +
 
 When the file nears its cap (``[ledger] max_mib``), nothing that is in it is ever dropped; what is new is let in by
 what it is worth. From three quarters of the cap on, counts only raise their totals: they are lost as events, and
-declared. From seven eighths on, so are PASS verdicts. All other verdicts, gaps and alerts go on until the cap. Once
+declared. From seven eighths on, so are PASS verdicts. All other verdicts and gaps go on until the cap. Once
 half of the file is free again, a gap event with reason "outbox" says how many events were lost and since when, and
 counts are let in again.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -157,9 +158,8 @@ class Ledger:
     def _open_beat(self, path: Path) -> None:
         """Open the file of the last beat. A power cut may tear it: then `last_beat` is None."""
         self._beat = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        with contextlib.suppress(ValueError):
-            text = os.pread(self._beat, 21, 0)
-            self.last_beat = float(text) if len(text) == 21 else None
+        text = os.pread(self._beat, 21, 0)  # 21 zero bytes after a power cut; never NaN, never infinite
+        self.last_beat = float(text) if re.fullmatch(rb"[0-9]{13}\.[0-9]{6}\n", text) else None
 
     def _read_full(self) -> _Full:
         found = dict(self._db.execute("SELECT key, value FROM meta WHERE key IN ('full_since', 'full_lost')"))

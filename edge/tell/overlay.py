@@ -107,7 +107,10 @@ class Recorder:
         self._overlay = Overlay(config, classes, canvas)
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         if not self._writer.isOpened():
-            raise FoveateError(f"--save {path}: cannot be written; name an .mp4 file in a folder you may write")
+            raise FoveateError(
+                f"--save {path}: no video of {size[0]} x {size[1]} pixels can be written there; "
+                "name an .mp4 file in a folder you may write"
+            )
 
     def add(self, moment: Moment) -> None:
         """Draw `moment` and append it."""

@@ -9,6 +9,7 @@ in this process lets one write at a time, so SQLite has no reason to say "databa
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -25,6 +26,8 @@ from edge.tell import schema
 log = logging.getLogger(__name__)
 
 _LOCK_WAIT_S = 2.0  # a daemon that was just killed may still be on its way out
+_NO_FOLDER = {errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_NO_RIGHT = ("permission", "readonly", "read-only", "unable to open", "not permitted")
 _SPARE_BYTES = 16 << 20  # room beside the file for its write-ahead log
 _MOST_CORRUPT = 9
 _CHECKPOINT_PAGES = 2000  # of the pipeline's connection; the delivery thread comes first where there is one
@@ -42,6 +45,8 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder / "ledger.lock")
             undo.callback(os.close, self._lock)
+            if self.path.exists() and not self.path.is_file():  # SQLite waits for a pipe without end
+                raise LedgerError(f"ledger {self.path}: is no file; remove it")
             self.pages = _cap(self.path, max_mib)
             self.pipeline = self._open()
             undo.callback(self.pipeline.close)
@@ -103,7 +108,7 @@ def _fix(error: Exception) -> str:
         return "free space on this disk, or lower [ledger] max_mib"
     if "locked" in text:
         return "end the program that has the file open"
-    if any(word in text for word in ("permission", "readonly", "read-only", "unable to open", "not permitted")):
+    if (isinstance(error, OSError) and error.errno in _NO_FOLDER) or any(word in text for word in _NO_RIGHT):
         return "name a state folder that this user may write (state = … in the configuration), or change its owner"
     return "check the disk and its file system, then start again"
 

@@ -130,6 +130,8 @@ def crossings(seed: int, frames: int, x: float) -> list[Crossing]:
     Nothing is rendered: placement and motion say it all. The centroid is that of the part's whole visible mask,
     taken on the belt and projected, so it does not change with the frame's border.
     """
+    if frames < 1:
+        return []
     seeds = SeedSequence(seed).spawn(_CONCERNS)
     travels = np.array(Motion(np.random.default_rng(seeds[_MOTION])).travels(frames))
     furthest = np.maximum.accumulate(travels)

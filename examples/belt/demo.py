@@ -59,6 +59,8 @@ dynamic_filters = true
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; return its exit code."""
     options = _parser().parse_args(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: nothing that was started is left behind
+        signal.signal(number, signal.default_int_handler)
     for flag, path in (("--json", options.json), ("--save", options.save)):
         check_target(flag, path)
     console = Console(stderr=options.headless)
@@ -71,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _broker(port, Path(folder)), _receiver(port, Path(folder), events):
             table = None if options.headless else LiveTable(console, config)
             summary = _daemon(config, options, Path(folder), table)
-    result = {**summary, "seed": options.seed, **as_json(score(options.seed, summary["frames"], events))}
+    frames = summary["frames"] if summary["interrupted"] else options.frames
+    result = {**summary, "seed": options.seed, **as_json(score(options.seed, frames, events))}
     result["received"] = len(events)
     if options.json is not None:
         write_json(options.json, result)
@@ -163,7 +166,8 @@ def _daemon(config: Config, options: argparse.Namespace, folder: Path, table: Li
                 time.sleep(0.05)
         except KeyboardInterrupt:  # the daemon ends as on a signal from its service manager: nothing is lost
             process.send_signal(signal.SIGTERM)
-            process.wait()
+            if process.wait() == -signal.SIGTERM:  # it had not even begun
+                raise
     if process.returncode != 0 or not summary.exists():
         lines = log.read_text(errors="replace").strip().splitlines()
         said = lines[-1].removeprefix("foveate: error: ") if lines else "no word why"
@@ -186,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="foveate demo", description="Count and judge parts on a synthetic belt, live."
     )
-    parser.add_argument("--seed", type=int, default=1, help="which belt (default 1)")
+    parser.add_argument("--seed", type=_seed, default=1, help="which belt (default 1)")
     parser.add_argument("--frames", type=_positive, default=900, metavar="N", help="how long it runs (default 900)")
     parser.add_argument("--headless", action="store_true", help="no live table; for machines")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
@@ -194,11 +198,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a seed; use 0 or more")
+    return int(text)
+
+
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number of frames; use 1 or more")
-    return number
+    return int(text)
 
 
 if __name__ == "__main__":

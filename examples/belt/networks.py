@@ -10,7 +10,9 @@ import warnings
 from pathlib import Path
 from typing import Final
 
+import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -93,11 +95,17 @@ class SemanticNet(nn.Module):  # type: ignore[misc]  # mypy is told to skip torc
 
 
 class InstanceNet(nn.Module):  # type: ignore[misc]  # mypy is told to skip torch
-    """Centres, votes for them, classes and defects on a canvas of native pixels."""
+    """Centres, votes for them, classes and defects on a canvas of native pixels.
+
+    ``hints`` are class logits at strides 8, 16 and 32, for training alone: a large nut looks like a washer to whoever
+    sees a piece of it, so the coarse features must learn to tell.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = UNet(5, (24, 40, 56, 72, 72), (1, 1, 1, 1, 3))
+        widths = (24, 40, 56, 72, 80)
+        self.trunk = UNet(5, widths, (1, 1, 1, 1, 1))
+        self.hints = nn.ModuleList(nn.Conv2d(width, CLASSES, 1) for width in widths[2:])
         self.centre = Block(40, 24)
         self.heatmap = nn.Conv2d(24, 1, 1)
         self.offsets = nn.Conv2d(24, 2, 1)
@@ -113,7 +121,11 @@ class InstanceNet(nn.Module):  # type: ignore[misc]  # mypy is told to skip torc
 
         Their shapes are (n, 1, h/4, w/4), (n, 2, h/2, w/2) in units of ``OFFSET_PX``, (n, 5, h/2, w/2), (n, 5, h, w).
         """
-        half, quarter = self.trunk(image)[:2]
+        return self.read(self.trunk(image))
+
+    def read(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the outputs from the trunk's features."""
+        half, quarter = features[:2]
         defects = functional.pixel_shuffle(self.defects(self.fine(half)), 2)
         return self.heatmap(self.centre(quarter)), self.offsets(half), self.logits(half), defects
 
@@ -122,7 +134,7 @@ def folded(net: nn.Module) -> nn.Module:
     """Return a copy in eval mode with BatchNorm inside the convolutions and offsets in canvas pixels."""
     plain = copy.deepcopy(net).eval()
     for module in list(plain.modules()):
-        if isinstance(module, Block):
+        if isinstance(module, Block) and not isinstance(module.bn, nn.Identity):
             module.conv = fuse_conv_bn_eval(module.conv, module.bn)
             module.bn = nn.Identity()
     if isinstance(plain, InstanceNet):
@@ -130,6 +142,19 @@ def folded(net: nn.Module) -> nn.Module:
             plain.offsets.weight.mul_(OFFSET_PX)
             plain.offsets.bias.mul_(OFFSET_PX)
     return plain
+
+
+def resume(net: nn.Module, path: Path) -> nn.Module:
+    """Return `net` with the weights of an exported file, ready to be trained on; BatchNorm stays folded."""
+    found = {item.name: numpy_helper.to_array(item) for item in onnx.load(str(path)).graph.initializer}
+    plain = folded(net)
+    kept = {name: torch.from_numpy(found[name].copy()) for name in plain.state_dict() if not name.startswith("hints")}
+    plain.load_state_dict(kept, strict=False)
+    if isinstance(plain, InstanceNet):
+        with torch.no_grad():
+            plain.offsets.weight.div_(OFFSET_PX)
+            plain.offsets.bias.div_(OFFSET_PX)
+    return plain.train()
 
 
 def export(net: nn.Module, path: Path) -> None:

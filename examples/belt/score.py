@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import lap
 import msgspec
@@ -15,6 +15,8 @@ from examples.belt.belt import COUNT_LINE_X, GATE_LINE_X, Crossing, crossings
 
 FRAMES_APART = 8.0  # between a part's true crossing and its verdict, at the most
 PX_PER_FRAME = 10.0  # sideways pixels that weigh as much as one frame
+
+_Told = TypeVar("_Told", Count, Verdict)
 
 
 class Defects(msgspec.Struct):
@@ -31,6 +33,7 @@ class Score(msgspec.Struct, kw_only=True):
     counted: dict[str, int]
     true: dict[str, int]
     count_error: float  # share of the true parts, summed over the counters
+    counts: dict[str, int]  # crossings: those told rightly, with a wrong class, not at all (missed), extra
     defects: Defects
     by_class: dict[str, Defects]
     verdicts: dict[str, int]  # parts: all that passed the gate, those with a right, a wrong and no verdict, extra ones
@@ -39,19 +42,23 @@ class Score(msgspec.Struct, kw_only=True):
 
 def score(seed: int, frames: int, events: Sequence[Event]) -> Score:
     """Return how `events` of a run of `frames` frames compare with the truth of `seed`."""
-    counted = Counter(event.counter for event in events if isinstance(event, Count))
-    true = Counter(f"count/{crossing.kind}" for crossing in crossings(seed, frames, COUNT_LINE_X))
+    counts = [event for event in events if isinstance(event, Count)]
+    crossed = crossings(seed, frames, COUNT_LINE_X)
+    counted = Counter(event.counter for event in counts)
+    true = Counter(f"count/{crossing.kind}" for crossing in crossed)
     misses = sum(abs(counted[name] - true[name]) for name in counted.keys() | true.keys())
     parts = crossings(seed, frames, GATE_LINE_X)
     verdicts = [event for event in events if isinstance(event, Verdict)]
     pairs = match(parts, verdicts)
-    defects, by_class = _defects(pairs)
+    unmatched = [v for v in verdicts if not any(v is verdict for _, verdict in pairs)]
+    defects, by_class = _defects(pairs, unmatched)
     wrong = [line for part, verdict in pairs if (line := _wrong(part, verdict))]
     missing = sum(verdict is None for _, verdict in pairs)
     return Score(
         counted=dict(sorted(counted.items())),
         true=dict(sorted(true.items())),
         count_error=misses / max(1, sum(true.values())),
+        counts=_counts(match(crossed, counts), len(counts)),
         defects=defects,
         by_class=by_class,
         verdicts={
@@ -65,27 +72,45 @@ def score(seed: int, frames: int, events: Sequence[Event]) -> Score:
     )
 
 
-def match(parts: Sequence[Crossing], verdicts: Sequence[Verdict]) -> list[tuple[Crossing, Verdict | None]]:
-    """Join every part to the verdict nearest in time and place; least total cost, each used once."""
-    if not parts or not verdicts:
+def match(parts: Sequence[Crossing], told: Sequence[_Told]) -> list[tuple[Crossing, _Told | None]]:
+    """Join every part to the event nearest in time and place; least total cost, each used once."""
+    if not parts or not told:
         return [(part, None) for part in parts]
-    cost = [[abs(v.position[1] - p.y) / PX_PER_FRAME + abs(v.frame - p.frame) for v in verdicts] for p in parts]
+    cost = [[abs(e.position[1] - p.y) / PX_PER_FRAME + abs(e.frame - p.frame) for e in told] for p in parts]
     _, columns, _ = lap.lapjv(np.asarray(cost), extend_cost=True, cost_limit=FRAMES_APART)
-    found = [verdicts[column] if column >= 0 else None for column in columns.tolist()]
+    found = [told[column] if column >= 0 else None for column in columns.tolist()]
     return list(zip(parts, found, strict=True))
 
 
-def _defects(pairs: Sequence[tuple[Crossing, Verdict | None]]) -> tuple[Defects, dict[str, Defects]]:
+def _counts(pairs: Sequence[tuple[Crossing, Count | None]], told: int) -> dict[str, int]:
+    matched = [(part, count) for part, count in pairs if count is not None]
+    right = sum(count.counter == f"count/{part.kind}" for part, count in matched)
+    return {
+        "right": right,
+        "wrong_class": len(matched) - right,
+        "missed": len(pairs) - len(matched),
+        "extra": told - len(matched),
+    }
+
+
+def _defects(
+    pairs: Sequence[tuple[Crossing, Verdict | None]], unmatched: Sequence[Verdict]
+) -> tuple[Defects, dict[str, Defects]]:
+    """Return flags against truth, over all parts and by defect class; a flag on what is no part is a false one."""
     total, by_class = Defects(), dict[str, Defects]()
     for part, verdict in pairs:
         flagged = set(verdict.defects_px) if verdict is not None else set()
-        _tally(total, bool(part.defects), bool(flagged))
+        _tally(total, there=bool(part.defects), flagged=bool(flagged))
         for name in {*part.defects, *flagged}:
-            _tally(by_class.setdefault(name, Defects()), name in part.defects, name in flagged)
+            _tally(by_class.setdefault(name, Defects()), there=name in part.defects, flagged=name in flagged)
+    for verdict in unmatched:
+        _tally(total, there=False, flagged=bool(verdict.defects_px))
+        for name in verdict.defects_px:
+            _tally(by_class.setdefault(name, Defects()), there=False, flagged=True)
     return total, dict(sorted(by_class.items()))
 
 
-def _tally(defects: Defects, there: bool, flagged: bool) -> None:
+def _tally(defects: Defects, *, there: bool, flagged: bool) -> None:
     defects.tp += there and flagged
     defects.fp += flagged and not there
     defects.fn += there and not flagged

@@ -9,21 +9,31 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import cv2
 import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from examples.belt.defects import CHIP
-from examples.belt.networks import CANVAS, DEFECT_CLASSES, OFFSET_PX, InstanceNet, SemanticNet, export, parameters
+from examples.belt.losses import Batch, instance_loss, semantic_loss
+from examples.belt.networks import (
+    CANVAS,
+    OFFSET_PX,
+    InstanceNet,
+    SemanticNet,
+    export,
+    parameters,
+    resume,
+)
 from examples.belt.scene import DEFECTS, TRAIN_SEEDS
 from examples.belt.training_data import FILL, Array, Canvas, Stock, compose, stock
 from examples.belt.validation import validate
@@ -35,15 +45,13 @@ _SIGMA_CELLS: Final = 2.0
 """Width of the Gaussian at a centre, heatmap cells."""
 _SMALLEST_PX: Final = 80
 """A sliver with fewer visible canvas pixels is no object to find."""
+_RATE: Final = 4e-3
+_ANNEAL_RATE: Final = 1.2e-3
+"""Largest learning rates."""
 _MEMORY: Final = 0.99
 """Share that the running mean of the weights keeps per step."""
 _RAIL_ROWS: Final = 2
 """Rows of grey under the quarter-size frame."""
-
-_DEFECT_WEIGHTS: Final = (1.0, 6.0, 6.0, 3.0, 2.0)
-"""None, scratch, chip, stain, missing hole: the fewer pixels, the more each counts."""
-
-Batch: TypeAlias = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ def main() -> int:
     """Render, train, export, validate."""
     parser = argparse.ArgumentParser(prog="python -m examples.belt.train", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few minutes instead of half an hour, worse figures")
+    parser.add_argument("--anneal", type=int, metavar="STEPS", help="go on with the instance network that is there")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the ONNX files go")
     options = parser.parse_args()
     plan = _QUICK if options.quick else _FULL
@@ -77,6 +86,9 @@ def main() -> int:
     kept = stock(TRAIN_SEEDS[: plan.seeds], plan.frames)
     flawed = ", ".join(f"{len(windows)} {name}" for name, windows in zip(DEFECTS, kept.flawed, strict=True))
     print(f"{len(kept.frames)} frames; windows: {len(kept.plain)} plain, {flawed}", flush=True)
+    if options.anneal:
+        anneal_instance(kept, plan, options.anneal, options.out / "instance.onnx")
+        return 0
     train_instance(kept, plan, options.out / "instance.onnx")
     train_semantic(kept, plan, options.out / "semantic.onnx")
     validate(options.out, quick=options.quick)
@@ -88,7 +100,7 @@ def train_semantic(kept: Stock, plan: Plan, path: Path) -> None:
     torch.manual_seed(1)
     rng = np.random.default_rng(1)
     batches = (_semantic_batch(kept, rng, plan.semantic_batch) for _ in range(plan.semantic_steps))
-    _fit(SemanticNet(), batches, _semantic_loss, plan.semantic_steps, plan.every, path)
+    _fit(SemanticNet(), batches, semantic_loss, plan.semantic_steps, plan.every, path)
 
 
 def train_instance(kept: Stock, plan: Plan, path: Path) -> None:
@@ -96,7 +108,16 @@ def train_instance(kept: Stock, plan: Plan, path: Path) -> None:
     torch.manual_seed(2)
     rng = np.random.default_rng(2)
     batches = (_instance_batch(kept, rng, plan.instance_batch) for _ in range(plan.instance_steps))
-    _fit(InstanceNet(), batches, _instance_loss, plan.instance_steps, plan.every, path)
+    _fit(InstanceNet(), batches, instance_loss, plan.instance_steps, plan.every, path)
+
+
+def anneal_instance(kept: Stock, plan: Plan, steps: int, path: Path) -> None:
+    """Go on with the instance network in `path`, at a small and falling learning rate."""
+    seed = zlib.crc32(path.read_bytes())
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    batches = (_instance_batch(kept, rng, plan.instance_batch) for _ in range(steps))
+    _fit(resume(InstanceNet(), path), batches, instance_loss, steps, plan.every, path, rate=_ANNEAL_RATE)
 
 
 def _fit(
@@ -106,15 +127,17 @@ def _fit(
     steps: int,
     every: int,
     path: Path,
+    *,
+    rate: float = _RATE,
 ) -> None:
     """Run AdamW with a one-cycle learning rate; export the running mean of the weights now and then, and at the end."""
     net = net.to(memory_format=torch.channels_last).train()
     mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY), use_buffers=True)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
     started = time.monotonic()
     print(f"{type(net).__name__}: {parameters(net)} parameters, {steps} steps", flush=True)
-    for step, batch in enumerate(batches, start=1):
+    for step, batch in enumerate(_ahead(batches), start=1):
         losses = loss_of(net, batch)
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
@@ -127,6 +150,15 @@ def _fit(
             print(f"  step {step}, {time.monotonic() - started:.0f} s: {parts}", flush=True)
         if step % every == 0 or step == steps:
             export(mean.module, path)
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield `batches`, the next one being made while this one is learned from."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 def _semantic_batch(kept: Stock, rng: Generator, size: int) -> Batch:
@@ -145,13 +177,6 @@ def _network_input(images: Array) -> Tensor:
     """Turn (n, h, w, 3) BGR 0..255 into (n, 3, h, w) 0..1, channels last in memory."""
     clipped = np.clip(np.round(images), 0, 255).astype(np.float32) / np.float32(255)
     return torch.from_numpy(clipped).permute(0, 3, 1, 2)
-
-
-def _semantic_loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = net(batch["image"])
-    weight = torch.tensor([1.0, 1.5, 1.5, 1.5, 1.5])
-    return {"classes": functional.cross_entropy(logits.float(), batch["labels"], weight=weight)}
 
 
 def _instance_batch(kept: Stock, rng: Generator, size: int) -> Batch:
@@ -222,39 +247,6 @@ def _border_weights(owners: Array) -> Array:
     low = np.asarray(cv2.erode(np.where(owners > 0, owners, np.uint16(65535)), kernel))
     weights: Array = np.where((high > 0) & (high != low), np.float32(3), np.float32(1))
     return weights
-
-
-def _instance_loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    with torch.autocast("cpu", torch.bfloat16):
-        heatmap, offsets, logits, defects = (output.float() for output in net(batch["image"]))
-    votes = batch["voters"] * batch["weights"]
-    misses = functional.smooth_l1_loss(offsets, batch["offsets"], reduction="none", beta=0.1).sum(dim=1)
-    classes = functional.cross_entropy(logits, batch["labels"], reduction="none")
-    return {
-        "heatmap": 0.5 * _focal(heatmap, batch["heatmap"]),
-        "offsets": 2.0 * (misses * votes).sum() / votes.sum().clamp(min=1),
-        "classes": (classes * batch["weights"]).mean(),
-        "defects": _defect_loss(defects, batch["defects"]),
-    }
-
-
-def _focal(logits: Tensor, target: Tensor) -> Tensor:
-    """CenterNet's focal loss per centre (Zhou et al. 2019, Objects as Points, equation 1)."""
-    chance = torch.sigmoid(logits)
-    peaks = (target > 0.999).float()
-    hits = functional.logsigmoid(logits) * (1 - chance) ** 2 * peaks
-    rest = functional.logsigmoid(-logits) * chance**2 * (1 - target) ** 4 * (1 - peaks)
-    return -(hits + rest).sum() / peaks.sum().clamp(min=1)
-
-
-def _defect_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy with rare classes weighed more, and a Dice loss over the batch for every defect class."""
-    entropy = functional.cross_entropy(logits, target, weight=torch.tensor(_DEFECT_WEIGHTS))
-    chance = torch.softmax(logits, dim=1)
-    truth = functional.one_hot(target, DEFECT_CLASSES).permute(0, 3, 1, 2).float()
-    common = (chance * truth).sum(dim=(0, 2, 3))[1:]
-    both = (chance + truth).sum(dim=(0, 2, 3))[1:]
-    return 4.0 * entropy + (1 - (2 * common + 20) / (both + 20)).mean()
 
 
 if __name__ == "__main__":

@@ -47,7 +47,10 @@ _LARGEST: Final = 300
 _SMALLEST: Final = 24
 """Shortest side of a crop, frame px."""
 _DEFECTIVE_SHARE: Final = 0.5
-_OWN_MODULES: Final = frozenset({"train.py", "networks.py", "validation.py"})
+_OWN_MODULES: Final = frozenset(
+    f"{name}.py"
+    for name in ("train", "losses", "networks", "validation", "demo", "live", "score", "heldout", "stream", "picture")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import pytest
 from edge.config import Camera as CameraConfig
 from edge.errors import CameraError
 from edge.see.cameras import live, open_camera
+from edge.see.cameras.capture import without_password
 from edge.see.cameras.live import LiveCamera
 from edge.types import Frame, Gap
 
@@ -243,6 +244,60 @@ def test_nobody_there(source: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CameraError, match=f"camera belt: no frame from {source}"):
         open_camera("belt", CameraConfig(source=source, stall_s=1.0))
     assert capfd.readouterr().err == ""
+
+
+ABSENT = CameraConfig(source="rtsp://admin:hunter2@cam/1", size=SIZE, stall_s=0.15)
+
+
+def test_a_camera_that_is_not_there_at_the_start_is_waited_for(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver.present, driver.steps = False, threading.Semaphore(0)
+    with LiveCamera("belt", ABSENT, driver.open) as camera:
+        assert (camera.size, camera.fps, camera.ended) == (SIZE, None, False)
+        stall = read_until_gap(camera)
+        assert (stall.reason, stall.index) == ("stall", 0)
+        _wait_until(lambda: driver.opened > 2)
+        driver.present = True
+        driver.give(camera)
+        over, frame = read_until_gap(camera), frame_of(camera)
+        assert (over.reason, over.since, over.index) == ("reopened", stall.until, 0)
+        assert (frame.index, frame.dropped, camera.fps) == (0, 0, 30.0)
+        driver.broken = True
+    assert "hunter2" not in caplog.text
+    assert "source=rtsp://cam/1" in caplog.text
+
+
+def test_a_camera_of_another_size_than_configured(driver: Driver) -> None:
+    driver.size = (32, 48)
+    with (
+        LiveCamera("belt", ABSENT, driver.open) as camera,
+        pytest.raises(CameraError, match=r"belt: rtsp://cam/1 gives frames of \(32, 48\), and size is \(64, 48\)"),
+    ):
+        camera.read(5.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("rtsp://admin:hunter2@cam:554/1", "rtsp://cam:554/1"),
+        ("rtsp://admin@cam/1", "rtsp://cam/1"),
+        ("http://a:p@ss/w?rd@cam/1", "http://cam/1"),
+        ("rtsp://cam/1?channel=1", "rtsp://cam/1?channel=1"),
+        ("usb:0", "usb:0"),
+        ("open rtsp://a:b@c/1 failed: x@y", "open rtsp://c/1 failed: x@y"),
+    ],
+)
+def test_passwords_are_not_shown(source: str, shown: str) -> None:
+    assert without_password(source) == shown
+
+
+def test_error_at_the_start_has_no_password(driver: Driver) -> None:
+    driver.present = False
+    config = CameraConfig(source=ABSENT.source)
+    with pytest.raises(CameraError, match="no frame from rtsp://cam/1; is it connected") as raised:
+        LiveCamera("belt", config, driver.open)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_usb_without_a_number() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from edge.config import Camera as CameraConfig
-from edge.errors import CameraError
-from edge.see.cameras import open_camera, program
-from edge.types import Frame
+from edge.config import load_config
+from edge.errors import CameraError, ConfigError
+from edge.see.cameras import Camera, live, open_camera, program
+from edge.types import Frame, Gap
 
 SIZE = (64, 48)
 BYTES = 64 * 48 * 3
@@ -25,9 +26,10 @@ def command(code: str, **settings: object) -> CameraConfig:
 def read_all(config: CameraConfig) -> list[Frame]:
     found = []
     with open_camera("belt", config) as camera:
-        while isinstance(frame := camera.read(0.0), Frame):
-            assert (frame.image == frame.index).all()
-            found.append(frame)
+        while not camera.ended:
+            if isinstance(frame := camera.read(0.2), Frame):
+                assert (frame.image == frame.index).all()
+                found.append(frame)
         assert camera.read(0.0) is None
     return found
 
@@ -51,7 +53,7 @@ def test_demand_asks_for_each_frame(tmp_path: Path) -> None:
     code = f"i = 0\nwhile sys.stdin.buffer.read(1):\n    open({str(log)!r}, 'a').write('x'); frame(i); i += 1"
     with open_camera("belt", command(code, demand=True)) as camera:
         for expected in range(3):
-            assert isinstance(camera.read(0.0), Frame)
+            assert isinstance(camera.read(10.0), Frame)
             time.sleep(0.05)
             assert len(log.read_text()) == expected + 1
 
@@ -94,11 +96,11 @@ def test_close_ends_the_program(demand: bool) -> None:
     code = "i = 0\nwhile not %s or sys.stdin.buffer.read(1):\n    frame(i & 255); i += 1"
     camera = open_camera("belt", command(code % demand, demand=demand))
     assert isinstance(camera, program.ProgramCamera)
-    assert isinstance(camera.read(0.0), Frame)
+    assert isinstance(camera.read(10.0), Frame)
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     camera.close()
     camera.close()
-    assert camera._process.returncode is not None
+    assert camera._program._process.returncode is not None
     assert len(list(Path("/proc/self/fd").iterdir())) < descriptors
     assert camera.read(0.0) is None
 
@@ -107,6 +109,105 @@ def test_close_kills_what_will_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "END_S", 0.2)
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); frame(0); time.sleep(60)"
     camera = open_camera("belt", command(stubborn))
-    assert isinstance(camera.read(0.0), Frame)
+    assert isinstance(camera.read(10.0), Frame)
     camera.close()
-    assert camera._process.returncode == -9  # type: ignore[attr-defined]
+    assert camera._program._process.returncode == -9  # type: ignore[attr-defined]
+
+
+def test_what_it_said_is_told_without_passwords() -> None:
+    with pytest.raises(CameraError, match=r"it said: no answer from rtsp://cam/1$"):
+        read_all(command("frame(0); sys.exit('no answer from rtsp://admin:hunter2@cam/1')"))
+
+
+def test_read_returns_in_time_and_keeps_the_part_that_has_come(tmp_path: Path) -> None:
+    """A daemon that waits for a slow program still beats, and sees that it is to stop."""
+    go = tmp_path / "go"
+    code = f"""
+import os, time
+for part in (b"\\1" * 5000, b"\\1" * ({BYTES} - 5000), b"\\2" * {BYTES}):
+    out.write(part); out.flush()
+    while not os.path.exists({str(go)!r}): time.sleep(0.01)
+"""
+    with open_camera("belt", command(code)) as camera:
+        for _ in range(3):
+            before = time.monotonic()
+            assert (camera.read(0.1), camera.ended) == (None, False)
+            assert time.monotonic() - before < 1.0
+        go.touch()
+        for value in (1, 2):
+            frame = camera.read(10.0)
+            assert isinstance(frame, Frame)
+            assert (frame.index, (frame.image == value).all()) == (value - 1, True)
+        assert (camera.read(10.0), camera.ended) == (None, True)
+
+
+def test_a_frame_that_is_there_counts_however_late_it_is_read() -> None:
+    with open_camera("belt", command("import time; frame(0); time.sleep(0.3); frame(1)")) as camera:
+        assert isinstance(camera, program.ProgramCamera)
+        assert isinstance(camera.read(10.0), Frame)
+        camera._program.patience_s = 0.4
+        assert camera.read(0.0) is None
+        time.sleep(0.8)
+        assert isinstance(camera.read(0.0), Frame)
+
+
+def next_of(camera: Camera) -> Frame | Gap:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if (got := camera.read(0.05)) is not None:
+            return got
+    raise AssertionError("nothing came")
+
+
+def test_a_live_program_is_not_waited_for() -> None:
+    with open_camera(
+        "belt", command("import time\nfor i in range(250): frame(i); time.sleep(0.01)", live=True)
+    ) as camera:
+        assert (camera.live, camera.size, camera.ended) == (True, SIZE, False)
+        first = next_of(camera)
+        time.sleep(0.3)
+        second = next_of(camera)
+        assert isinstance(first, Frame)
+        assert isinstance(second, Frame)
+        assert second.dropped == second.index - first.index - 1 > 2
+        assert (second.image == second.index).all()
+
+
+@pytest.mark.parametrize("fault", ["", "time.sleep(60)", "out.write(b'part'); sys.exit('no camera')"])
+def test_a_live_program_that_ends_or_falls_silent_is_started_again(
+    fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live, "FIRST_RETRY_S", 0.05)
+    with open_camera("belt", command(f"import time; frame(7); {fault}", live=True, stall_s=0.3)) as camera:
+        got = [next_of(camera) for _ in range(4)]
+    reasons = [moment.reason for moment in got if isinstance(moment, Gap)]
+    assert isinstance(got[0], Frame)
+    assert "reopened" in reasons
+    assert got[-1].index > 0
+    assert ("no camera" in caplog.text) == ("no camera" in fault)
+
+
+def test_a_live_program_is_closed_while_it_is_waited_for() -> None:
+    camera = open_camera("belt", command("import time; time.sleep(60)", live=True))
+    time.sleep(0.2)
+    before = time.monotonic()
+    camera.close()
+    assert time.monotonic() - before < 4
+    assert isinstance(camera, program.LiveProgram)
+    assert not camera._thread.is_alive()
+
+
+def test_a_live_program_that_is_not_there() -> None:
+    config = CameraConfig(command=["/nowhere/gst"], size=SIZE, live=True)
+    with (
+        open_camera("belt", config) as camera,
+        pytest.raises(CameraError, match=r"^camera belt: cannot start /nowhere/gst"),
+    ):
+        next_of(camera)
+
+
+@pytest.mark.parametrize("keys", ['source = "usb:0"', 'command = ["x"]\nsize = [4, 4]\ndemand = true'])
+def test_live_is_for_commands_that_do_not_wait(keys: str, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(f'bundle = "b"\nstate = "s"\n[cameras.c]\n{keys}\nlive = true\n')
+    with pytest.raises(ConfigError, match=r"cameras\.c: live is for a command without demand"):
+        load_config(tmp_path / "c.toml")

@@ -37,7 +37,7 @@ def frames_of(source: Path | str, fps: float | None = None) -> list[tuple[int, f
         while (frame := camera.read(0.0)) is not None:
             assert isinstance(frame, Frame)
             found.append((frame.index, frame.time, round(float(frame.image.mean()))))
-        assert camera.read(0.0) is None
+        assert (camera.read(0.0), camera.ended) == (None, True)
     return found
 
 

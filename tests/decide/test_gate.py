@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edge.config import DefectLimit, Gate
 from edge.decide.gate import MOST_LOOKS, SHARPEST, QualityGate
 from edge.events import Verdict
-from edge.types import Frame, Tracks
+from edge.types import Frame, Gap, Tracks
 from tests.see.made import instances_of, tracks_of
 
 CLASSES, DEFECTS = ["background", "part", "other"], ["scratch", "chip"]
@@ -197,3 +197,25 @@ def test_the_evidence_is_a_copy_of_what_the_engine_may_overwrite() -> None:
         judge.judge(frame(0), seen, at(x, instances=[0]), [])
     seen.defects_px[:] = 0
     assert cross(judge).verdict == "REJECT"
+
+
+def test_a_part_on_its_way_when_the_camera_goes_blind_gets_the_fail_safe_once() -> None:
+    """What is seen after a time without sight need not be the same part: its looks must not pass another one."""
+    judge = gate()
+    for x in (40, 60, 80):
+        look(judge, x)
+    (verdict,) = judge.blind(Gap("c", 90, 9.0, 609.0, "stall"), at(80, keys=[1], ids=[1]))
+    assert (verdict.verdict, verdict.reasons, verdict.track) == ("REJECT", ["camera was blind"], 1)
+    assert judge.blind(Gap("c", 91, 609.0, 609.0, "reopened"), at(80, keys=[1], ids=[1])) == []
+    look(judge, 85)
+    assert cross(judge).verdict == "REJECT", "one look after the gap is too few, whatever was seen before it"
+
+
+def test_a_part_beyond_the_gate_or_judged_is_not_judged_for_a_gap() -> None:
+    judge = gate()
+    look(judge, 120, key=2)
+    for x in (40, 60, 80):
+        look(judge, x)
+    cross(judge, 101)
+    both = tracks_of([(110, 90, 130, 110), (91, 90, 111, 110)], keys=[2, 1], ids=[2, 1])
+    assert judge.blind(Gap("c", 130, 9.0, 19.0, "stall"), both) == []

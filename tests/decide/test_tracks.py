@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import TrackRules
-from edge.decide.tracks import MOST_TRACKS, TENTATIVE_FRAMES, Tracker, associate
-from edge.types import Image, Instances, Tracks
-from tests.see.made import Box, instances_of, tracks_of
+from edge.decide.tracks import MOST_MISSES, MOST_TRACKS, TENTATIVE_FRAMES, Tracker, associate
+from edge.types import Image, Instances, Looks, Tracks
+from tests.see.made import Box, instances_of, looks_of, tracks_of
 
 SIZE = (640, 480)
 SCALE = (4.0, 4.0)
 EMPTY: Image = np.zeros((120, 160), np.uint8)
 NOTHING = instances_of([])
+NO_LOOKS = looks_of([], [])
 
 
 def tracker(size: tuple[int, int] = SIZE, **changes: Any) -> Tracker:
@@ -42,10 +43,14 @@ def seen_at(boxes: Sequence[Box]) -> Image:
 
 
 def step(
-    tracks: Tracker, instances: Instances = NOTHING, found: Image = EMPTY, frames: int = 1
+    tracks: Tracker,
+    instances: Instances = NOTHING,
+    found: Image = EMPTY,
+    frames: int = 1,
+    looks: Looks = NO_LOOKS,
 ) -> tuple[Tracks, list[int]]:
     tracks.predict(found, SCALE, frames)
-    return tracks.update(instances)
+    return tracks.update(instances, looks)
 
 
 def test_an_object_has_an_id_after_as_many_looks_as_the_rules_ask_for() -> None:
@@ -319,7 +324,7 @@ def test_any_detections_keep_the_records_in_step(seed: int, motion: str) -> None
         ]
         instances = instances_of(boxes, whole=(random.random(len(boxes)) < 0.8).tolist())
         follow.predict(seen_at(boxes), SCALE, int(random.integers(1, 4)))
-        tracks, ended = follow.update(instances)
+        tracks, ended = follow.update(instances, NO_LOOKS)
         keys = set(tracks.keys.tolist())
         assert all(len(getattr(tracks, field.name)) == len(keys) for field in fields(tracks))
         assert not keys & set(ended)
@@ -329,3 +334,30 @@ def test_any_detections_keep_the_records_in_step(seed: int, motion: str) -> None
         known = keys
         confirmed = tracks.ids[tracks.ids > 0]
         assert len(set(confirmed.tolist())) == len(confirmed)
+
+
+def test_nothing_is_followed_over_a_time_without_sight() -> None:
+    follow = tracker(confirm_looks=1)
+    seen = instances_of([(40, 40, 60, 60)])
+    before, _ = step(follow, seen)
+    follow.reset()
+    after, _ = step(follow, seen)
+    assert len(before) == len(after) == 1
+    assert before.ids[0] != after.ids[0]
+    assert before.keys[0] != after.keys[0]
+    assert after.looks[0] == 1
+
+
+def test_on_a_belt_a_track_that_looks_do_not_show_ends_and_one_that_hides_in_the_open_does_not() -> None:
+    """A part on a belt cannot step behind something; a person can."""
+    there = looks_of([(50, 50, 150, 150)], [(0, 0, 100, 100)])
+    for motion, survives in (("belt", False), ("free", True)):
+        follow = tracker(motion=motion, confirm_looks=1)
+        step(follow, instances_of([square(100, 100)]))
+        elsewhere = looks_of([(300, 50, 400, 150)], [(0, 0, 100, 100)])
+        for _ in range(MOST_MISSES):
+            tracks, _ = step(follow, looks=elsewhere)
+        assert len(tracks) == 1, "looks elsewhere say nothing"
+        for _ in range(MOST_MISSES):
+            tracks, _ = step(follow, looks=there)
+        assert (len(tracks) == 1) == survives

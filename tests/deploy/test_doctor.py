@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import socket
 import subprocess
@@ -11,15 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
-import msgspec
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from deploy import checks, doctor
 from deploy.checks import FIX, NONE, OK, Finding
-from edge.bundle import EngineFile, Head, Manifest, Model, TensorSpec
+from tests.see.coded import write_bundle
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
@@ -33,35 +29,12 @@ source = "pictures"
 """
 
 
-def copy_graph() -> bytes:
-    """Return a graph whose `labels` are a slice of `image`."""
-    starts = [
-        helper.make_tensor(name, TensorProto.INT64, [1], [value]) for name, value in (("a", 0), ("b", 1), ("c", 2))
-    ]
-    nodes = [
-        helper.make_node("Slice", ["image", "a", "b", "c"], ["sliced"]),
-        helper.make_node("Squeeze", ["sliced", "c"], ["labels"]),
-    ]
-    inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, [4, 6, 3])]
-    outputs = [helper.make_tensor_value_info("labels", TensorProto.UINT8, [4, 6])]
-    graph = helper.make_graph(nodes, "g", inputs, outputs, starts)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString())
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """Return a configuration with a bundle and a folder of pictures that work, and no broker."""
-    for name in ("bundle", "pictures", "state"):
+    for name in ("pictures", "state"):
         (tmp_path / name).mkdir()
-    data = copy_graph()
-    (tmp_path / "bundle" / "model.onnx").write_bytes(data)
-    file = EngineFile("onnxruntime", "float32", "model.onnx", len(data), hashlib.sha256(data).hexdigest())
-    spec = TensorSpec("labels", (4, 6), "uint8")
-    model = Model(["background", "part"], Head("labels"), TensorSpec("image", (4, 6, 3), "uint8"), [spec], [file])
-    manifest = Manifest(1, "test", "1.0", "2026-01-01T00:00:00Z", {"semantic": model, "instance": model})
-    (tmp_path / "bundle" / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    write_bundle(tmp_path / "bundle")
     cv2.imwrite(str(tmp_path / "pictures" / "1.png"), np.zeros((48, 64, 3), np.uint8))
     (tmp_path / "config.toml").write_text(CONFIG.format(extra=""))
     return tmp_path / "config.toml"
@@ -84,7 +57,7 @@ def examine(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 def test_all_is_well(config: Path, examine: Examine) -> None:
     code, said = examine(config)
     assert code == 0, said
-    assert "OK  bundle test 1.0" in said
+    assert "OK  bundle coded 1 " in said
     assert said.count("model: float32 on onnxruntime") == 2
     assert "OK  camera front: 64 x 48, no frame rate" in said
     assert "--  no broker is configured" in said
@@ -109,7 +82,8 @@ def test_configuration_that_is_wrong(config: Path, examine: Examine) -> None:
 
 
 def test_each_part_that_is_broken_is_named(config: Path, examine: Examine) -> None:
-    (config.parent / "bundle" / "model.onnx").write_bytes(b"\0" * (config.parent / "bundle/model.onnx").stat().st_size)
+    for model in (config.parent / "bundle").glob("*.onnx"):
+        model.write_bytes(b"\0" * model.stat().st_size)
     (config.parent / "pictures" / "1.png").write_bytes(b"no picture")
     code, said = examine(config)
     assert code == 1

@@ -168,6 +168,16 @@ def squares(folder: Path, count: int, size: int = 64) -> Path:
     return folder
 
 
+def rewritten(recipe: Path, *changes: tuple[str, str]) -> Path:
+    """Replace text in a recipe."""
+    text = recipe.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    recipe.write_text(text)
+    return recipe
+
+
 def data(name: str) -> Path:
     """Return a file of the shared test data, or skip."""
     folder = Path(os.environ.get("FOVEATE_DATA") or Path(__file__).parents[3] / "shared" / "data")

@@ -2,67 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from edge.bundle import open_bundle, read_engine
+from edge.bundle import MANIFEST_LIMIT_BYTES, open_bundle, read_engine
 from edge.engines import open_engine
+from edge.engines.ort import OrtEngine
 from edge.errors import FoveateError
-from export import build
-from export.build import cache_key, cached_bundle, export_bundle
+from export import build, precision
+from export.build import export_bundle
 from export.cli import main
 from export.recipe import load_recipe
-from tests.export.nets import SIZE, bright_net, centers_net, semantic_net, squares
-
-RECIPE = """
-name = "small"
-version = "1"
-[semantic]
-model = "semantic.onnx"
-head = "logits"
-classes = ["background", "a", "b"]
-color = "bgr"
-[instance]
-model = "instance.onnx"
-head = "centers"
-classes = ["background", "square"]
-defects = ["scratch"]
-color = "bgr"
-[regions]
-min_area_px = 50
-[calibration]
-frames = 8
-method = "minmax"
-recordings = [{ source = "pictures" }]
-[heldout]
-frames = 3
-recordings = [{ source = "others" }]
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """Write a recipe with its models and recordings."""
-    bright_net(tmp_path / "semantic.onnx")
-    centers_net(tmp_path / "instance.onnx")
-    squares(tmp_path / "pictures", 10)
-    squares(tmp_path / "others", 5)
-    path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE)
-    return path
-
-
-def rewritten(recipe: Path, *changes: tuple[str, str]) -> Path:
-    text = recipe.read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    recipe.write_text(text)
-    return recipe
+from tests.export.nets import SIZE, rewritten, squares
 
 
 def test_bundle_opens_on_the_device(recipe: Path, tmp_path: Path) -> None:
@@ -164,24 +122,68 @@ def test_interrupted_export_leaves_the_old_bundle(
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_cache_exports_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = cached_bundle(recipe, tmp_path / "cache")
-    with monkeypatch.context() as patched:
-        patched.setattr(build, "export_bundle", lambda *_: pytest.fail("exported again"))
-        assert cached_bundle(recipe, tmp_path / "cache").path == first.path
-    damaged = first.path / "semantic.int8.onnx"
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    again = cached_bundle(recipe, tmp_path / "cache")
-    assert len(read_engine(again, again.manifest.models["semantic"].engines[0])) > 0
+def test_a_disk_that_refuses_is_one_line(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = export_bundle(recipe, tmp_path / "out").manifest
+    before = sorted(tmp_path.rglob("*"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(build, "write_report", full)
+    assert main([str(recipe), "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith(f"foveate export: --out {tmp_path}/out: cannot be written: No space left on device; ")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert open_bundle(tmp_path / "out").manifest == old
 
 
-def test_cache_key_follows_models_and_recordings(recipe: Path, tmp_path: Path) -> None:
-    keys = [cache_key(recipe)]
-    semantic_net(tmp_path / "semantic.onnx", opset=16)
-    keys.append(cache_key(recipe))
-    rewritten(recipe, ("frames = 8", "frames = 7"))
-    keys.append(cache_key(recipe))
-    assert len(set(keys)) == 3
+def test_an_older_bundle_comes_back_where_its_place_cannot_be_taken(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = export_bundle(recipe, tmp_path / "out").manifest
+    rename = Path.rename
+
+    def race(self: Path, target: Path) -> Path:
+        if self.name == "bundle":
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", race)
+    with pytest.raises(FoveateError, match=r"cannot be written: Directory not empty; .*let no other export write"):
+        export_bundle(recipe, tmp_path / "out")
+    assert open_bundle(tmp_path / "out").manifest == old
+
+
+def test_a_bundle_that_could_not_be_loaded_replaces_none(recipe: Path, tmp_path: Path) -> None:
+    old = export_bundle(recipe, tmp_path / "out").manifest
+    recipe.write_text(f'{recipe.read_text()}\n[provenance]\nnotes = "{"x" * MANIFEST_LIMIT_BYTES}"')
+    with pytest.raises(FoveateError, match=f"manifest.json has .* bytes, at most {MANIFEST_LIMIT_BYTES} are allowed"):
+        export_bundle(recipe, tmp_path / "out")
+    assert open_bundle(tmp_path / "out").manifest == old
+
+
+@pytest.mark.parametrize(("module", "name"), [(precision, "read_frames"), (precision, "_agreement"), (build, "judge")])
+def test_engines_are_closed_when_an_export_fails(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    engines: list[OrtEngine] = []
+
+    class Kept(OrtEngine):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            engines.append(self)
+
+    def fail(*_: object) -> None:
+        raise FoveateError("it failed")
+
+    monkeypatch.setattr(precision, "OrtEngine", Kept)
+    monkeypatch.setattr(module, name, fail)
+    with pytest.raises(FoveateError, match="it failed"):
+        export_bundle(recipe, tmp_path / "out")
+    assert len(engines) >= 2
+    assert not [engine for engine in engines if hasattr(engine, "_session")]
 
 
 def test_command_reports_what_it_did(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

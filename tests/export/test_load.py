@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,76 @@ def external_data(path: Path) -> None:
     semantic_net(path)
     onnx.save(onnx.load(str(path)), str(path), save_as_external_data=True, location="weights", size_threshold=0)
     (path.parent / "weights").unlink()  # it must not even be looked for
+
+
+def with_function(path: Path, body: list[onnx.NodeProto], calls: int = 1) -> onnx.ModelProto:
+    """Write a network that calls a function of its own one or more times, and return it."""
+    names = ["x", *(f"t{i}" for i in range(1, calls)), "y"]
+    nodes = [helper.make_node("Own", [a], [b], domain="own") for a, b in itertools.pairwise(names)]
+    model = onnx.load(str(save(path, nodes, {}, {"y": (1, 3, SIZE, SIZE)})))
+    model.functions.append(helper.make_function("own", "Own", ["a"], ["b"], body, [helper.make_opsetid("", 17)]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, str(path))
+    return model
+
+
+def elsewhere(axes: int = 1) -> onnx.TensorProto:
+    """Return a tensor whose data is in another file."""
+    tensor = TensorProto(name="hidden", data_type=TensorProto.FLOAT, dims=[1] * axes)
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/hostname")
+    return tensor
+
+
+def external_data_in_a_function(path: Path) -> None:
+    constant = helper.make_node("Constant", [], ["c"])
+    constant.attribute.append(onnx.AttributeProto(name="value", type=onnx.AttributeProto.TENSOR, t=elsewhere()))
+    with_function(path, [constant, helper.make_node("Add", ["a", "c"], ["b"])])
+
+
+def external_sparse_data(path: Path) -> None:
+    constant = helper.make_node("Constant", [], ["c"], name="thin")
+    sparse = onnx.SparseTensorProto(values=elsewhere(), dims=[4])
+    kind = onnx.AttributeProto.SPARSE_TENSOR
+    constant.attribute.append(onnx.AttributeProto(name="sparse_value", type=kind, sparse_tensor=sparse))
+    save(path, [constant, helper.make_node("Add", ["x", "c"], ["y"])], {}, {"y": (1, 3, SIZE, SIZE)})
+
+
+def too_many_nodes(path: Path) -> None:
+    names = ["x", *map(str, range(20_000)), "y"]
+    nodes = [helper.make_node("Relu", [a], [b]) for a, b in itertools.pairwise(names)]
+    save(path, nodes, {}, {"y": (1, 3, SIZE, SIZE)})
+
+
+def too_many_nodes_in_functions(path: Path) -> None:
+    """Write ten functions, each of ten calls of the one before: ten thousand million nodes."""
+    model = with_function(path, [helper.make_node("Relu", ["a"], ["b"])])
+    opsets = [helper.make_opsetid("own", 1)]
+    for level in range(10):
+        inner = "Own" if level == 0 else f"Own{level - 1}"
+        names = ["a", *map(str, range(9)), "b"]
+        body = [helper.make_node(inner, [a], [b], domain="own") for a, b in itertools.pairwise(names)]
+        model.functions.append(helper.make_function("own", f"Own{level}", ["a"], ["b"], body, opsets))
+    model.graph.node[0].op_type = "Own9"
+    onnx.save(model, str(path))
+
+
+def function_that_calls_itself(path: Path) -> None:
+    with_function(path, [helper.make_node("Own", ["a"], ["b"], domain="own")])
+
+
+def too_many_axes(path: Path) -> None:
+    weights = {"w": np.ones([1] * 9, np.float32)}
+    save(path, [helper.make_node("Add", ["x", "w"], ["y"])], weights, {"y": (1,) * 9})
+
+
+def too_many_axes_inside(path: Path) -> None:
+    weights = {"shape": np.asarray([1] * 7 + [3, SIZE, SIZE]), "back": np.asarray([1, 3, SIZE, SIZE])}
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["wide"]),
+        helper.make_node("Reshape", ["wide", "back"], ["y"]),
+    ]
+    save(path, nodes, weights, {"y": (1, 3, SIZE, SIZE)})
 
 
 def custom_operator(path: Path) -> None:
@@ -91,6 +162,13 @@ def ancient(path: Path) -> None:
         (folder, "is not a file"),
         (cut_short, "is not an ONNX"),
         (external_data, "tensor 'w0' keeps its data in another file; save the model as one file"),
+        (external_data_in_a_function, "tensor 'hidden' keeps its data in another file"),
+        (external_sparse_data, "tensor 'hidden' keeps its data in another file"),
+        (too_many_nodes, "has more than 20000 nodes; an edge device needs a smaller model"),
+        (too_many_nodes_in_functions, "has more than 20000 nodes"),
+        (function_that_calls_itself, "has more than 20000 nodes"),
+        (too_many_axes, "tensor 'w' has 9 axes, at most 8 are taken"),
+        (too_many_axes_inside, "tensor 'wide' has 10 axes, at most 8 are taken"),
         (custom_operator, "node 'mine' is com.example::Conv"),
         (loop, "branches or loops"),
         (two_inputs, "needs one input, the picture; it has x, state"),
@@ -134,12 +212,17 @@ def test_input_size_fills_what_is_open(tmp_path: Path) -> None:
 
 
 def test_own_functions_are_inlined(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Twice", ["x"], ["y"], domain="own")]
-    path = save(tmp_path / "net.onnx", nodes, {}, {"y": (1, 3, SIZE, SIZE)})
-    model = onnx.load(str(path))
-    opsets = [helper.make_opsetid("", 17)]
-    body = [helper.make_node("Add", ["a", "a"], ["b"])]
-    model.functions.append(helper.make_function("own", "Twice", ["a"], ["b"], body, opsets))
-    model.opset_import.append(helper.make_opsetid("own", 1))
-    onnx.save(model, str(path))
-    assert [node.op_type for node in load_net(path).model.graph.node] == ["Add"]
+    with_function(tmp_path / "net.onnx", [helper.make_node("Add", ["a", "a"], ["b"])], calls=3)
+    assert [node.op_type for node in load_net(tmp_path / "net.onnx").model.graph.node] == ["Add"] * 3
+
+
+def test_what_only_inlining_shows_is_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    semantic_net(tmp_path / "net.onnx")
+
+    def standard(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+        model.graph.initializer.append(elsewhere())
+        return model
+
+    monkeypatch.setattr(load, "_standard", standard)
+    with pytest.raises(ModelError, match="tensor 'hidden' keeps its data in another file"):
+        load_net(tmp_path / "net.onnx")

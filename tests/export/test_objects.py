@@ -96,6 +96,27 @@ def test_centers_that_do_not_fit_the_recipe(tmp_path: Path, change: dict[str, ob
         instance(path, **{"classes": list("abc"), **change})
 
 
+@pytest.mark.parametrize(
+    ("width", "output", "columns"), [(SIZE + 1, "logits", HALF), (SIZE, "logits", QUARTER), (SIZE, "heatmap", HALF)]
+)
+def test_a_stride_must_divide_the_width_as_it_does_the_height(
+    tmp_path: Path, width: int, output: str, columns: int
+) -> None:
+    raw = centers()
+    raw[output] = np.zeros((*raw[output].shape[:3], columns), np.float32)
+    path = constant_net(tmp_path / "net.onnx", raw, shape=(1, 3, SIZE, width))
+    with pytest.raises(ModelError, match=rf"output '{output}' is .*; needs \[1, C, h / n, w / n\]"):
+        instance(path, classes=list("abc"))
+
+
+def test_prototypes_of_another_stride_are_refused_at_once(tmp_path: Path) -> None:
+    rows, _ = yolo_rows(10, 3, 4, 0)
+    masks = np.zeros((1, 4, 16, 16), np.float32)
+    path = constant_net(tmp_path / "net.onnx", {"output0": rows, "output1": masks})
+    with pytest.raises(ModelError, match=r"has an output 'prototypes' of \[4, 16, 16\]"):
+        instance(path, head="yolo", classes=list("abc"))
+
+
 def yolo_rows(count: int, classes: int, coefficients: int, seed: int) -> tuple[Array, Array]:
     random = np.random.default_rng(seed)
     boxes = random.uniform(2, 30, (4, count))

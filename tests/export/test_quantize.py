@@ -95,7 +95,7 @@ def test_what_decides_stays_float(tmp_path: Path) -> None:
     """A last layer that costs next to nothing keeps its precision; one that costs much does not."""
     found = semantic(semantic_net(tmp_path / "net.onnx"), classes=list("abc"))
     assert "net/head" in plan(found.graph, [], found.sensitive).nodes  # 3 % of all multiplications
-    slim = semantic(semantic_net(tmp_path / "slim.onnx", classes=1), classes=["background"])
+    slim = semantic(semantic_net(tmp_path / "slim.onnx", classes=2), classes=list("ab"))
     assert "net/head" not in plan(slim.graph, [], slim.sensitive).nodes
 
 

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import Attention
-from edge.see.attention import Chooser, cut, merge
+from edge.see.attention import MOST_DOUBLINGS, Chooser, cut, merge
 from edge.types import Looks, Regions, Tracks
 from tests.see.made import Box, instances_of, tracks_of
 
 SIZE = (1920, 1080)
 CANVAS = (320, 320)
 NOBODY = tracks_of([])
+STILL = np.zeros(2, np.float32)
 
 
 def rules(**changes: object) -> Attention:
@@ -26,7 +27,7 @@ def rules(**changes: object) -> Attention:
 
 
 def chooser(pad: int = 16, **changes: object) -> Chooser:
-    return Chooser(rules(**changes), SIZE, CANVAS, pad)
+    return Chooser(rules(pad_px=pad, **changes), SIZE, CANVAS)
 
 
 def spots(*boxes: Box) -> Regions:
@@ -47,22 +48,33 @@ def track(box: Box, **fields: list[object]) -> Tracks:
 
 
 def test_a_new_spot_is_looked_at_at_once_at_native_resolution() -> None:
-    looks = chooser().choose(0, spots((100, 100, 200, 180)), NOBODY, "track")
+    looks = chooser().choose(0, spots((100, 100, 200, 180)), NOBODY, "track", STILL)
     assert looks.sources.tolist() == [[100, 100, 200, 180]]
     assert looks.scales.tolist() == [1.0]
 
 
-@pytest.mark.parametrize("retry", [1, 4, 7])
-def test_a_spot_that_showed_nothing_is_looked_at_again_only_after_the_retry_interval(retry: int) -> None:
+@pytest.mark.parametrize("retry", [1, 3, 4])
+def test_a_spot_that_shows_nothing_is_looked_at_after_ever_longer_times(retry: int) -> None:
     choose = chooser(retry_frames=retry)
-    seen = [frame for frame in range(30) if len(choose.choose(frame, spots((96, 96, 192, 192)), NOBODY, "track"))]
-    assert seen == list(range(0, 30, retry))
+    spot = spots((96, 96, 192, 192))
+    seen = [frame for frame in range(40 * retry) if len(choose.choose(frame, spot, NOBODY, "track", STILL))]
+    assert seen == [0, retry, 3 * retry, 7 * retry, *range(15 * retry, 40 * retry, 8 * retry)]
+
+
+def test_what_was_looked_at_in_vain_is_known_where_the_belt_has_carried_it() -> None:
+    choose, shift = chooser(retry_frames=4), np.asarray([30, 0], np.float32)
+    seen = [
+        frame
+        for frame in range(12)
+        if len(choose.choose(frame, spots((96 + 30 * frame, 96, 192 + 30 * frame, 192)), NOBODY, "track", shift))
+    ]
+    assert seen == [0, 4]
 
 
 def test_another_spot_is_not_held_back_by_one_that_was_looked_at() -> None:
     choose = chooser()
-    choose.choose(0, spots((96, 96, 192, 192)), NOBODY, "track")
-    looks = choose.choose(1, spots((96, 96, 192, 192), (960, 96, 1056, 192)), NOBODY, "track")
+    choose.choose(0, spots((96, 96, 192, 192)), NOBODY, "track", STILL)
+    looks = choose.choose(1, spots((96, 96, 192, 192), (960, 96, 1056, 192)), NOBODY, "track", STILL)
     assert looks.sources.tolist() == [[960, 96, 1056, 192]]
 
 
@@ -71,7 +83,9 @@ def test_a_new_track_gets_its_first_looks_quickly_and_then_only_refreshes() -> N
     seen, looks, since = [], 1, 0
     for frame in range(1, 60):
         since += 1
-        chosen = choose.choose(frame, NONE, track((500, 500, 560, 560), looks=[looks], since_look=[since]), "track")
+        chosen = choose.choose(
+            frame, NONE, track((500, 500, 560, 560), looks=[looks], since_look=[since]), "track", STILL
+        )
         if len(chosen):
             seen.append(frame)
             looks, since = looks + 1, 0
@@ -81,12 +95,16 @@ def test_a_new_track_gets_its_first_looks_quickly_and_then_only_refreshes() -> N
 def test_an_unconfirmed_track_is_looked_at_in_every_frame() -> None:
     choose = chooser()
     for frame in range(5):
-        assert len(choose.choose(frame, NONE, track((500, 500, 560, 560), ids=[0], since_look=[1]), "track")) == 1
+        assert (
+            len(choose.choose(frame, NONE, track((500, 500, 560, 560), ids=[0], since_look=[1]), "track", STILL)) == 1
+        )
 
 
 @given(st.integers(0, 100))
 def test_the_crop_of_a_track_holds_it_and_widens_with_the_time_since_its_look(since: int) -> None:
-    looks = chooser(pad=16).choose(0, NONE, track((500, 500, 560, 560), since_look=[max(since, 2)], looks=[0]), "track")
+    looks = chooser(pad=16).choose(
+        0, NONE, track((500, 500, 560, 560), since_look=[max(since, 2)], looks=[0]), "track", STILL
+    )
     pad = 16 + min(0.5 * max(since, 2), 16)
     assert looks.sources[0].tolist() == pytest.approx([500 - pad, 500 - pad, 560 + pad, 560 + pad], abs=1)
 
@@ -94,49 +112,49 @@ def test_the_crop_of_a_track_holds_it_and_widens_with_the_time_since_its_look(si
 @pytest.mark.parametrize("box", [(0, 500, 60, 560), (500, 1, 560, 60), (1860, 500, 1920, 560), (500, 1000, 560, 1079)])
 def test_objects_at_the_border_wait_where_the_rules_say_so(box: Box) -> None:
     due = track(box, since_look=[99])
-    assert len(chooser().choose(0, NONE, due, "wait")) == 0
-    assert len(chooser().choose(0, NONE, due, "track")) == 1
+    assert len(chooser().choose(0, NONE, due, "wait", STILL)) == 0
+    assert len(chooser().choose(0, NONE, due, "track", STILL)) == 1
 
 
 def test_a_track_outside_the_frame_gets_no_look() -> None:
-    assert len(chooser().choose(0, NONE, track((-200, 10, -100, 60), since_look=[99]), "track")) == 0
+    assert len(chooser().choose(0, NONE, track((-200, 10, -100, 60), since_look=[99]), "track", STILL)) == 0
 
 
 def test_an_object_that_its_crop_cut_gets_a_wider_look_in_the_next_frame() -> None:
     choose = chooser(pad=16, retry_frames=100)
-    first = choose.choose(0, spots((500, 500, 560, 560)), NOBODY, "track")
+    first = choose.choose(0, spots((500, 500, 560, 560)), NOBODY, "track", STILL)
     assert first.sources.tolist() == [[500, 500, 560, 560]]
     choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), NOBODY)
-    second = choose.choose(1, NONE, NOBODY, "track")
+    second = choose.choose(1, NONE, NOBODY, "track", STILL)
     assert len(second) == 1
     assert second.sources[0].tolist() == [500 - 46, 510 - 46, 560 + 46, 550 + 46]
     choose.follow(instances_of([(480, 505, 570, 555)]), NOBODY)
-    assert len(choose.choose(2, NONE, NOBODY, "track")) == 0
+    assert len(choose.choose(2, NONE, NOBODY, "track", STILL)) == 0
 
 
 def test_a_cut_view_of_a_known_object_is_no_reason_to_look_again() -> None:
     choose = chooser()
     choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), tracks_of([(490, 500, 570, 560)]))
-    assert len(choose.choose(1, NONE, NOBODY, "track")) == 0
+    assert len(choose.choose(1, NONE, NOBODY, "track", STILL)) == 0
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([20, 60, 90]))
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([20, 60]))
 def test_no_spot_starves_under_a_full_budget(seed: int, count: int) -> None:
-    """More spots than fit, of all shapes, for 60 frames: each is looked at again within a bounded time."""
+    """More spots than fit, of all shapes, for 110 frames: each is looked at again within a bounded time."""
     random = np.random.default_rng(seed)
     corners = np.stack([random.integers(0, 11, count) * 160, random.integers(0, 7, count) * 150], axis=1)
     boxes = np.concatenate([corners, corners + random.integers(20, 140, (count, 2))], axis=1)
     regions = spots(*np.unique(boxes, axis=0).tolist())
     choose = chooser(canvases=1, retry_frames=4)
     last = np.full(len(regions), -1)
-    frames = 60
+    frames = 110
     for frame in range(frames):
-        looks = choose.choose(frame, regions, NOBODY, "track")
+        looks = choose.choose(frame, regions, NOBODY, "track", STILL)
         last[[covers(looks, box) for box in regions.boxes.tolist()]] = frame
     area = (regions.boxes[:, 2:] - regions.boxes[:, :2] + 8).prod(axis=1).sum()
     rounds = 4 * area / (320 * 320)  # canvases needed for one round, packed at a quarter of what they hold
-    assert (frames - 1 - last).max() <= 4 + rounds, (frames - 1 - last).max()
+    assert (frames - 1 - last).max() <= 4 * 2**MOST_DOUBLINGS + rounds, (frames - 1 - last).max()
 
 
 def test_no_track_starves_beside_spots_that_never_end() -> None:
@@ -146,7 +164,7 @@ def test_no_track_starves_beside_spots_that_never_end() -> None:
     box, since, waited = (1700, 900, 1740, 920), 0, []
     for frame in range(200):
         since += 1
-        if covers(choose.choose(frame, regions, track(box, since_look=[since]), "track"), box):
+        if covers(choose.choose(frame, regions, track(box, since_look=[since]), "track", STILL), box):
             waited.append(since)
             since = 0
         assert choose.waiting > 0
@@ -156,14 +174,14 @@ def test_no_track_starves_beside_spots_that_never_end() -> None:
 
 def test_what_is_left_over_is_counted() -> None:
     choose = chooser(canvases=1)
-    choose.choose(0, spots(*[(400 * i, 0, 400 * i + 300, 300) for i in range(4)]), NOBODY, "track")
+    choose.choose(0, spots(*[(400 * i, 0, 400 * i + 300, 300) for i in range(4)]), NOBODY, "track", STILL)
     assert choose.waiting == 3
-    choose.choose(1, NONE, NOBODY, "track")
+    choose.choose(1, NONE, NOBODY, "track", STILL)
     assert choose.waiting == 0
 
 
 def test_a_region_larger_than_a_canvas_at_half_size_is_cut_into_tiles() -> None:
-    looks = chooser(canvases=8).choose(0, spots((0, 0, 1900, 600)), NOBODY, "track")
+    looks = chooser(canvases=8).choose(0, spots((0, 0, 1900, 600)), NOBODY, "track", STILL)
     assert len(looks) >= 3
     assert looks.scales.min() >= 0.5
     covered = np.zeros((600, 1900), np.bool_)
@@ -208,7 +226,7 @@ def test_as_many_spots_as_there_can_be_take_bounded_time() -> None:
     choose = chooser(canvases=2)
     begin = time.perf_counter()
     for frame in range(5):
-        assert len(choose.choose(frame, regions, NOBODY, "track")) > 10
+        assert len(choose.choose(frame, regions, NOBODY, "track", STILL)) > 10
     assert (time.perf_counter() - begin) / 5 < 0.2
 
 

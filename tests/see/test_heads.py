@@ -305,7 +305,7 @@ def test_the_mask_of_a_known_ellipse_has_its_area_and_centre(x: float, y: float,
     assert found.centers[0].tolist() == pytest.approx([x, y], abs=0.6)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     cv2.ellipse(mask, ((x - 0.5, y - 0.5), (2 * a, 2 * b), 0.0), (1,), -1)
-    x0, y0 = np.floor(found.boxes[0, :2]).astype(int)
+    x0, y0 = np.round(found.boxes[0, :2]).astype(int)
     got = np.zeros_like(mask)
     height, width = found.masks[0].shape
     got[y0 : y0 + height, x0 : x0 + width] = found.masks[0]
@@ -411,4 +411,4 @@ def test_any_finite_boxes_give_objects_inside_their_place(corners: list[tuple[fl
     assert (found.boxes >= 0).all()
     assert (found.boxes <= SIDE).all()
     for box, mask in zip(found.boxes, found.masks, strict=True):
-        assert mask.shape == tuple((np.ceil(box[2:]) - np.floor(box[:2])).astype(int)[::-1])
+        assert mask.shape == tuple((np.round(box[2:]) - np.round(box[:2])).astype(int)[::-1])

@@ -14,7 +14,7 @@ import pytest
 
 from edge import config
 from edge.errors import LedgerError
-from edge.events import Alert, Count, Verdict
+from edge.events import Count, GapEvent, Verdict
 from edge.tell import store
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.outbox import Answer
@@ -33,9 +33,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def test_commit_gives_stream_number_time_and_total(tmp_path: Path) -> None:
     noon = datetime(2026, 11, 23, 13, 0, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
     ledger = Ledger(tmp_path, LIMITS, [], clock=lambda: noon)
-    told = ledger.commit(
-        [count(1), verdict("PASS"), verdict("REJECT"), count(4), Alert(time=0, camera="c", frame=4, name="n", text="t")]
-    )
+    gap = GapEvent(time=0, camera="c", frame=4, since=0, until=0, reason="stall")
+    told = ledger.commit([count(1), verdict("PASS"), verdict("REJECT"), count(4), gap])
     assert [event.seq for event in told] == [1, 2, 3, 4, 5]
     assert {event.stream for event in told} == {ledger.stream}
     assert {event.utc for event in told} == {"2026-11-23T12:00:00.123Z"}
@@ -43,7 +42,7 @@ def test_commit_gives_stream_number_time_and_total(tmp_path: Path) -> None:
     assert ledger.totals() == {"door/part": 2, "exit/PASS": 1, "exit/REJECT": 1}
     rows = ledger.outbox.pending(0, 9)
     assert [msgspec.json.decode(row.payload)["seq"] for row in rows] == [1, 2, 3, 4, 5]
-    assert [row.kind for row in rows] == ["count", "verdict", "verdict", "count", "alert"]
+    assert [row.kind for row in rows] == ["count", "verdict", "verdict", "count", "gap"]
     assert msgspec.json.decode(rows[2].payload, type=Verdict) == told[2]
     ledger.close()
 
@@ -136,7 +135,7 @@ def test_identity_of_one_kind(ledger: Ledger) -> None:
     assert not Identity(3, 1, 1, 0).holds
 
 
-def test_the_last_beat_survives_and_a_torn_one_is_unknown(tmp_path: Path) -> None:
+def test_the_last_beat_survives(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, LIMITS, [])
     assert ledger.last_beat is None
     ledger.beat(1000.25)
@@ -145,9 +144,21 @@ def test_the_last_beat_survives_and_a_torn_one_is_unknown(tmp_path: Path) -> Non
     ledger = Ledger(tmp_path, LIMITS, [])
     assert ledger.last_beat == 1000.25
     ledger.close()
-    (tmp_path / "beat").write_text("0000")
+
+
+@pytest.mark.parametrize(
+    "left",
+    [b"0000", b"\0" * 21, b"%20s\n" % b"NaN", b"%20s\n" % b"inf", b"%020d\n" % 9, b"9" * 21],
+    ids=["short", "empty blocks", "nan", "inf", "no point", "no end"],
+)
+def test_what_a_power_cut_leaves_of_a_beat_is_unknown(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "beat").write_bytes(left)
     ledger = Ledger(tmp_path, LIMITS, [])
     assert ledger.last_beat is None
+    ledger.beat(1000.25)
+    ledger.close()
+    ledger = Ledger(tmp_path, LIMITS, [])
+    assert ledger.last_beat == 1000.25
     ledger.close()
 
 

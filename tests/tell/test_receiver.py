@@ -10,8 +10,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.client import MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
-from deploy.archive import Archive, Event, Position, committed
+from deploy.archive import MOST, Archive, Event, Position, committed
 from deploy.receiver import Receiver, Settings, main, read_settings
 from edge.errors import ConfigError, LedgerError
 from tests.broker import Broker, Ear, wait_for
@@ -73,6 +76,32 @@ def test_devices_and_streams_are_kept_apart(tmp_path: Path) -> None:
 def test_what_is_no_event_is_ignored(tmp_path: Path, payload: bytes) -> None:
     archive = Archive(tmp_path / "a.db")
     assert archive.take([Event("d", payload)]) == ([], {})
+    archive.close()
+
+
+@pytest.mark.parametrize("floor", ["9" * 5000, str(1 << 63), str(1 << 64), "-1", "1e9", "NaN", "", "\u0661"])
+def test_one_device_whose_floor_is_no_number_harms_no_other(
+    tmp_path: Path, floor: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[Event] = []
+    listener = Receiver(Settings(name="archive", database=tmp_path / "a.db"), heard.extend)
+    for device, said in (("bad", floor), ("bad", floor), ("good", "0")):
+        message = MQTTMessage(topic=f"foveate/s/l/{device}/event/count".encode())
+        message.properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        message.properties.UserProperty = ("floor", said)
+        message.payload = event(1).payload
+        listener._on_message(listener._client, None, message)
+    listener._commit()
+    listener.stop()
+    assert [one.device for one in heard] == ["s/l/good"]
+    assert caplog.text.count("event=malformed device=s/l/bad reason=the floor is no number") == 1
+
+
+def test_the_largest_numbers_are_taken_and_larger_ones_are_not(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "a.db")
+    assert archive.take([event(MOST, floor=MOST - 1)])[1] == {"d": Position(STREAM, MOST)}
+    assert archive.take([event(MOST + 1, floor=MOST), event(0), event(-1)]) == ([], {})
+    assert archive.take([event(1, device="e")])[1] == {"e": Position(STREAM, 1)}
     archive.close()
 
 

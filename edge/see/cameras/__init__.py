@@ -20,10 +20,15 @@ class Camera(Protocol):
     def read(self, timeout_s: float) -> Frame | Gap | None:
         """Return the next frame of a recording or the newest of a live source, or a gap in what it saw.
 
-        A recording blocks for as long as its next frame takes and returns None at its end and from then on. A live
-        source has no end: None says that nothing new came within `timeout_s`. The frame's image is valid until the
-        next call. Raises `CameraError` when there is no way on.
+        None says that nothing came within `timeout_s`: look at `ended` to see whether anything ever will. Files take
+        as long as their decoding. The frame's image is valid until the next call. Raises `CameraError` when there is
+        no way on.
         """
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether a recording is over: `read` gives nothing any more. Never true of a live source."""
         ...
 
     def close(self) -> None:
@@ -38,14 +43,19 @@ class Camera(Protocol):
 def open_camera(name: str, camera: CameraConfig) -> Camera:
     """Return the source that table ``[cameras.NAME]`` describes.
 
-    Its first frame has been seen already, but for a program's: that may have to start a camera first.
+    Its first frame has been seen already, but for a program's, and for that of a live source whose size is configured:
+    it may come later.
 
     Raises `CameraError` where it is missing, is of no known kind, or gives no frame.
     """
     if camera.command:
-        from edge.see.cameras.program import ProgramCamera  # noqa: PLC0415  a family is imported when it is used
+        from edge.see.cameras.program import LiveProgram, ProgramCamera  # noqa: PLC0415  imported when it is used
 
-        return ProgramCamera(name, camera)
+        return LiveProgram(name, camera) if camera.live else ProgramCamera(name, camera)
+    try:
+        camera.source.encode()
+    except UnicodeEncodeError as error:  # OpenCV ends the process at such a name
+        raise CameraError(f"camera {name}: the name of {camera.source} is not UTF-8; rename it") from error
     if camera.source.startswith("usb:") or "://" in camera.source:
         from edge.see.cameras.live import LiveCamera  # noqa: PLC0415
 

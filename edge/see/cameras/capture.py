@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from typing import Any, Protocol, TypeVar
 
 import cv2
@@ -56,6 +57,14 @@ def frames_per_second(handle: Handle) -> float | None:
     """Return the frame rate that the source declares, or None where it declares none."""
     fps = float(handle.get(cv2.CAP_PROP_FPS))
     return fps if math.isfinite(fps) and fps > 0 else None
+
+
+def without_password(source: str) -> str:
+    """Return `source`, or any text, as it may be logged: its URLs without the user and password they may hold.
+
+    All up to the last @ goes, not only up to a slash: a password may hold one that should have been written as %2F.
+    """
+    return re.sub(r"(?<=://)\S*@", "", source)
 
 
 def size_of(image: Image) -> tuple[int, int]:

@@ -47,11 +47,18 @@ class PictureFolder(Source):
         self._index += 1
         return Frame(self._name, self._index - 1, (self._index - 1) / (self.fps or 1.0), image)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the last picture has been given."""
+        return self._index == len(self._files)
+
     def _decode(self, file: Path) -> Image:
+        if not file.is_file():  # a pipe would be waited for without end
+            raise CameraError(f"camera {self._name}: {file} is no file; remove it")
         try:
             data = file.read_bytes()
         except OSError as error:
-            raise CameraError(f"camera {self._name}: {file} cannot be read: {error.strerror}") from error
+            raise CameraError(f"camera {self._name}: {file} cannot be read: {error.strerror}; remove it") from error
         # OpenCV decodes half a JPEG "successfully", with grey where the rest was: look for its end.
         cut_short = _ENDS.get(data[:2], b"") not in data[-4096:]
         image = None if cut_short or not data else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

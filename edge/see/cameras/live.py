@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
+import numpy as np
 
 from edge.config import Camera as CameraConfig
 from edge.errors import CameraError
-from edge.see.cameras.capture import Handle, Source, buffers, ffmpeg_or_any, frames_per_second, quiet_opencv, size_of
+from edge.see.cameras.capture import (
+    Handle,
+    Source,
+    buffers,
+    ffmpeg_or_any,
+    frames_per_second,
+    quiet_opencv,
+    size_of,
+    without_password,
+)
 from edge.types import Frame, Gap, Image
 
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0  # waits between attempts to open a lost source; each doubles the one before
@@ -38,6 +49,7 @@ class LiveCamera(Source):
     """The newest frame of a camera that does not wait. What is not taken in time is dropped and counted."""
 
     live = True
+    ended = False
 
     def __init__(
         self,
@@ -46,26 +58,27 @@ class LiveCamera(Source):
         open_handle: Callable[[CameraConfig], Handle] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open the source, wait for its first frame and start the capture thread.
+        """Start the capture thread.
 
-        Raises `CameraError` where there is no first frame; whoever started us tries again.
+        Without a configured size the first frame has to tell it: it is waited for, and `CameraError` raised where there
+        is none. With one, the source may come later.
         """
         quiet_opencv()
         self._name, self._config, self._clock = name, camera, clock
+        self._shown = without_password(camera.source or camera.command[0])
         self._open_handle = open_handle or open_capture
-        self._handle = self._open_handle(camera)
-        found, image = self._handle.read() if self._handle.isOpened() else (False, None)
-        if not found or image is None:
-            self._handle.release()
-            raise CameraError(f"camera {name}: no frame from {camera.source}; is it connected, and the address right?")
-        self.size = size_of(image)
-        self.fps: float | None = camera.fps or frames_per_second(self._handle)
-        self._slot = _Slot(newest=image, index=0, time=clock())
+        self._busy_since: float | None = None  # when the thread went into the driver
+        self._stop = threading.Event()
+        self._handle: Handle = cv2.VideoCapture()  # not opened yet
+        self.fps = camera.fps
+        if camera.size is None:
+            first = self._first_image()
+            self.size, self._slot = size_of(first), _Slot(newest=first, index=0, time=clock())
+        else:
+            self.size, self._slot = camera.size, _Slot(time=clock())
         self._held, self._writing = buffers(self.size, 2)
         self._last_index = -1
         self._reported: float | None = None  # until when a stall that is not over has been reported
-        self._busy_since: float | None = None  # when the thread went into the driver
-        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._capture, name=f"capture-{name}", daemon=True)
         self._thread.start()
 
@@ -79,7 +92,8 @@ class LiveCamera(Source):
         with slot.changed:
             slot.changed.wait_for(lambda: slot.newest is not None or slot.failure is not None, timeout_s)
             if slot.failure is not None:
-                raise CameraError(f"camera {self._name}: {slot.failure}") from slot.failure
+                said = str(slot.failure).removeprefix(f"camera {self._name}: ")
+                raise CameraError(f"camera {self._name}: {said}") from slot.failure
             if slot.newest is None:
                 return self._nothing_new()
             if slot.outage is not None:
@@ -93,6 +107,17 @@ class LiveCamera(Source):
         if self._thread.is_alive():
             _log.warning("camera=%s its driver does not come back; the thread is left behind", self._name)
 
+    def _first_image(self) -> Image:
+        self._open()
+        found, image = self._handle.read() if self._handle.isOpened() else (False, None)
+        if not found or image is None:
+            self._handle.release()
+            raise CameraError(
+                f"camera {self._name}: no frame from {self._shown}; is it connected, and the address right? "
+                "To start without it, set size"
+            )
+        return np.asarray(image, np.uint8)
+
     def _take(self, newest: Image) -> Frame:
         """Hand the newest frame out and give the buffer of the one before back to the thread."""
         slot = self._slot
@@ -105,19 +130,19 @@ class LiveCamera(Source):
         busy_s = 0.0 if self._busy_since is None else now - self._busy_since
         if busy_s > max(STUCK_S, 2 * self._config.stall_s):
             raise CameraError(
-                f"camera {self._name}: {self._config.source} has not come back from its driver for {busy_s:.0f} s; "
+                f"camera {self._name}: {self._shown} has not come back from its driver for {busy_s:.0f} s; "
                 "only a restart of this process frees it"
             )
         since = self._slot.time
         if self._reported is not None or now - since < self._config.stall_s:
             return None
         self._reported = now
-        _log.warning("camera=%s state=lost source=%s silent_s=%.1f", self._name, self._config.source, now - since)
+        _log.warning("camera=%s state=lost source=%s silent_s=%.1f", self._name, self._shown, now - since)
         return Gap(self._name, self._slot.index + 1, since, now, "stall")
 
     def _seeing_again(self, since: float, until: float, index: int) -> Gap:
         reported, self._reported, self._slot.outage = self._reported, None, None
-        _log.warning("camera=%s state=seeing source=%s dark_s=%.1f", self._name, self._config.source, until - since)
+        _log.warning("camera=%s state=seeing source=%s dark_s=%.1f", self._name, self._shown, until - since)
         return Gap(self._name, index, since if reported is None else reported, until, "reopened")
 
     # Below runs in the capture thread.
@@ -125,6 +150,8 @@ class LiveCamera(Source):
     def _capture(self) -> None:
         retry_s, reopened = FIRST_RETRY_S, False
         try:
+            if not self._handle.isOpened():
+                self._open()
             while not self._stop.is_set():
                 if self._one_frame(reopened):
                     retry_s, reopened = FIRST_RETRY_S, False
@@ -133,7 +160,8 @@ class LiveCamera(Source):
                 self._handle.release()
                 self._stop.wait(retry_s)
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
-                self._open_again()
+                if not self._stop.is_set():
+                    self._open()
         except Exception as error:  # noqa: BLE001  the entry point of a thread: the reader ends the process
             with self._slot.changed:
                 self._slot.failure = error
@@ -148,9 +176,7 @@ class LiveCamera(Source):
         if not found:
             return False
         if size_of(image) != self.size:
-            raise CameraError(
-                f"{self._config.source} changed its size from {self.size} to {size_of(image)}; set it back"
-            )
+            raise self._other_size(size_of(image))
         self._put(image, reopened)
         return True
 
@@ -168,11 +194,19 @@ class LiveCamera(Source):
             self._writing = buffers(self.size, 1)[0] if free is None else free
             slot.changed.notify()
 
-    def _open_again(self) -> None:
-        if not self._stop.is_set():
-            self._busy_since = self._clock()
-            self._handle = self._open_handle(self._config)
-            self._busy_since = None
+    def _other_size(self, size: tuple[int, int]) -> CameraError:
+        if self._slot.index < 0:
+            return CameraError(
+                f"{self._shown} gives frames of {size}, and size is {self.size}; set size to what it gives"
+            )
+        return CameraError(f"{self._shown} changed its size from {self.size} to {size}; set it back")
+
+    def _open(self) -> None:
+        self._busy_since = self._clock()
+        self._handle = self._open_handle(self._config)
+        self._busy_since = None
+        if self.fps is None and self._handle.isOpened():
+            self.fps = frames_per_second(self._handle)
 
 
 def open_capture(camera: CameraConfig) -> Handle:
@@ -182,7 +216,7 @@ def open_capture(camera: CameraConfig) -> Handle:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
         return cv2.VideoCapture(camera.source, ffmpeg_or_any(), limits)
     number = camera.source.removeprefix("usb:")
-    if not number.isdecimal():
+    if not re.fullmatch("[0-9]{1,4}", number):
         raise CameraError(f"source {camera.source}: usb: needs the number of a /dev/videoN, such as usb:0")
     handle = cv2.VideoCapture(int(number), cv2.CAP_V4L2)
     if camera.size is not None:

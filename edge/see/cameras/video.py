@@ -22,7 +22,7 @@ class VideoFile(Source):
     def __init__(self, name: str, path: Path, fps: float | None) -> None:
         """Open `path` and decode its first frame; `fps` overrides the rate the file declares."""
         quiet_opencv()
-        self._name, self._path, self._index = name, path, 0
+        self._name, self._path, self._index, self.ended = name, path, 0, False
         self._handle: Handle = cv2.VideoCapture(str(path), ffmpeg_or_any())
         if not self._handle.isOpened():
             raise CameraError(f"camera {name}: {path} is not a video that can be read; convert it with ffmpeg")
@@ -74,4 +74,4 @@ class VideoFile(Source):
                 "camera=%s ended after %d of %d frames: %s is cut short or damaged",
                 *(self._name, self._index, self._expected, self._path),
             )
-        self._expected = 0
+        self._expected, self.ended = 0, True

@@ -27,6 +27,7 @@ STRIPS = 8  # of the frame's height, each with a perspective of its own
 STRETCH_GAIN = 0.05  # weight of one look in it
 MOST_STRETCH = 0.2
 LEAST_MOVE_PX = 40.0  # frame pixels that a part must have moved between two looks to tell
+LOOK_VOTES = 8.0  # of a look on the class of its track; the labels of a frame have one
 MOST_MISSES = 3  # looks in a row without the part that was there, after which there is none
 MOST_TRACKS = 1000  # bounded state: what would exceed it is not tracked
 VELOCITY_GAIN = 0.25  # weight of a new velocity measurement of a free track
@@ -145,7 +146,7 @@ class Tracker:
             gain = 1.0 if state.looks[row] == 1 else VELOCITY_GAIN
             state.velocities[row] += gain * drift
         state.boxes[row], state.centers[row] = instances.boxes[i], instances.centers[i]
-        state.votes[row, instances.classes[i]] += 1
+        state.votes[row, instances.classes[i]] += LOOK_VOTES
         state.looks[row] += 1
         state.since_look[row] = state.unsupported[row] = state.missed[row] = 0
         state.instances[row] = i
@@ -173,7 +174,7 @@ class Tracker:
         new = _rows(len(rows), len(self._wanted))
         new.keys[:] = np.arange(self._next_key, self._next_key + len(rows))
         new.boxes[:], new.centers[:] = instances.boxes[rows], instances.centers[rows]
-        new.votes[np.arange(len(rows)), instances.classes[rows]] = 1
+        new.votes[np.arange(len(rows)), instances.classes[rows]] = LOOK_VOTES
         new.looks[:], new.instances[:] = 1, rows
         if self._rules.motion == "belt" and len(self._state.keys):
             new.velocities[:] = self._state.velocities[0]

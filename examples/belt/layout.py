@@ -24,6 +24,8 @@ EDGE: Final = 36
 """Free belt at either side, strip px."""
 REACH: Final = 80
 """No part reaches further than this from its centre, px."""
+APART: Final = 48
+"""Between the centres of what is seen of two parts, strip px, at the least."""
 _TRIES: Final = 40
 _SHY: Final = 0.7
 """Chance that a part does not go under another one, but at most beside it."""
@@ -120,8 +122,16 @@ def _place(rng: Generator, piece: _Slice, others: list[Placed], number: int) -> 
         shy = bool(rng.random() < _SHY)
         covered = _covered(shape, position, v, others, shy=shy)
         if covered is not None and _acceptable(shape, covered):
-            return _settle(shape, position, v, covered, number)
+            part = _settle(shape, position, v, covered, number)
+            if _apart(part, others):
+                return part
     return None
+
+
+def _apart(part: Placed, others: list[Placed]) -> bool:
+    """Tell whether a part's visible centre keeps its distance: stacked like on a spindle, two cannot be told apart."""
+    away = [np.hypot(part.centre[0] - other.centre[0], part.centre[1] - other.centre[1]) for other in others]
+    return min(away, default=np.inf) >= APART
 
 
 def _covered(shape: Shape, position: int, v: int, others: list[Placed], *, shy: bool) -> Mask | None:

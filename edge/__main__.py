@@ -79,14 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a summary of the run")
     parser.add_argument("--save", type=Path, metavar="FILE.mp4", help="write a video with everything drawn into it")
-    parser.add_argument("--frames", type=_positive, metavar="N", help="end after N frames")
+    parser.add_argument("--frames", type=positive, metavar="N", help="end after N frames")
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="how much is logged"
     )
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return a number of frames given on a command line; argparse tells what is wrong with another text."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number of frames; use 1 or more")
     return int(text)

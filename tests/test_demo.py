@@ -44,7 +44,7 @@ def test_the_result_has_every_key(result: dict[str, Any]) -> None:
 def test_counts_are_close_to_the_truth(result: dict[str, Any]) -> None:
     assert sum(result["true"].values()) > 100, "the run is long enough to mean something"
     # What this revision holds on the seeds that were tried; `benchmarks belt` has the figures.
-    assert result["count_error"] <= 0.015, (result["counted"], result["true"])
+    assert result["count_error"] <= 0.01, (result["counted"], result["true"])
 
 
 def test_every_part_has_a_verdict_and_defects_are_flagged(result: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from deploy.archive import Event as Received
 from deploy.receiver import Receiver, Settings
+from edge.__main__ import positive
 from edge.config import Config, Mqtt, load_config
 from edge.daemon import check_target, write_json
 from edge.errors import BrokerError, FoveateError
@@ -191,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="foveate demo", description="Count and judge parts on a synthetic belt, live."
     )
     parser.add_argument("--seed", type=_seed, default=1, help="which belt (default 1)")
-    parser.add_argument("--frames", type=_positive, default=900, metavar="N", help="how long it runs (default 900)")
+    parser.add_argument("--frames", type=positive, default=900, metavar="N", help="how long it runs (default 900)")
     parser.add_argument("--headless", action="store_true", help="no live table; for machines")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
     parser.add_argument("--save", type=Path, metavar="FILE.mp4", help="write a video with everything drawn into it")
@@ -201,12 +202,6 @@ def _parser() -> argparse.ArgumentParser:
 def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not a seed; use 0 or more")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of frames; use 1 or more")
     return int(text)
 
 

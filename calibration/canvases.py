@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.config import RegionRules
+from edge.see.attention import tiles
 from edge.see.packing import fill_canvas, pack
 from edge.see.regions import find_regions, foreground
 from edge.types import Image, Labels, Looks
@@ -30,8 +31,8 @@ def find_looks(
         table = np.zeros(256, np.uint8)
         table[wanted] = 1
         found = foreground(labels, table, rules.confidence)
-        nobody = np.full(found.shape, -1, np.int16)  # no tracks explain anything
-        sources = find_regions(found, nobody, labels.scale, rules, size).boxes
+        nothing = np.zeros_like(found)  # is explained by tracks: there are none
+        sources = tiles(find_regions(found, nothing, labels.scale, rules, size).boxes, canvas_size)
     return pack(sources, canvas_size, MOST_CANVASES)[0]
 
 

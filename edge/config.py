@@ -73,7 +73,6 @@ class TrackRules(_Table, frozen=True, kw_only=True):
     """How objects keep their identity."""
 
     classes: list[str] = []  # instance classes that are tracked; default: all
-    class_votes: Literal["looks", "all"] = "looks"  # all: the semantic labels vote in every frame as well
     motion: Literal["free", "belt"] = "free"  # belt: everything moves together, rigidly
     at_border: Literal["track", "wait"] = "track"  # wait: objects cut by the frame's border are not yet objects
     confirm_looks: Whole = 2  # complete looks before a track has an id

@@ -24,7 +24,7 @@ from edge.health import Health, Stopwatch
 from edge.see.attention import Chooser
 from edge.see.cameras import Camera
 from edge.see.instances import InstancePass
-from edge.see.regions import class_shares, find_regions, foreground, owners_of
+from edge.see.regions import explained_by, find_regions, foreground
 from edge.see.semantic import SemanticPass
 from edge.types import Frame, Gap, Instances, Moment, Tracks
 
@@ -68,8 +68,7 @@ class Station:
         self._wanted = _wanted(config, models)
         height, width = models.instances.canvas.shape[:2]
         self._chooser = Chooser(config.attention, size, (width, height))
-        self._known = known = len(models.instance_classes)
-        self._table = _same_classes(models)
+        known = len(models.instance_classes)
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
         self._tracker = Tracker(config.tracks, followed, known, size, new_id)
@@ -92,19 +91,15 @@ class Station:
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
         expected = self._tracker.predict(found, labels.scale, elapsed)
-        owners = owners_of(found.shape, labels.scale, expected)
-        if self._config.tracks.class_votes == "all":
-            self._tracker.vote(class_shares(labels.classes, owners, len(expected), self._table, self._known))
-        regions = find_regions(found, owners, labels.scale, self._config.regions, self._size)
+        explained = explained_by(expected, found.shape, labels.scale)
+        regions = find_regions(found, explained, labels.scale, self._config.regions, self._size)
         watch.lap("regions")
-        looks = self._chooser.choose(
-            frame.index, regions, expected, self._config.tracks.at_border, self._tracker.shift
-        )
+        looks = self._chooser.choose(frame.index, regions, expected, self._config.tracks.at_border, self._tracker.shift)
         watch.lap("attention")
         instances = self._models.instances(frame.image, looks)
         watch.lap("instances")
         tracks, ended = self._tracker.update(instances, looks)
-        self._chooser.follow(instances, tracks)
+        self._chooser.follow(instances, tracks, self._config.tracks.at_border)
         self._tracks = tracks
         watch.lap("tracks")
         events = self._decide(frame, instances, tracks, ended)
@@ -217,15 +212,6 @@ def _wanted(config: Config, models: Models) -> npt.NDArray[np.uint8]:
     names = config.regions.classes or models.semantic_classes[1:]
     table: npt.NDArray[np.uint8] = np.zeros(256, np.uint8)
     table[class_numbers(names, models.semantic_classes, "regions.classes")] = 1
-    return table
-
-
-def _same_classes(models: Models) -> npt.NDArray[np.uint8]:
-    """Return a lookup table (256,): the instance class that has the name of each semantic class, 0 for none."""
-    table: npt.NDArray[np.uint8] = np.zeros(256, np.uint8)
-    for number, name in enumerate(models.semantic_classes):
-        if number and name in models.instance_classes[1:]:
-            table[number] = models.instance_classes.index(name)
     return table
 
 

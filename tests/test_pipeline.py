@@ -367,13 +367,6 @@ def test_lines_of_another_camera_are_not_this_ones() -> None:
     assert memory.events == []
 
 
-def test_labels_may_vote_on_the_class() -> None:
-    memory, _, _ = play(
-        frames(90), settings(tracks=config.TrackRules(motion="belt", at_border="wait", class_votes="all"))
-    )
-    assert [event.counter for event in memory.events if isinstance(event, Count)] == ["door/part"] * 4
-
-
 def test_the_state_tells_what_happened() -> None:
     _, health, seen = play(frames(60))
     state = health.state()

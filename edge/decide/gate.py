@@ -6,9 +6,10 @@ from collections import deque
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from edge.config import Gate
-from edge.decide.lines import LineWatch
+from edge.decide.lines import Crossing, LineWatch
 from edge.events import Verdict
 from edge.types import Frame, Gap, Instances, Tracks
 
@@ -37,7 +38,7 @@ class QualityGate:
         """Return the verdicts of this frame: one for each confirmed track on its first way through the gate."""
         self._gather(instances, tracks)
         verdicts = [
-            self._verdict(frame, tracks, crossing.row, crossing.position)
+            self._verdict(frame, tracks, crossing)
             for crossing in self._watch.crossings(tracks)
             if crossing.direction == self._gate.direction and int(tracks.keys[crossing.row]) not in self._judged
         ]
@@ -67,46 +68,41 @@ class QualityGate:
                 seen = self._evidence.setdefault(int(tracks.keys[row]), deque(maxlen=MOST_LOOKS))
                 seen.append(instances.defects_px[i].copy())
 
-    def _verdict(self, frame: Frame, tracks: Tracks, row: int, position: tuple[float, float]) -> Verdict:
-        key = int(tracks.keys[row])
+    def _verdict(self, frame: Frame, tracks: Tracks, crossing: Crossing) -> Verdict:
+        key = int(tracks.keys[crossing.row])
         self._judged.add(key)
         looks = np.asarray(self._evidence.pop(key, []), np.float32).reshape(-1, len(self._defects))
         areas = {name: self._area(looks[:, i], name) for i, name in enumerate(self._defects)}
-        flagged = {name: area for name, area in areas.items() if area > 0}
+        flagged = {name: round(area, 1) for name, area in areas.items() if area > 0}
         reasons = [f"{name} {area:.0f} px" for name, area in flagged.items()]
         verdict = "REJECT" if flagged else "PASS"
         if len(looks) < self._gate.min_looks:
             reasons.append(f"{len(looks)} of {self._gate.min_looks} looks")
             verdict = self._gate.fail_safe
-        return Verdict(
-            time=frame.time,
-            camera=frame.camera,
-            frame=frame.index,
-            gate=self._gate.name,
-            track=int(tracks.ids[row]),
-            label=self._classes[tracks.classes[row]],
-            position=position,
-            verdict=verdict,
-            reasons=reasons,
-            defects_px={name: round(area, 1) for name, area in flagged.items()},
-            looks=len(looks),
-        )
+        part = self._part(tracks, crossing.row, len(looks), time=frame.time, camera=frame.camera, frame=frame.index)
+        return replace(part, position=crossing.position, verdict=verdict, reasons=reasons, defects_px=flagged)
 
     def _unseen(self, gap: Gap, tracks: Tracks, row: int) -> Verdict:
         """Return the fail-safe verdict of a part that may have passed while nobody looked."""
+        looks = len(self._evidence.get(int(tracks.keys[row]), ()))
+        part = self._part(tracks, row, looks, time=gap.until, camera=gap.camera, frame=gap.index)
+        return replace(part, reasons=["camera was blind"])
+
+    def _part(self, tracks: Tracks, row: int, looks: int, *, time: float, camera: str, frame: int) -> Verdict:
+        """Return what is known of a part before it is judged: where it is, and the fail-safe."""
         x, y = tracks.centers[row].tolist()
         return Verdict(
-            time=gap.until,
-            camera=gap.camera,
-            frame=gap.index,
+            time=time,
+            camera=camera,
+            frame=frame,
             gate=self._gate.name,
             track=int(tracks.ids[row]),
             label=self._classes[tracks.classes[row]],
             position=(x, y),
             verdict=self._gate.fail_safe,
-            reasons=["camera was blind"],
+            reasons=[],
             defects_px={},
-            looks=len(self._evidence.get(int(tracks.keys[row]), ())),
+            looks=looks,
         )
 
     def _area(self, shown: npt.NDArray[np.float32], name: str) -> float:

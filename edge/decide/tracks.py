@@ -27,7 +27,6 @@ STRIPS = 8  # of the frame's height, each with a perspective of its own
 STRETCH_GAIN = 0.05  # weight of one look in it
 MOST_STRETCH = 0.2
 LEAST_MOVE_PX = 40.0  # frame pixels that a part must have moved between two looks to tell
-LOOK_VOTES = 8.0  # of a look on the class of its track; the labels of a frame have one
 MOST_MISSES = 3  # looks in a row without the part that was there, after which there is none
 MOST_TRACKS = 1000  # bounded state: what would exceed it is not tracked
 VELOCITY_GAIN = 0.25  # weight of a new velocity measurement of a free track
@@ -43,7 +42,7 @@ class _State:
     boxes: Boxes
     centers: npt.NDArray[np.float32]
     velocities: npt.NDArray[np.float32]
-    votes: npt.NDArray[np.float32]  # (n, classes) for each class
+    votes: npt.NDArray[np.int32]  # (n, classes) looks that gave it each class
     looks: npt.NDArray[np.int32]
     since_look: npt.NDArray[np.int32]
     unsupported: npt.NDArray[np.int32]  # frames in a row
@@ -112,10 +111,6 @@ class Tracker:
         self._masks, self._supported = [], np.zeros(0, np.bool_)
         self._motion = _motion(self._rules)
 
-    def vote(self, shares: npt.NDArray[np.float32]) -> None:
-        """Let the semantic labels have their say on the class of every track: `shares` is (n, classes), 0..1."""
-        self._state.votes += shares
-
     def update(self, instances: Instances, looks: Looks) -> tuple[Tracks, list[int]]:
         """Join `instances` found in `looks` to tracks; return all tracks and the keys of those that ended."""
         self._state.missed += _covered(self._state.boxes, looks)
@@ -146,7 +141,7 @@ class Tracker:
             gain = 1.0 if state.looks[row] == 1 else VELOCITY_GAIN
             state.velocities[row] += gain * drift
         state.boxes[row], state.centers[row] = instances.boxes[i], instances.centers[i]
-        state.votes[row, instances.classes[i]] += LOOK_VOTES
+        state.votes[row, instances.classes[i]] += 1
         state.looks[row] += 1
         state.since_look[row] = state.unsupported[row] = state.missed[row] = 0
         state.instances[row] = i
@@ -174,7 +169,7 @@ class Tracker:
         new = _rows(len(rows), len(self._wanted))
         new.keys[:] = np.arange(self._next_key, self._next_key + len(rows))
         new.boxes[:], new.centers[:] = instances.boxes[rows], instances.centers[rows]
-        new.votes[np.arange(len(rows)), instances.classes[rows]] = LOOK_VOTES
+        new.votes[np.arange(len(rows)), instances.classes[rows]] = 1
         new.looks[:], new.instances[:] = 1, rows
         if self._rules.motion == "belt" and len(self._state.keys):
             new.velocities[:] = self._state.velocities[0]
@@ -286,7 +281,7 @@ def _rows(count: int, classes: int) -> _State:
         boxes=np.zeros((count, 4), np.float32),
         centers=np.zeros((count, 2), np.float32),
         velocities=np.zeros((count, 2), np.float32),
-        votes=np.zeros((count, classes), np.float32),
+        votes=np.zeros((count, classes), np.int32),
         looks=np.zeros(count, np.int32),
         since_look=np.zeros(count, np.int32),
         unsupported=np.zeros(count, np.int32),

@@ -20,6 +20,7 @@ from edge.types import Boxes, Instances, Looks, Regions, Tracks
 
 SMALLEST_SCALE = 0.5  # a region that would need less is cut into tiles
 NEW_SPOT_VALUE = 3.0  # of a look at a spot never looked at: a track that is overdue thrice comes first
+SOON_VALUE = 0.6  # of a look at a track above which it may fill a canvas that is run anyway
 CUT_VALUE = 1.5  # of a look at an object that was cut
 EARLY_INTERVAL = 2  # frames between the first looks at a track
 WIDEN_PX = 0.5  # frame pixels per frame without a look by which a track's crop grows
@@ -90,7 +91,7 @@ class Chooser:
         `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before.
         """
         self._memory.move(shift)
-        spots = self._tiles(regions)
+        spots = tiles(regions.boxes, self._canvas)
         boxes, due = self._due(expected, at_border)
         sources = np.concatenate([boxes, spots, self._cut])
         new = self._memory.values(spots.astype(np.float32), frame, self._rules.retry_frames)
@@ -98,17 +99,22 @@ class Chooser:
         ripe = np.flatnonzero(values >= 1)
         order = ripe[np.argsort(-values[ripe], kind="stable")]
         merged = merge(sources[order], self._canvas)
-        looks, kept = pack(merged, self._canvas, self._rules.canvases, self._rules.max_scale)
-        self.waiting = len(merged) - len(kept)
+        wanted = np.concatenate([merged, _fillers(boxes, due, merged)])
+        looks, kept = pack(wanted, self._canvas, self._rules.canvases, self._rules.max_scale, due=len(merged))
+        self.waiting = len(merged) - int(np.count_nonzero(kept < len(merged)))
         self._memory.note(_inside(spots, looks), frame)
         return looks
 
-    def follow(self, instances: Instances, tracks: Tracks) -> None:
-        """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame."""
+    def follow(self, instances: Instances, tracks: Tracks, at_border: str) -> None:
+        """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame.
+
+        Where objects wait at the border, those whose wider crop reaches it wait too: the frame may cut them as well.
+        """
         cut_off = instances.boxes[~instances.whole]
         unknown = cut_off[_covered(cut_off, tracks.boxes) < KNOWN]
         sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1, initial=0.0)
-        self._cut = padded(unknown, self._pad_px + sides / 2, self._size)
+        wider = padded(unknown, self._pad_px + sides / 2, self._size)
+        self._cut = wider[~touches_border(wider.astype(np.float32), self._size)] if at_border == "wait" else wider
 
     def _due(self, tracks: Tracks, at_border: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Return the crop and the value of a look at each track; 1 is due, more is overdue."""
@@ -123,11 +129,14 @@ class Chooser:
             inside &= ~touches_border(tracks.boxes, self._size)
         return boxes, np.where(inside, value, 0.0)
 
-    def _tiles(self, regions: Regions) -> npt.NDArray[np.int32]:
-        """Return the regions' boxes, those too large for one canvas cut into overlapping tiles."""
-        limit = np.asarray(self._canvas) / SMALLEST_SCALE
-        tiles = [tile for box in regions.boxes for tile in cut(box, limit)]
-        return np.asarray(tiles, np.int32).reshape(-1, 4)
+
+def _fillers(
+    boxes: npt.NDArray[np.int32], values: npt.NDArray[np.float64], chosen: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """Return those of `boxes` (n, 4) that are due before long and not in a chosen crop, the most valuable first."""
+    soon = np.flatnonzero((values >= SOON_VALUE) & (values < 1))
+    soon = soon[np.argsort(-values[soon], kind="stable")]
+    return boxes[soon[_covered(boxes[soon].astype(np.float32), chosen.astype(np.float32)) < 1]]
 
 
 def _inside(spots: npt.NDArray[np.int32], looks: Looks) -> Boxes:
@@ -140,6 +149,12 @@ def _inside(spots: npt.NDArray[np.int32], looks: Looks) -> Boxes:
 def _covered(boxes: Boxes, by: Boxes) -> npt.NDArray[np.float32]:
     """Return (n,) the largest share of each box (n, 4) that lies in one of the boxes `by` (m, 4)."""
     return np.asarray(common_of(boxes, by).max(axis=1, initial=0.0) / np.maximum(areas_of(boxes), 1.0), np.float32)
+
+
+def tiles(boxes: npt.NDArray[np.int32], canvas: tuple[int, int]) -> npt.NDArray[np.int32]:
+    """Return `boxes` (n, 4), those too large for one canvas of (width, height) cut into overlapping tiles."""
+    limit = np.asarray(canvas) / SMALLEST_SCALE
+    return np.asarray([tile for box in boxes for tile in cut(box, limit)], np.int32).reshape(-1, 4)
 
 
 def cut(box: npt.NDArray[np.int32], limit: npt.NDArray[np.float64]) -> list[list[int]]:

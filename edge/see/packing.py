@@ -7,6 +7,7 @@ whatever is found in it belongs to that look (the owner test).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -28,6 +29,11 @@ class _Canvas:
     top: int = 0  # of the open shelf
     shelf: int = 0  # height of the open shelf
 
+    @property
+    def empty(self) -> bool:
+        """Tell whether no crop has been placed."""
+        return self.shelf == 0
+
     def place(self, width: int, height: int) -> tuple[int, int] | None:
         """Return the corner for a crop, or None if it does not fit any more."""
         if self.x + width > self.width:
@@ -41,19 +47,27 @@ class _Canvas:
 
 
 def pack(
-    sources: npt.NDArray[np.int32], canvas_size: tuple[int, int], canvases: int, max_scale: float = 1.0
+    sources: npt.NDArray[np.int32],
+    canvas_size: tuple[int, int],
+    canvases: int,
+    max_scale: float = 1.0,
+    due: int | None = None,
 ) -> tuple[Looks, npt.NDArray[np.int64]]:
     """Place crops of the frame on at most `canvases` canvases of `canvas_size` (width, height).
 
     `sources` is (n, 4) in frame pixels, most valuable first. A crop larger than a canvas is scaled down to fit, a
-    smaller one is enlarged at most `max_scale` times. Returns the looks and the indices of the sources that got one,
-    in the same order; what does not fit is left out.
+    smaller one is enlarged at most `max_scale` times. The first `due` sources (default: all) open canvases; the others
+    get what room these leave: a canvas costs the same however full it is. Returns the looks and the indices of the
+    sources that got one, in the same order; what does not fit is left out.
     """
+    due = len(sources) if due is None else due
     sizes = (sources[:, 2:] - sources[:, :2]).astype(np.float64)
     scales = np.minimum(max_scale, (np.asarray(canvas_size) / np.maximum(sizes, 1)).min(axis=1, initial=np.inf))
     targets = np.maximum(1, np.floor(sizes * scales[:, None] + 1e-6)).astype(int)
-    chosen = _within_area(targets, canvas_size, canvases)
-    places = _shelve(targets, chosen, canvas_size, canvases)
+    chosen = _within_area(targets[:due], canvas_size, canvases)
+    open_canvases, places = _shelve(targets, chosen, canvas_size, canvases)
+    used = [canvas for canvas in open_canvases if not canvas.empty]
+    places |= _placed(used, targets, range(due, len(sources)))
     kept = np.asarray(sorted(places), np.int64)
     corners = np.asarray([places[int(i)] for i in kept], np.int32).reshape(-1, 3)
     boxes = np.concatenate([corners[:, 1:], corners[:, 1:] + targets[kept]], axis=1).astype(np.int32)
@@ -69,8 +83,8 @@ def _within_area(targets: npt.NDArray[np.int_], canvas_size: tuple[int, int], ca
 
 def _shelve(
     targets: npt.NDArray[np.int_], chosen: npt.NDArray[np.int64], canvas_size: tuple[int, int], canvases: int
-) -> dict[int, tuple[int, int, int]]:
-    """Return (canvas, x, y) of each crop that finds room; none gives way to one that is worth less.
+) -> tuple[list[_Canvas], dict[int, tuple[int, int, int]]]:
+    """Return the canvases and (canvas, x, y) of each crop that finds room; none gives way to one that is worth less.
 
     Tallest first wastes least, but may leave out the most valuable: then it is tried with fewer of the first ones, and
     the others fill what is left.
@@ -80,14 +94,18 @@ def _shelve(
         first, rest = chosen[:count], chosen[count:]
         tallest = first[np.argsort(-targets[first, 1], kind="stable")]
         open_canvases = [_Canvas(*canvas_size) for _ in range(canvases)]
-        places: dict[int, tuple[int, int, int]] = {}
-        for i in (*tallest.tolist(), *rest.tolist()):
-            spot = _first_fit(open_canvases, *targets[i].tolist())
-            if spot is not None:
-                places[i] = spot
+        places = _placed(open_canvases, targets, [*tallest.tolist(), *rest.tolist()])
         if all(i in places for i in first.tolist()):
-            return places
+            return open_canvases, places
         count -= 1 + count // 64
+
+
+def _placed(
+    open_canvases: list[_Canvas], targets: npt.NDArray[np.int_], order: Iterable[int]
+) -> dict[int, tuple[int, int, int]]:
+    """Place crops one by one and return (canvas, x, y) of those that found room."""
+    spots = {i: _first_fit(open_canvases, *targets[i].tolist()) for i in order}
+    return {i: spot for i, spot in spots.items() if spot is not None}
 
 
 def _first_fit(open_canvases: list[_Canvas], width: int, height: int) -> tuple[int, int, int] | None:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.random import Generator
 
-from examples.belt.defects import CHIP, MIN_STRIP_PX, Shape, draw_shape
+from examples.belt.defects import MIN_STRIP_PX, Shape, draw_shape
 from examples.belt.motion import Stretch, stretches
 from examples.belt.optics import BELT_HEIGHT, magnification
 from examples.belt.scene import DEFECTS, KINDS, MAX_ID, MIN_DEFECT_VISIBLE, MIN_VISIBLE, Labels, Mask
@@ -135,7 +135,10 @@ def _apart(part: Placed, others: list[Placed]) -> bool:
 
 
 def _covered(shape: Shape, position: int, v: int, others: list[Placed], *, shy: bool) -> Mask | None:
-    """Return which pixels lie under other parts; None where the part would show through a chip or is too shy."""
+    """Return which pixels lie under other parts; None where the part would show through one, or is too shy.
+
+    A hole or chip with metal behind it looks like no hole or a stain: nobody could say what is true of such a part.
+    """
     covered: Mask = np.zeros(shape.mask.shape, np.bool_)
     reach = covered.shape[0] // 2
     for other in others:
@@ -145,9 +148,8 @@ def _covered(shape: Shape, position: int, v: int, others: list[Placed], *, shy: 
         if abs(right) > near or abs(down) > near:
             continue
         mine, theirs = _overlap(reach, other.reach, right, down)
-        missing = other.shape.defects[theirs] == CHIP
-        taken = other.shape.mask[theirs] | missing
-        touching = shape.mask[mine] & (taken if shy else missing)
+        taken = other.shape.outline.outer[theirs] < 0
+        touching = shape.mask[mine] & (taken if shy else taken & ~other.shape.mask[theirs])
         if touching.any():
             return None
         covered[mine] |= taken

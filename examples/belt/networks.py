@@ -10,9 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Final
 
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -142,19 +140,6 @@ def folded(net: nn.Module) -> nn.Module:
             plain.offsets.weight.mul_(OFFSET_PX)
             plain.offsets.bias.mul_(OFFSET_PX)
     return plain
-
-
-def resume(net: nn.Module, path: Path) -> nn.Module:
-    """Return `net` with the weights of an exported file, ready to be trained on; BatchNorm stays folded."""
-    found = {item.name: numpy_helper.to_array(item) for item in onnx.load(str(path)).graph.initializer}
-    plain = folded(net)
-    kept = {name: torch.from_numpy(found[name].copy()) for name in plain.state_dict() if not name.startswith("hints")}
-    plain.load_state_dict(kept, strict=False)
-    if isinstance(plain, InstanceNet):
-        with torch.no_grad():
-            plain.offsets.weight.div_(OFFSET_PX)
-            plain.offsets.bias.div_(OFFSET_PX)
-    return plain.train()
 
 
 def export(net: nn.Module, path: Path) -> None:

@@ -1,8 +1,8 @@
 """Train the belt's two networks from its renderer: ``python -m examples.belt.train [--quick] [--out FOLDER]``.
 
 Writes ``semantic.onnx`` and ``instance.onnx`` and prints what they reach on seeds they have not seen. Needs the
-``train`` extra; about half an hour on two free cores, a few minutes with --quick. On a machine that does other work
-too, set ``OMP_WAIT_POLICY=passive``: it was three times as fast there.
+``train`` extra; 40 minutes on two free cores, a few minutes with --quick. On a machine that does
+other work too, set ``OMP_WAIT_POLICY=passive``: it was three times as fast there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from examples.belt.networks import (
     SemanticNet,
     export,
     parameters,
-    resume,
 )
 from examples.belt.scene import DEFECTS, TRAIN_SEEDS
 from examples.belt.training_data import FILL, Array, Canvas, Stock, compose, stock
@@ -47,8 +45,7 @@ _SIGMA_CELLS: Final = 2.0
 _SMALLEST_PX: Final = 80
 """A sliver with fewer visible canvas pixels is no object to find."""
 _RATE: Final = 4e-3
-_ANNEAL_RATE: Final = 1.2e-3
-"""Largest learning rates."""
+"""Largest learning rate."""
 _MEMORY: Final = 0.99
 """Share that the running mean of the weights keeps per step."""
 _RAIL_ROWS: Final = 2
@@ -69,15 +66,14 @@ class Plan:
     """Steps between two exports."""
 
 
-_FULL: Final = Plan(seeds=90, frames=9, semantic_steps=3500, instance_steps=5000)
+_FULL: Final = Plan(seeds=90, frames=9, semantic_steps=3500, instance_steps=8000)
 _QUICK: Final = Plan(seeds=16, frames=8, semantic_steps=200, instance_steps=400)
 
 
 def main() -> int:
     """Render, train, export, validate."""
     parser = argparse.ArgumentParser(prog="python -m examples.belt.train", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few minutes instead of half an hour, worse figures")
-    parser.add_argument("--anneal", type=int, metavar="STEPS", help="go on with the instance network that is there")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, worse figures")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the ONNX files go")
     options = parser.parse_args()
     plan = _QUICK if options.quick else _FULL
@@ -87,9 +83,6 @@ def main() -> int:
     kept = stock(TRAIN_SEEDS[: plan.seeds], plan.frames)
     flawed = ", ".join(f"{len(windows)} {name}" for name, windows in zip(DEFECTS, kept.flawed, strict=True))
     print(f"{len(kept.frames)} frames; windows: {len(kept.plain)} plain, {flawed}", flush=True)
-    if options.anneal:
-        anneal_instance(kept, plan, options.anneal, options.out / "instance.onnx")
-        return 0
     train_instance(kept, plan, options.out / "instance.onnx")
     train_semantic(kept, plan, options.out / "semantic.onnx")
     validate(options.out, quick=options.quick)
@@ -112,15 +105,6 @@ def train_instance(kept: Stock, plan: Plan, path: Path) -> None:
     _fit(InstanceNet(), batches, instance_loss, plan.instance_steps, plan.every, path)
 
 
-def anneal_instance(kept: Stock, plan: Plan, steps: int, path: Path) -> None:
-    """Go on with the instance network in `path`, at a small and falling learning rate."""
-    seed = zlib.crc32(path.read_bytes())
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    batches = (_instance_batch(kept, rng, plan.instance_batch) for _ in range(steps))
-    _fit(resume(InstanceNet(), path), batches, instance_loss, steps, plan.every, path, rate=_ANNEAL_RATE)
-
-
 def _fit(
     net: nn.Module,
     batches: Iterator[Batch],
@@ -128,14 +112,12 @@ def _fit(
     steps: int,
     every: int,
     path: Path,
-    *,
-    rate: float = _RATE,
 ) -> None:
     """Run AdamW with a one-cycle learning rate; export the running mean of the weights now and then, and at the end."""
     net = net.to(memory_format=torch.channels_last).train()
     mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY), use_buffers=True)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.15)
     started = time.monotonic()
     print(f"{type(net).__name__}: {parameters(net)} parameters, {steps} steps", flush=True)
     for step, batch in enumerate(_ahead(batches), start=1):

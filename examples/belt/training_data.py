@@ -47,6 +47,9 @@ _LARGEST: Final = 300
 _SMALLEST: Final = 24
 """Shortest side of a crop, frame px."""
 _DEFECTIVE_SHARE: Final = 0.5
+_CROWDED: Final = 4
+_LONELY: Final = 4
+"""Good parts of a frame that are kept alone."""
 _OWN_MODULES: Final = frozenset(
     f"{name}.py"
     for name in ("train", "losses", "networks", "validation", "demo", "live", "score", "heldout", "stream", "picture")
@@ -176,7 +179,7 @@ def boxes_of(ids: Ids) -> dict[int, Array]:
 
 
 def _windows(view: View, rng: Generator) -> list[tuple[bool, Array]]:
-    """Cut a frame: every defective part, some good ones, groups, tiles and bare belt."""
+    """Cut a frame: every defective part, good ones (those in a crowd first), groups, tiles and bare belt."""
     truth = _known(view)
     ids = owners(truth)
     boxes = boxes_of(ids)
@@ -184,7 +187,9 @@ def _windows(view: View, rng: Generator) -> list[tuple[bool, Array]]:
     others = [boxes[part.id] for part in truth.parts if not part.defects and part.id in boxes]
     every = flawed + others
     chosen = [(True, _alone_or_paired(rng, box, every)) for box in flawed]
-    chosen += [(False, others[index]) for index in rng.permutation(len(others))[:6]]
+    others.sort(key=lambda box: -_neighbours(box, every))
+    lonely = rng.permutation(others[_CROWDED:])[:_LONELY]
+    chosen += [(False, box) for box in (*others[:_CROWDED], *lonely)]
     groups, tiles = rng.permutation(len(every))[:3], rng.permutation(len(every))[:2]
     chosen += [(False, _group(every[index], every, int(rng.integers(1, 3)))) for index in groups]
     chosen += [(False, _tile(rng, every[index])) for index in tiles]
@@ -193,6 +198,12 @@ def _windows(view: View, rng: Generator) -> list[tuple[bool, Array]]:
     kinds = np.zeros(int(ids.max()) + 1, np.uint8)
     kinds[truth.instances] = truth.semantic
     return [(bad, _cut(view.image, ids, kinds, truth.defects, box)) for bad, box in chosen]
+
+
+def _neighbours(box: Array, every: list[Array]) -> int:
+    """Return how many boxes touch one, itself among them."""
+    boxes = np.stack(every)
+    return int(np.count_nonzero(((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2])).all(axis=1)))
 
 
 def _alone_or_paired(rng: Generator, box: Array, every: list[Array]) -> Array:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import TrackRules
-from edge.decide.tracks import LOOK_VOTES, MOST_MISSES, MOST_TRACKS, TENTATIVE_FRAMES, Tracker, associate
+from edge.decide.tracks import MOST_MISSES, MOST_TRACKS, TENTATIVE_FRAMES, Tracker, associate
 from edge.types import Image, Instances, Looks, Tracks
 from tests.see.made import Box, instances_of, looks_of, tracks_of
 
@@ -148,14 +148,6 @@ def test_the_class_is_what_most_looks_say() -> None:
         int(step(follow, instances_of([square(100, 100)], classes=[c]))[0].classes[0]) for c in (1, 2, 2, 1, 2, 1, 1)
     ]
     assert classes == [1, 1, 2, 1, 2, 1, 1]
-
-
-def test_the_labels_vote_on_the_class_too() -> None:
-    follow = tracker()
-    step(follow, instances_of([square(100, 100)], classes=[1]))
-    for _ in range(3 * int(LOOK_VOTES)):
-        follow.vote(np.asarray([[0, 0.1, 0.9, 0]], np.float32))
-    assert step(follow)[0].classes.tolist() == [2]
 
 
 @pytest.mark.parametrize(

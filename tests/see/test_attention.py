@@ -124,18 +124,25 @@ def test_an_object_that_its_crop_cut_gets_a_wider_look_in_the_next_frame() -> No
     choose = chooser(pad=16, retry_frames=100)
     first = choose.choose(0, spots((500, 500, 560, 560)), NOBODY, "track", STILL)
     assert first.sources.tolist() == [[500, 500, 560, 560]]
-    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), NOBODY)
+    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), NOBODY, "track")
     second = choose.choose(1, NONE, NOBODY, "track", STILL)
     assert len(second) == 1
     assert second.sources[0].tolist() == [500 - 46, 510 - 46, 560 + 46, 550 + 46]
-    choose.follow(instances_of([(480, 505, 570, 555)]), NOBODY)
+    choose.follow(instances_of([(480, 505, 570, 555)]), NOBODY, "track")
     assert len(choose.choose(2, NONE, NOBODY, "track", STILL)) == 0
 
 
 def test_a_cut_view_of_a_known_object_is_no_reason_to_look_again() -> None:
     choose = chooser()
-    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), tracks_of([(490, 500, 570, 560)]))
+    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), tracks_of([(490, 500, 570, 560)]), "track")
     assert len(choose.choose(1, NONE, NOBODY, "track", STILL)) == 0
+
+
+@pytest.mark.parametrize(("at_border", "follows"), [("track", True), ("wait", False)])
+def test_a_cut_object_at_the_border_waits_where_objects_do(at_border: str, follows: bool) -> None:
+    choose = chooser()
+    choose.follow(instances_of([(0, 510, 30, 550)], whole=[False]), NOBODY, at_border)
+    assert (len(choose.choose(0, NONE, NOBODY, at_border, STILL)) == 1) == follows
 
 
 @settings(max_examples=4, deadline=None)
@@ -170,6 +177,15 @@ def test_no_track_starves_beside_spots_that_never_end() -> None:
         assert choose.waiting > 0
     assert len(waited) >= 2
     assert max(waited) <= 4 * 18
+
+
+def test_a_canvas_that_is_run_anyway_is_filled_with_what_will_be_due_before_long() -> None:
+    boxes: list[Box] = [(100, 100, 160, 160), (500, 100, 560, 160), (900, 100, 960, 160)]
+    choose = chooser(refresh_frames=20)
+    looks = choose.choose(0, NONE, tracks_of(boxes, looks=[9, 9, 9], since_look=[20, 15, 5]), "track", STILL)
+    assert [covers(looks, box) for box in boxes] == [True, True, False]
+    assert choose.waiting == 0
+    assert len(choose.choose(1, NONE, tracks_of(boxes, looks=[9, 9, 9], since_look=[19, 15, 5]), "track", STILL)) == 0
 
 
 def test_what_is_left_over_is_counted() -> None:

@@ -67,6 +67,25 @@ def test_what_is_worth_most_is_never_left_out_for_what_is_worth_less(sources: So
         assert alone.tolist() == list(range(left[0]))
 
 
+@given(rectangles(), rectangles(), st.integers(1, 3))
+def test_fillers_open_no_canvas_and_change_nothing_for_those_that_are_due(
+    due: Sources, fillers: Sources, canvases: int
+) -> None:
+    alone, kept_alone = pack(due, CANVAS, canvases)
+    both, kept = pack(np.concatenate([due, fillers]), CANVAS, canvases, due=len(due))
+    first = kept < len(due)
+    assert kept[first].tolist() == kept_alone.tolist()
+    np.testing.assert_array_equal(both.places[first], alone.places)
+    assert set(both.canvases.tolist()) == set(alone.canvases.tolist())
+    for i, j in itertools.combinations(range(len(both)), 2):
+        assert both.canvases[i] != both.canvases[j] or apart(both.places[i], both.places[j]) >= GUTTER_PX
+
+
+def test_room_that_is_left_is_filled() -> None:
+    boxes = np.asarray([(0, 0, 40, 40), (50, 0, 80, 30), (100, 0, 190, 60)], np.int32)
+    assert pack(boxes, CANVAS, 2, due=1)[1].tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("stride", [2, 4, 8])
 def test_no_label_cell_belongs_to_two_places(stride: int) -> None:
     for width, height in itertools.product(range(1, 33), range(1, 17)):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import RegionRules
-from edge.see.regions import MOST_REGIONS, class_shares, find_regions, foreground, owners_of, padded
+from edge.see.regions import MOST_REGIONS, explained_by, find_regions, foreground, padded
 from edge.types import Image, Labels, Regions, Tracks
 from tests.see.made import tracks_of
 
@@ -30,9 +30,9 @@ def rules(**changes: object) -> RegionRules:
 
 
 def find(
-    found: Image, scale: tuple[float, float], tracks: Tracks, limits: RegionRules, size: tuple[int, int]
+    found: Image, tracks: Tracks, scale: tuple[float, float], limits: RegionRules, size: tuple[int, int]
 ) -> Regions:
-    return find_regions(found, owners_of(found.shape, scale, tracks), scale, limits, size)
+    return find_regions(found, explained_by(tracks, found.shape, scale), scale, limits, size)
 
 
 def wanted(*classes: int) -> npt.NDArray[np.uint8]:
@@ -45,7 +45,7 @@ def test_each_spot_is_a_region_with_its_box_and_area() -> None:
     found = blank()
     found[10:20, 30:50] = 1
     found[60:64, 100:102] = 1
-    regions = find(found, SCALE, NOBODY, rules(), SIZE)
+    regions = find(found, NOBODY, SCALE, rules(), SIZE)
     assert regions.boxes.tolist() == [[60, 20, 100, 40], [200, 120, 204, 128]]
     assert regions.area_px.tolist() == [800.0, 32.0]
 
@@ -53,7 +53,7 @@ def test_each_spot_is_a_region_with_its_box_and_area() -> None:
 def test_an_uneven_scale_maps_both_axes() -> None:
     found = blank()
     found[10:20, 30:50] = 1
-    regions = find(found, (1.5, 2.0), NOBODY, rules(), (240, 240))
+    regions = find(found, NOBODY, (1.5, 2.0), rules(), (240, 240))
     assert regions.boxes.tolist() == [[45, 20, 75, 40]]
     assert regions.area_px.tolist() == [200 * 1.5 * 2.0]
 
@@ -62,14 +62,14 @@ def test_spots_that_touch_at_a_corner_are_one() -> None:
     found = blank()
     found[10:20, 10:20] = 1
     found[20:30, 20:30] = 1
-    assert find(found, SCALE, NOBODY, rules(), SIZE).boxes.tolist() == [[20, 20, 60, 60]]
+    assert find(found, NOBODY, SCALE, rules(), SIZE).boxes.tolist() == [[20, 20, 60, 60]]
 
 
 @pytest.mark.parametrize(("cells", "kept"), [(12, 0), (13, 1)])
 def test_the_smallest_area_is_in_frame_pixels(cells: int, kept: int) -> None:
     found = blank()
     found[50, 20 : 20 + cells] = 1
-    assert len(find(found, SCALE, NOBODY, rules(min_area_px=50.0), SIZE)) == kept
+    assert len(find(found, NOBODY, SCALE, rules(min_area_px=50.0), SIZE)) == kept
 
 
 @given(
@@ -89,7 +89,7 @@ def test_padding_widens_and_stays_inside_the_frame(corners: list[tuple[float, ..
 def test_regions_at_the_border_are_clipped() -> None:
     found = blank()
     found[:5, :5] = found[-5:, -5:] = 1
-    regions = find(found, SCALE, NOBODY, rules(pad_px=16), SIZE)
+    regions = find(found, NOBODY, SCALE, rules(pad_px=16), SIZE)
     assert sorted(regions.boxes.tolist()) == [[0, 0, 26, 26], [294, 214, 320, 240]]
 
 
@@ -98,7 +98,7 @@ def test_what_a_track_explains_is_no_region() -> None:
     found[10:20, 30:50] = 1
     found[60:80, 100:120] = 1
     tracks = tracks_of([(60, 20, 100, 40)])
-    assert find(found, SCALE, tracks, rules(), SIZE).boxes.tolist() == [[200, 120, 240, 160]]
+    assert find(found, tracks, SCALE, rules(), SIZE).boxes.tolist() == [[200, 120, 240, 160]]
 
 
 def test_a_track_explains_its_mask_and_one_label_pixel_more_but_not_its_whole_box() -> None:
@@ -106,39 +106,27 @@ def test_a_track_explains_its_mask_and_one_label_pixel_more_but_not_its_whole_bo
     tracks.masks[0][:, 2:] = False  # its right half is empty
     everywhere = np.ones_like(blank())
     everywhere[9:21, 29:41] = 0
-    rest = find(np.ones_like(blank()), SCALE, tracks, rules(), SIZE)
+    rest = find(np.ones_like(blank()), tracks, SCALE, rules(), SIZE)
     assert rest.boxes.tolist() == [[0, 0, 320, 240]]
     assert rest.area_px.tolist() == [everywhere.sum() * 4]
     found = blank()
     found[9:21, 29:41] = 1
-    assert len(find(found, SCALE, tracks, rules(min_area_px=1.0), SIZE)) == 0
+    assert len(find(found, tracks, SCALE, rules(min_area_px=1.0), SIZE)) == 0
 
 
-def test_owners_are_the_rows_of_the_tracks() -> None:
-    owners = owners_of((120, 160), SCALE, tracks_of([(60, 20, 100, 40), (100, 100, 120, 140)]))
-    expected = np.full((120, 160), -1)
-    expected[10:20, 30:50] = 0
+def test_the_masks_of_tracks_are_painted_where_they_lie() -> None:
+    masks = explained_by(tracks_of([(60, 20, 100, 40), (100, 100, 120, 140)]), (120, 160), SCALE)
+    expected = np.zeros((120, 160))
+    expected[10:20, 30:50] = 1
     expected[50:70, 50:60] = 1
-    np.testing.assert_array_equal(owners, expected)
-
-
-def test_shares_are_the_classes_of_the_label_pixels_that_stand_for_one() -> None:
-    owners = np.full((10, 10), -1, np.int16)
-    owners[:2], owners[4:6] = 0, 2
-    classes = np.zeros((10, 10), np.uint8)
-    classes[0], classes[1, :5] = 3, 1  # row 0: ten of class 3; row 1: five of class 1, five background
-    table = wanted()
-    table[[1, 3]] = 2, 1  # semantic 1 is instance 2, semantic 3 is instance 1
-    shares = class_shares(classes, owners, 3, table, 4)
-    expected = np.asarray([[0, 2 / 3, 1 / 3, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.float32)
-    np.testing.assert_allclose(shares.astype(np.float64), expected.astype(np.float64), atol=1e-6)
+    np.testing.assert_array_equal(masks, expected)
 
 
 @pytest.mark.parametrize(
     "box", [(-40, -40, 10, 10), (310, 230, 400, 300), (-500, 0, -400, 10), (8, 8, 8, 20), (-9, -9, 999, 999)]
 )
 def test_tracks_at_and_beyond_the_border_are_painted_only_inside(box: tuple[int, ...]) -> None:
-    ys, xs = np.nonzero(owners_of((120, 160), SCALE, tracks_of([box])) >= 0)
+    ys, xs = np.nonzero(explained_by(tracks_of([box]), (120, 160), SCALE))
     inside = max(0, min(box[2], 320) - max(box[0], 0)) * max(0, min(box[3], 240) - max(box[1], 0))
     assert bool(len(xs)) == bool(inside)
     if inside:
@@ -151,7 +139,7 @@ def test_ten_thousand_specks_give_a_bounded_number_of_regions_the_largest() -> N
     found[::4, ::4] = 1  # 10,000
     found[200:210, 200:210] = 1
     begin = time.perf_counter()
-    regions = find(found, (1.0, 1.0), NOBODY, rules(min_area_px=1.0), (400, 400))
+    regions = find(found, NOBODY, (1.0, 1.0), rules(min_area_px=1.0), (400, 400))
     assert time.perf_counter() - begin < 1
     assert len(regions) == MOST_REGIONS
     assert regions.area_px[0] >= 100
@@ -161,7 +149,7 @@ def test_ten_thousand_specks_give_a_bounded_number_of_regions_the_largest() -> N
 def test_noise_costs_bounded_time_and_still_finds_regions() -> None:
     found = (np.random.default_rng(3).random((540, 960)) < 0.3).astype(np.uint8)
     begin = time.perf_counter()
-    regions = find(found, SCALE, NOBODY, rules(min_area_px=60.0), (1920, 1080))
+    regions = find(found, NOBODY, SCALE, rules(min_area_px=60.0), (1920, 1080))
     assert time.perf_counter() - begin < 2
     assert 0 < len(regions) <= MOST_REGIONS
 
@@ -194,6 +182,6 @@ def test_every_large_spot_lies_in_a_region(seed: int) -> None:
     for x, y in random.integers(0, 100, (6, 2)):
         cv2.circle(found, (int(x), int(y)), int(random.integers(1, 8)), (1,), -1)
     covered = blank()
-    for x0, y0, x1, y1 in find(found, SCALE, NOBODY, rules(min_area_px=4.0), SIZE).boxes.tolist():
+    for x0, y0, x1, y1 in find(found, NOBODY, SCALE, rules(min_area_px=4.0), SIZE).boxes.tolist():
         covered[y0 // 2 : -(-y1 // 2), x0 // 2 : -(-x1 // 2)] = 1
     assert (covered[found > 0] == 1).all()

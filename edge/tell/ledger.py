@@ -15,7 +15,6 @@ import contextlib
 import logging
 import os
 import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -202,7 +201,7 @@ class Ledger:
         if self._admits(event, draft, used + draft.pages + pages):
             draft.seq += 1
             draft.pages += pages
-            draft.rows.append((draft.seq, str(kind), payload, zlib.crc32(payload)))
+            draft.rows.append((draft.seq, str(kind), payload, schema.checksum(draft.seq, str(kind), payload)))
             tally[1] += 1
         else:
             told = msgspec.structs.replace(told, seq=0)

@@ -94,9 +94,14 @@ def check(db: sqlite3.Connection, path: Path) -> None:
     for law, query in _LAWS.items():
         if _one(db, query) != 1:
             raise DamagedError(f"does not hold: {law}")
-    for seq, payload, crc in db.execute("SELECT seq, payload, crc FROM outbox"):
-        if not isinstance(payload, bytes) or zlib.crc32(payload) != crc:
+    for seq, kind, payload, crc in db.execute("SELECT seq, kind, payload, crc FROM outbox"):
+        if not (isinstance(kind, str) and isinstance(payload, bytes) and checksum(seq, kind, payload) == crc):
             raise DamagedError(f"row {seq} of the outbox is altered")
+
+
+def checksum(seq: int, kind: str, payload: bytes) -> int:
+    """Return the CRC-32 of a whole row of the outbox."""
+    return zlib.crc32(payload, zlib.crc32(f"{seq} {kind}".encode()))
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:

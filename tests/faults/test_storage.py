@@ -5,6 +5,7 @@ Crashes at every step (D2), torn logs (D3), failing disks (D4), damage (D5), rac
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
@@ -199,6 +200,21 @@ def test_d5_a_damaged_file_is_moved_aside_or_harmless(tmp_path: Path) -> None:
         shutil.rmtree(folder)
     print(f"moved aside={aside}")
     assert aside > 15
+
+
+@pytest.mark.parametrize("kind", [b"cognt", b"cou\xfft"], ids=["letter", "no text"])
+def test_d5_a_row_whose_kind_is_altered_is_damage(tmp_path: Path, kind: bytes) -> None:
+    ledger = opened(tmp_path)
+    stream = ledger.stream
+    ledger.commit([count(number) for number in range(3)])
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        db.execute("UPDATE outbox SET kind = CAST(? AS TEXT) WHERE seq = 2", (kind,))
+        db.commit()
+    ledger = opened(tmp_path)
+    assert ledger.stream != stream
+    assert (tmp_path / "ledger.db.corrupt-1").exists()
+    ledger.close()
 
 
 @pytest.mark.parametrize("junk", [b"not a database at all" * 300, b"\0" * 8192], ids=["text", "zeros"])

@@ -31,8 +31,8 @@ def find_looks(
         table = np.zeros(256, np.uint8)
         table[wanted] = 1
         found = foreground(labels, table, rules.confidence)
-        nothing = np.zeros_like(found)  # is explained by tracks: there are none
-        sources = tiles(find_regions(found, nothing, labels.scale, rules, size).boxes, canvas_size)
+        explained = np.zeros_like(found)  # there are no tracks
+        sources = tiles(find_regions(found, explained, labels.scale, rules, size).boxes, canvas_size)
     return pack(sources, canvas_size, MOST_CANVASES)[0]
 
 

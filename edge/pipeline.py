@@ -67,11 +67,10 @@ class Station:
         self._size = size
         self._wanted = _wanted(config, models)
         height, width = models.instances.canvas.shape[:2]
-        self._chooser = Chooser(config.attention, size, (width, height))
-        known = len(models.instance_classes)
+        self._chooser = Chooser(config.attention, size, (width, height), at_border=config.tracks.at_border)
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
-        self._tracker = Tracker(config.tracks, followed, known, size, new_id)
+        self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id)
         classes, defects = models.instance_classes, models.defects
         self._counters = [LineCounter(line, classes) for line in config.lines if line.camera == name]
         self._gates = [QualityGate(gate, classes, defects) for gate in config.gates if gate.camera == name]
@@ -94,12 +93,12 @@ class Station:
         explained = explained_by(expected, found.shape, labels.scale)
         regions = find_regions(found, explained, labels.scale, self._config.regions, self._size)
         watch.lap("regions")
-        looks = self._chooser.choose(frame.index, regions, expected, self._config.tracks.at_border, self._tracker.shift)
+        looks = self._chooser.choose(frame.index, regions, expected, self._tracker.shift)
         watch.lap("attention")
         instances = self._models.instances(frame.image, looks)
         watch.lap("instances")
         tracks, ended = self._tracker.update(instances, looks)
-        self._chooser.follow(instances, tracks, self._config.tracks.at_border)
+        self._chooser.follow(instances, tracks)
         self._tracks = tracks
         watch.lap("tracks")
         events = self._decide(frame, instances, tracks, ended)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
 from edge.config import Gate
 from edge.decide.lines import Crossing, LineWatch
@@ -73,37 +73,37 @@ class QualityGate:
         self._judged.add(key)
         looks = np.asarray(self._evidence.pop(key, []), np.float32).reshape(-1, len(self._defects))
         areas = {name: self._area(looks[:, i], name) for i, name in enumerate(self._defects)}
-        flagged = {name: round(area, 1) for name, area in areas.items() if area > 0}
+        flagged = {name: area for name, area in areas.items() if area > 0}
         reasons = [f"{name} {area:.0f} px" for name, area in flagged.items()]
         verdict = "REJECT" if flagged else "PASS"
         if len(looks) < self._gate.min_looks:
             reasons.append(f"{len(looks)} of {self._gate.min_looks} looks")
             verdict = self._gate.fail_safe
-        part = self._part(tracks, crossing.row, len(looks), time=frame.time, camera=frame.camera, frame=frame.index)
-        return replace(part, position=crossing.position, verdict=verdict, reasons=reasons, defects_px=flagged)
+        return Verdict(
+            **self._known(tracks, crossing.row, time=frame.time, camera=frame.camera, frame=frame.index),
+            position=crossing.position,
+            verdict=verdict,
+            reasons=reasons,
+            defects_px={name: round(area, 1) for name, area in flagged.items()},
+            looks=len(looks),
+        )
 
     def _unseen(self, gap: Gap, tracks: Tracks, row: int) -> Verdict:
         """Return the fail-safe verdict of a part that may have passed while nobody looked."""
-        looks = len(self._evidence.get(int(tracks.keys[row]), ()))
-        part = self._part(tracks, row, looks, time=gap.until, camera=gap.camera, frame=gap.index)
-        return replace(part, reasons=["camera was blind"])
-
-    def _part(self, tracks: Tracks, row: int, looks: int, *, time: float, camera: str, frame: int) -> Verdict:
-        """Return what is known of a part before it is judged: where it is, and the fail-safe."""
         x, y = tracks.centers[row].tolist()
         return Verdict(
-            time=time,
-            camera=camera,
-            frame=frame,
-            gate=self._gate.name,
-            track=int(tracks.ids[row]),
-            label=self._classes[tracks.classes[row]],
+            **self._known(tracks, row, time=gap.until, camera=gap.camera, frame=gap.index),
             position=(x, y),
             verdict=self._gate.fail_safe,
-            reasons=[],
+            reasons=["camera was blind"],
             defects_px={},
-            looks=looks,
+            looks=len(self._evidence.get(int(tracks.keys[row]), ())),
         )
+
+    def _known(self, tracks: Tracks, row: int, **moment: Any) -> dict[str, Any]:
+        """Return the fields of a verdict that say of which part it is, beside those of its `moment`."""
+        label = self._classes[tracks.classes[row]]
+        return {**moment, "gate": self._gate.name, "track": int(tracks.ids[row]), "label": label}
 
     def _area(self, shown: npt.NDArray[np.float32], name: str) -> float:
         """Return the median area over the looks that show the defect, 0 where too few do."""

@@ -2,7 +2,8 @@
 
 A look is worth what has waited for it: a spot nothing explains, a track with few looks, a track not seen for long.
 The value of a track and of a spot grows with each frame it waits; a spot that was never looked at is worth most of all,
-and one that showed nothing is looked at again after ever longer times.
+and one that showed nothing is looked at again after ever longer times. A canvas costs the same however full it is: room
+that is left goes to tracks that will be due before long.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from edge.types import Boxes, Instances, Looks, Regions, Tracks
 
 SMALLEST_SCALE = 0.5  # a region that would need less is cut into tiles
 NEW_SPOT_VALUE = 3.0  # of a look at a spot never looked at: a track that is overdue thrice comes first
-SOON_VALUE = 0.6  # of a look at a track above which it may fill a canvas that is run anyway
-CUT_VALUE = 1.5  # of a look at an object that was cut
+SOON_VALUE = 0.6  # of a look at a track from which it may fill room on a canvas that is run anyway
 EARLY_INTERVAL = 2  # frames between the first looks at a track
 WIDEN_PX = 0.5  # frame pixels per frame without a look by which a track's crop grows
 KNOWN = 0.6  # share of a cut object's box inside a track's box above which it is that track's object
@@ -73,9 +73,12 @@ class SpotMemory:
 class Chooser:
     """Decides, within the budget of canvases, what the instance model sees."""
 
-    def __init__(self, rules: Attention, size: tuple[int, int], canvas: tuple[int, int]) -> None:
-        """`size` is the frame's and `canvas` the canvas' width and height."""
+    def __init__(
+        self, rules: Attention, size: tuple[int, int], canvas: tuple[int, int], *, at_border: str = "track"
+    ) -> None:
+        """`size` is the frame's and `canvas` the canvas' width and height; `at_border` as in `TrackRules`."""
         self._rules = rules
+        self._waits = at_border == "wait"
         self._size = size
         self._canvas = canvas
         self._pad_px = rules.pad_px
@@ -83,40 +86,33 @@ class Chooser:
         self._cut = np.zeros((0, 4), np.int32)  # boxes of unknown objects that their crop cut, widened
         self.waiting = 0  # candidates left over in the last frame
 
-    def choose(
-        self, frame: int, regions: Regions, expected: Tracks, at_border: str, shift: npt.NDArray[np.float32]
-    ) -> Looks:
+    def choose(self, frame: int, regions: Regions, expected: Tracks, shift: npt.NDArray[np.float32]) -> Looks:
         """Return the looks for frame number `frame`, most valuable first until the canvases are full.
 
         `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before.
         """
         self._memory.move(shift)
-        spots = tiles(regions.boxes, self._canvas)
-        boxes, due = self._due(expected, at_border)
-        sources = np.concatenate([boxes, spots, self._cut])
-        new = self._memory.values(spots.astype(np.float32), frame, self._rules.retry_frames)
-        values = np.concatenate([due, new, np.full(len(self._cut), CUT_VALUE)])
+        spots = np.concatenate([tiles(regions.boxes, self._canvas), self._cut])
+        boxes, worth = self._tracked(expected)
+        sources = np.concatenate([boxes, spots])
+        values = np.concatenate([worth, self._memory.values(_float(spots), frame, self._rules.retry_frames)])
         ripe = np.flatnonzero(values >= 1)
         order = ripe[np.argsort(-values[ripe], kind="stable")]
         merged = merge(sources[order], self._canvas)
-        wanted = np.concatenate([merged, _fillers(boxes, due, merged)])
+        wanted = np.concatenate([merged, merge(_fillers(boxes, worth, merged), self._canvas)])
         looks, kept = pack(wanted, self._canvas, self._rules.canvases, self._rules.max_scale, due=len(merged))
         self.waiting = len(merged) - int(np.count_nonzero(kept < len(merged)))
         self._memory.note(_inside(spots, looks), frame)
         return looks
 
-    def follow(self, instances: Instances, tracks: Tracks, at_border: str) -> None:
-        """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame.
-
-        Where objects wait at the border, those whose wider crop reaches it wait too: the frame may cut them as well.
-        """
+    def follow(self, instances: Instances, tracks: Tracks) -> None:
+        """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame."""
         cut_off = instances.boxes[~instances.whole]
         unknown = cut_off[_covered(cut_off, tracks.boxes) < KNOWN]
         sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1, initial=0.0)
-        wider = padded(unknown, self._pad_px + sides / 2, self._size)
-        self._cut = wider[~touches_border(wider.astype(np.float32), self._size)] if at_border == "wait" else wider
+        self._cut = padded(unknown, self._pad_px + sides / 2, self._size)
 
-    def _due(self, tracks: Tracks, at_border: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    def _tracked(self, tracks: Tracks) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Return the crop and the value of a look at each track; 1 is due, more is overdue."""
         pad = self._pad_px + np.minimum(WIDEN_PX * tracks.since_look, self._pad_px)
         boxes = padded(tracks.boxes, pad.astype(np.float32), self._size)
@@ -125,7 +121,7 @@ class Chooser:
         interval = np.minimum(interval, self._rules.refresh_frames)
         value = tracks.since_look / interval + (tracks.ids == 0)
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        if at_border == "wait":  # what the border cuts would be measured wrongly
+        if self._waits:  # what the border cuts would be measured wrongly
             inside &= ~touches_border(tracks.boxes, self._size)
         return boxes, np.where(inside, value, 0.0)
 
@@ -136,7 +132,11 @@ def _fillers(
     """Return those of `boxes` (n, 4) that are due before long and not in a chosen crop, the most valuable first."""
     soon = np.flatnonzero((values >= SOON_VALUE) & (values < 1))
     soon = soon[np.argsort(-values[soon], kind="stable")]
-    return boxes[soon[_covered(boxes[soon].astype(np.float32), chosen.astype(np.float32)) < 1]]
+    return boxes[soon[_covered(_float(boxes[soon]), _float(chosen)) < 1]]
+
+
+def _float(boxes: npt.NDArray[np.int32]) -> Boxes:
+    return boxes.astype(np.float32)
 
 
 def _inside(spots: npt.NDArray[np.int32], looks: Looks) -> Boxes:

@@ -32,10 +32,11 @@ def find_regions(
     rules: RegionRules,
     size: tuple[int, int],
 ) -> Regions:
-    """Return the connected spots of foreground `found` that are not `explained`, widened by one label pixel.
+    """Return the connected spots of foreground `found` outside `explained` widened by one label pixel.
 
-    Both are (h, w) uint8 of 0 and 1, `scale` frame pixels per label pixel (x, y), `size` the frame's width and height.
-    Spots below the smallest area are left out; boxes are padded and kept inside the frame.
+    The edges of labels are ragged, and what is left of them round a track would be spots. Both maps are (h, w) uint8 of
+    0 and 1, `scale` frame pixels per label pixel (x, y), `size` the frame's width and height. Spots below the smallest
+    area are left out; boxes are padded and kept inside the frame.
     """
     rest: Image = found & (1 - np.asarray(cv2.dilate(explained, _SQUARE), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
@@ -49,7 +50,7 @@ def find_regions(
 
 def explained_by(tracks: Tracks, shape: tuple[int, ...], scale: tuple[float, float]) -> Image:
     """Return a map (h, w) uint8 of label size: 1 where the mask of a track lies."""
-    masks: Image = np.zeros(shape, np.uint8)
+    explained: Image = np.zeros(shape, np.uint8)
     cells = tracks.boxes / np.tile(np.asarray(scale, np.float32), 2)
     starts, ends = np.floor(cells[:, :2]).astype(int).tolist(), np.ceil(cells[:, 2:]).astype(int).tolist()
     for mask, (x0, y0), (x1, y1) in zip(tracks.masks, starts, ends, strict=True):
@@ -57,8 +58,8 @@ def explained_by(tracks: Tracks, shape: tuple[int, ...], scale: tuple[float, flo
         if left >= right or top >= bottom:
             continue
         fine = cv2.resize(mask.view(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
-        masks[top:bottom, left:right] |= np.asarray(fine[top - y0 : bottom - y0, left - x0 : right - x0], np.uint8)
-    return masks
+        explained[top:bottom, left:right] |= np.asarray(fine[top - y0 : bottom - y0, left - x0 : right - x0], np.uint8)
+    return explained
 
 
 _SQUARE = np.ones((3, 3), np.uint8)

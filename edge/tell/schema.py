@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge.errors import LedgerError
 
-VERSION = 1
+VERSION = 2  # 2: the checksum of a row covers its number and kind
 PAGE_BYTES = 4096
 BROKER = ""  # the receiver that stands for the broker's PUBACK where none is configured
 
@@ -101,7 +101,7 @@ def check(db: sqlite3.Connection, path: Path) -> None:
 
 def checksum(seq: int, kind: str, payload: bytes) -> int:
     """Return the CRC-32 of a whole row of the outbox."""
-    return zlib.crc32(payload, zlib.crc32(f"{seq} {kind}".encode()))
+    return zlib.crc32(payload, zlib.crc32(f"{seq} {kind} ".encode()))
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:
@@ -113,6 +113,11 @@ def _check_version(db: sqlite3.Connection, path: Path) -> None:
         raise LedgerError(
             f"ledger {path}: has schema {version}, this Foveate knows up to {VERSION}; "
             "install the newer version again, or move the file away to begin a new ledger"
+        )
+    if version < VERSION:
+        raise LedgerError(
+            f"ledger {path}: has schema {version}, this Foveate needs {VERSION}; "
+            "let the older version deliver what is queued, or move the file away to begin a new ledger"
         )
 
 

@@ -14,7 +14,7 @@ from edge.events import Count, Event, Verdict
 from examples.belt.belt import COUNT_LINE_X, GATE_LINE_X, Crossing, crossings
 
 FRAMES_APART = 8.0  # between a part's true crossing and its verdict, at the most
-CENTRE = 0.5  # the middle of a pixel: the runtime measures from its edge, the renderer's truth from its middle
+PIXEL_CENTRE = 0.5  # the middle of a pixel: the runtime measures from its edge, the renderer's truth from its middle
 PX_PER_FRAME = 10.0  # sideways pixels that weigh as much as one frame
 
 _Told = TypeVar("_Told", Count, Verdict)
@@ -44,11 +44,11 @@ class Score(msgspec.Struct, kw_only=True):
 def score(seed: int, frames: int, events: Sequence[Event]) -> Score:
     """Return how `events` of a run of `frames` frames compare with the truth of `seed`."""
     counts = [event for event in events if isinstance(event, Count)]
-    crossed = crossings(seed, frames, COUNT_LINE_X - CENTRE)
+    crossed = crossings(seed, frames, COUNT_LINE_X - PIXEL_CENTRE)
     counted = Counter(event.counter for event in counts)
     true = Counter(f"count/{crossing.kind}" for crossing in crossed)
     misses = sum(abs(counted[name] - true[name]) for name in counted.keys() | true.keys())
-    parts = crossings(seed, frames, GATE_LINE_X - CENTRE)
+    parts = crossings(seed, frames, GATE_LINE_X - PIXEL_CENTRE)
     verdicts = [event for event in events if isinstance(event, Verdict)]
     pairs = match(parts, verdicts)
     unmatched = [v for v in verdicts if not any(v is verdict for _, verdict in pairs)]

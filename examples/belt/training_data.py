@@ -48,8 +48,9 @@ _SMALLEST: Final = 24
 """Shortest side of a crop, frame px."""
 _DEFECTIVE_SHARE: Final = 0.5
 _CROWDED: Final = 4
-_LONELY: Final = 4
-"""Good parts of a frame that are kept alone."""
+"""Good parts of a frame that are kept for having the most neighbours."""
+_OTHERS: Final = 4
+"""Good parts of a frame that are kept beside those, at random."""
 _OWN_MODULES: Final = frozenset(
     f"{name}.py"
     for name in ("train", "losses", "networks", "validation", "demo", "live", "score", "heldout", "stream", "picture")
@@ -188,8 +189,8 @@ def _windows(view: View, rng: Generator) -> list[tuple[bool, Array]]:
     every = flawed + others
     chosen = [(True, _alone_or_paired(rng, box, every)) for box in flawed]
     others.sort(key=lambda box: -_neighbours(box, every))
-    lonely = rng.permutation(others[_CROWDED:])[:_LONELY]
-    chosen += [(False, box) for box in (*others[:_CROWDED], *lonely)]
+    rest = rng.permutation(others[_CROWDED:])[:_OTHERS]
+    chosen += [(False, box) for box in (*others[:_CROWDED], *rest)]
     groups, tiles = rng.permutation(len(every))[:3], rng.permutation(len(every))[:2]
     chosen += [(False, _group(every[index], every, int(rng.integers(1, 3)))) for index in groups]
     chosen += [(False, _tile(rng, every[index])) for index in tiles]
@@ -201,7 +202,7 @@ def _windows(view: View, rng: Generator) -> list[tuple[bool, Array]]:
 
 
 def _neighbours(box: Array, every: list[Array]) -> int:
-    """Return how many boxes touch one, itself among them."""
+    """Return how many boxes overlap one, itself among them."""
     boxes = np.stack(every)
     return int(np.count_nonzero(((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2])).all(axis=1)))
 
@@ -264,8 +265,7 @@ def compose(kept: Stock, rng: Generator) -> Canvas:
 
 def _crop(kept: Stock, rng: Generator) -> Array:
     """Return one window as a region of the run time would cut it: padded loosely, sometimes scaled down."""
-    source = kept.flawed[int(rng.integers(len(DEFECTS)))] if rng.random() < _DEFECTIVE_SHARE else kept.plain
-    window = source[int(rng.integers(len(source)))]
+    window = _flawed(kept, rng) if rng.random() < _DEFECTIVE_SHARE else kept.plain[int(rng.integers(len(kept.plain)))]
     most = np.maximum(0, (np.tile(window.shape[1::-1], 2) - _SMALLEST) // 2)
     left, top, right, bottom = np.minimum(MARGIN - rng.integers(*_PADDING, 4), most).tolist()
     window = window[top : window.shape[0] - bottom, left : window.shape[1] - right]
@@ -275,6 +275,14 @@ def _crop(kept: Stock, rng: Generator) -> Array:
         window = _scaled(window, scale)
     window = np.rot90(window, int(rng.integers(4)))
     return window[:, ::-1] if rng.random() < 0.5 else window
+
+
+def _flawed(kept: Stock, rng: Generator) -> Array:
+    """Return a window with a defect of a random class: of two, the one that shows less of it, which is harder."""
+    kind = int(rng.integers(len(DEFECTS)))
+    windows = kept.flawed[kind]
+    pair = [windows[index] for index in rng.integers(len(windows), size=2)]
+    return min(pair, key=lambda window: int(np.count_nonzero(window[..., 4] == kind + 1)))
 
 
 def _scaled(window: Array, scale: float) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edge.bundle import Head
+from edge.config import load_config
 from edge.see.heads import decode_centers
 from edge.see.instances import distinct, joined, select, to_frame
 from edge.see.packing import fill_canvas, pack
@@ -24,8 +25,9 @@ from examples.belt.training_data import FILL, LABEL_CELL, Array, boxes_of, seman
 
 HEAD: Final = Head(family="centers", label_stride=2, offset_px=1.0, score=0.3)
 """How the outputs are read; ``score`` is the least probability of a centre."""
-FLAG_PX: Final = 30.0
-"""A look flags a part with a defect when at least this many frame pixels of it vote for the part."""
+_GATE: Final = load_config(Path(__file__).with_name("config.toml")).gates[0]
+FLAG_PX: Final = np.array([_GATE.defects[name].min_area_px for name in DEFECTS])
+"""A look flags a part with a defect when at least this many frame pixels of it vote for the part, by defect class."""
 PAD_PX: Final = 16
 """Frame pixels around a cluster of parts."""
 _PEAKS: Final = 64

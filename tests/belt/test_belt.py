@@ -149,6 +149,22 @@ def test_centroids_agree_with_the_maps() -> None:
                 assert abs(y - part.y) < ROUNDING_PX
 
 
+def test_no_part_shows_through_another() -> None:
+    """The hole or chip of the upper part lies inside its outline, but is not of its material."""
+    parts = sorted(placed(SEED), key=lambda part: part.id)
+    pairs = [(a, b) for a in parts for b in parts if a.id < b.id and abs(a.position - b.position) < a.reach + b.reach]
+    met = 0
+    for upper, lower in pairs:
+        open_ = (upper.shape.outline.outer < 0) & ~upper.shape.mask
+        rows, columns = np.nonzero(open_)
+        row = rows - upper.reach + upper.v - lower.v + lower.reach
+        column = columns - upper.reach + lower.position - upper.position + lower.reach
+        inside = (row >= 0) & (row <= 2 * lower.reach) & (column >= 0) & (column <= 2 * lower.reach)
+        met += int(inside.any())
+        assert not lower.shape.mask[row[inside], column[inside]].any(), (upper.id, lower.id)
+    assert met > 20
+
+
 def test_crossings_agree_with_the_frames() -> None:
     """Every part that the instance maps show passing the line is listed, at that frame, and no other."""
     shown = views()[:60]

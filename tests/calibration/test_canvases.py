@@ -23,6 +23,15 @@ def test_regions_of_the_labels_are_packed_at_native_resolution() -> None:
     assert (canvas[y1:] == 114).all()
 
 
+def test_a_region_too_large_for_a_canvas_is_cut_into_tiles_as_at_run_time() -> None:
+    image = np.zeros((120, 400, 3), np.uint8)
+    classes = np.zeros((60, 200), np.uint8)
+    classes[5:55] = 1
+    looks = find_looks(image, Labels(classes, None, (2.0, 2.0)), RegionRules(), [1], (64, 64))
+    assert len(looks) > 1
+    assert looks.scales.min() >= 0.5
+
+
 def test_without_labels_the_whole_frame_is_one_look() -> None:
     image = np.zeros((120, 160, 3), np.uint8)
     looks = find_looks(image, None, RegionRules(), [], (80, 80))

@@ -26,8 +26,8 @@ def rules(**changes: object) -> Attention:
     return Attention(**changes)  # type: ignore[arg-type]
 
 
-def chooser(pad: int = 16, **changes: object) -> Chooser:
-    return Chooser(rules(pad_px=pad, **changes), SIZE, CANVAS)
+def chooser(pad: int = 16, at_border: str = "track", **changes: object) -> Chooser:
+    return Chooser(rules(pad_px=pad, **changes), SIZE, CANVAS, at_border=at_border)
 
 
 def spots(*boxes: Box) -> Regions:
@@ -48,7 +48,7 @@ def track(box: Box, **fields: list[object]) -> Tracks:
 
 
 def test_a_new_spot_is_looked_at_at_once_at_native_resolution() -> None:
-    looks = chooser().choose(0, spots((100, 100, 200, 180)), NOBODY, "track", STILL)
+    looks = chooser().choose(0, spots((100, 100, 200, 180)), NOBODY, STILL)
     assert looks.sources.tolist() == [[100, 100, 200, 180]]
     assert looks.scales.tolist() == [1.0]
 
@@ -57,7 +57,7 @@ def test_a_new_spot_is_looked_at_at_once_at_native_resolution() -> None:
 def test_a_spot_that_shows_nothing_is_looked_at_after_ever_longer_times(retry: int) -> None:
     choose = chooser(retry_frames=retry)
     spot = spots((96, 96, 192, 192))
-    seen = [frame for frame in range(40 * retry) if len(choose.choose(frame, spot, NOBODY, "track", STILL))]
+    seen = [frame for frame in range(40 * retry) if len(choose.choose(frame, spot, NOBODY, STILL))]
     assert seen == [0, retry, 3 * retry, 7 * retry, *range(15 * retry, 40 * retry, 8 * retry)]
 
 
@@ -66,15 +66,15 @@ def test_what_was_looked_at_in_vain_is_known_where_the_belt_has_carried_it() -> 
     seen = [
         frame
         for frame in range(12)
-        if len(choose.choose(frame, spots((96 + 30 * frame, 96, 192 + 30 * frame, 192)), NOBODY, "track", shift))
+        if len(choose.choose(frame, spots((96 + 30 * frame, 96, 192 + 30 * frame, 192)), NOBODY, shift))
     ]
     assert seen == [0, 4]
 
 
 def test_another_spot_is_not_held_back_by_one_that_was_looked_at() -> None:
     choose = chooser()
-    choose.choose(0, spots((96, 96, 192, 192)), NOBODY, "track", STILL)
-    looks = choose.choose(1, spots((96, 96, 192, 192), (960, 96, 1056, 192)), NOBODY, "track", STILL)
+    choose.choose(0, spots((96, 96, 192, 192)), NOBODY, STILL)
+    looks = choose.choose(1, spots((96, 96, 192, 192), (960, 96, 1056, 192)), NOBODY, STILL)
     assert looks.sources.tolist() == [[960, 96, 1056, 192]]
 
 
@@ -83,9 +83,7 @@ def test_a_new_track_gets_its_first_looks_quickly_and_then_only_refreshes() -> N
     seen, looks, since = [], 1, 0
     for frame in range(1, 60):
         since += 1
-        chosen = choose.choose(
-            frame, NONE, track((500, 500, 560, 560), looks=[looks], since_look=[since]), "track", STILL
-        )
+        chosen = choose.choose(frame, NONE, track((500, 500, 560, 560), looks=[looks], since_look=[since]), STILL)
         if len(chosen):
             seen.append(frame)
             looks, since = looks + 1, 0
@@ -95,16 +93,12 @@ def test_a_new_track_gets_its_first_looks_quickly_and_then_only_refreshes() -> N
 def test_an_unconfirmed_track_is_looked_at_in_every_frame() -> None:
     choose = chooser()
     for frame in range(5):
-        assert (
-            len(choose.choose(frame, NONE, track((500, 500, 560, 560), ids=[0], since_look=[1]), "track", STILL)) == 1
-        )
+        assert len(choose.choose(frame, NONE, track((500, 500, 560, 560), ids=[0], since_look=[1]), STILL)) == 1
 
 
 @given(st.integers(0, 100))
 def test_the_crop_of_a_track_holds_it_and_widens_with_the_time_since_its_look(since: int) -> None:
-    looks = chooser(pad=16).choose(
-        0, NONE, track((500, 500, 560, 560), since_look=[max(since, 2)], looks=[0]), "track", STILL
-    )
+    looks = chooser(pad=16).choose(0, NONE, track((500, 500, 560, 560), since_look=[max(since, 2)], looks=[0]), STILL)
     pad = 16 + min(0.5 * max(since, 2), 16)
     assert looks.sources[0].tolist() == pytest.approx([500 - pad, 500 - pad, 560 + pad, 560 + pad], abs=1)
 
@@ -112,37 +106,41 @@ def test_the_crop_of_a_track_holds_it_and_widens_with_the_time_since_its_look(si
 @pytest.mark.parametrize("box", [(0, 500, 60, 560), (500, 1, 560, 60), (1860, 500, 1920, 560), (500, 1000, 560, 1079)])
 def test_objects_at_the_border_wait_where_the_rules_say_so(box: Box) -> None:
     due = track(box, since_look=[99])
-    assert len(chooser().choose(0, NONE, due, "wait", STILL)) == 0
-    assert len(chooser().choose(0, NONE, due, "track", STILL)) == 1
+    assert len(chooser(at_border="wait").choose(0, NONE, due, STILL)) == 0
+    assert len(chooser().choose(0, NONE, due, STILL)) == 1
 
 
 def test_a_track_outside_the_frame_gets_no_look() -> None:
-    assert len(chooser().choose(0, NONE, track((-200, 10, -100, 60), since_look=[99]), "track", STILL)) == 0
+    assert len(chooser().choose(0, NONE, track((-200, 10, -100, 60), since_look=[99]), STILL)) == 0
 
 
 def test_an_object_that_its_crop_cut_gets_a_wider_look_in_the_next_frame() -> None:
     choose = chooser(pad=16, retry_frames=100)
-    first = choose.choose(0, spots((500, 500, 560, 560)), NOBODY, "track", STILL)
+    first = choose.choose(0, spots((500, 500, 560, 560)), NOBODY, STILL)
     assert first.sources.tolist() == [[500, 500, 560, 560]]
-    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), NOBODY, "track")
-    second = choose.choose(1, NONE, NOBODY, "track", STILL)
+    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), NOBODY)
+    second = choose.choose(1, NONE, NOBODY, STILL)
     assert len(second) == 1
     assert second.sources[0].tolist() == [500 - 46, 510 - 46, 560 + 46, 550 + 46]
-    choose.follow(instances_of([(480, 505, 570, 555)]), NOBODY, "track")
-    assert len(choose.choose(2, NONE, NOBODY, "track", STILL)) == 0
+    choose.follow(instances_of([(480, 505, 570, 555)]), NOBODY)
+    assert len(choose.choose(2, NONE, NOBODY, STILL)) == 0
 
 
 def test_a_cut_view_of_a_known_object_is_no_reason_to_look_again() -> None:
     choose = chooser()
-    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), tracks_of([(490, 500, 570, 560)]), "track")
-    assert len(choose.choose(1, NONE, NOBODY, "track", STILL)) == 0
+    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), tracks_of([(490, 500, 570, 560)]))
+    assert len(choose.choose(1, NONE, NOBODY, STILL)) == 0
 
 
-@pytest.mark.parametrize(("at_border", "follows"), [("track", True), ("wait", False)])
-def test_a_cut_object_at_the_border_waits_where_objects_do(at_border: str, follows: bool) -> None:
-    choose = chooser()
-    choose.follow(instances_of([(0, 510, 30, 550)], whole=[False]), NOBODY, at_border)
-    assert (len(choose.choose(0, NONE, NOBODY, at_border, STILL)) == 1) == follows
+@pytest.mark.parametrize("at_border", ["track", "wait"])
+def test_an_object_that_stays_cut_is_followed_after_ever_longer_times(at_border: str) -> None:
+    choose = chooser(at_border=at_border, retry_frames=2)
+    seen = []
+    for frame in range(60):
+        choose.follow(instances_of([(500, 60, 620, 150)], whole=[False]), NOBODY)
+        if len(choose.choose(frame, NONE, NOBODY, STILL)):
+            seen.append(frame)
+    assert np.diff([0, *seen]).tolist() == [0, 2, 4, 8, 16, 16]
 
 
 @settings(max_examples=4, deadline=None)
@@ -157,7 +155,7 @@ def test_no_spot_starves_under_a_full_budget(seed: int, count: int) -> None:
     last = np.full(len(regions), -1)
     frames = 110
     for frame in range(frames):
-        looks = choose.choose(frame, regions, NOBODY, "track", STILL)
+        looks = choose.choose(frame, regions, NOBODY, STILL)
         last[[covers(looks, box) for box in regions.boxes.tolist()]] = frame
     area = (regions.boxes[:, 2:] - regions.boxes[:, :2] + 8).prod(axis=1).sum()
     rounds = 4 * area / (320 * 320)  # canvases needed for one round, packed at a quarter of what they hold
@@ -171,7 +169,7 @@ def test_no_track_starves_beside_spots_that_never_end() -> None:
     box, since, waited = (1700, 900, 1740, 920), 0, []
     for frame in range(200):
         since += 1
-        if covers(choose.choose(frame, regions, track(box, since_look=[since]), "track", STILL), box):
+        if covers(choose.choose(frame, regions, track(box, since_look=[since]), STILL), box):
             waited.append(since)
             since = 0
         assert choose.waiting > 0
@@ -182,22 +180,31 @@ def test_no_track_starves_beside_spots_that_never_end() -> None:
 def test_a_canvas_that_is_run_anyway_is_filled_with_what_will_be_due_before_long() -> None:
     boxes: list[Box] = [(100, 100, 160, 160), (500, 100, 560, 160), (900, 100, 960, 160)]
     choose = chooser(refresh_frames=20)
-    looks = choose.choose(0, NONE, tracks_of(boxes, looks=[9, 9, 9], since_look=[20, 15, 5]), "track", STILL)
+    looks = choose.choose(0, NONE, tracks_of(boxes, looks=[9, 9, 9], since_look=[20, 15, 5]), STILL)
     assert [covers(looks, box) for box in boxes] == [True, True, False]
     assert choose.waiting == 0
-    assert len(choose.choose(1, NONE, tracks_of(boxes, looks=[9, 9, 9], since_look=[19, 15, 5]), "track", STILL)) == 0
+    assert len(choose.choose(1, NONE, tracks_of(boxes, looks=[9, 9, 9], since_look=[19, 15, 5]), STILL)) == 0
+
+
+def test_what_a_chosen_crop_shows_and_what_fillers_share_is_not_looked_at_twice() -> None:
+    boxes: list[Box] = [(100, 100, 200, 200), (120, 120, 160, 160), (500, 100, 560, 160), (510, 110, 570, 170)]
+    looks = chooser(refresh_frames=20).choose(
+        0, NONE, tracks_of(boxes, looks=[9] * 4, since_look=[20, 15, 15, 15]), STILL
+    )
+    assert len(looks) == 2
+    assert all(covers(looks, box) for box in boxes)
 
 
 def test_what_is_left_over_is_counted() -> None:
     choose = chooser(canvases=1)
-    choose.choose(0, spots(*[(400 * i, 0, 400 * i + 300, 300) for i in range(4)]), NOBODY, "track", STILL)
+    choose.choose(0, spots(*[(400 * i, 0, 400 * i + 300, 300) for i in range(4)]), NOBODY, STILL)
     assert choose.waiting == 3
-    choose.choose(1, NONE, NOBODY, "track", STILL)
+    choose.choose(1, NONE, NOBODY, STILL)
     assert choose.waiting == 0
 
 
 def test_a_region_larger_than_a_canvas_at_half_size_is_cut_into_tiles() -> None:
-    looks = chooser(canvases=8).choose(0, spots((0, 0, 1900, 600)), NOBODY, "track", STILL)
+    looks = chooser(canvases=8).choose(0, spots((0, 0, 1900, 600)), NOBODY, STILL)
     assert len(looks) >= 3
     assert looks.scales.min() >= 0.5
     covered = np.zeros((600, 1900), np.bool_)
@@ -242,7 +249,7 @@ def test_as_many_spots_as_there_can_be_take_bounded_time() -> None:
     choose = chooser(canvases=2)
     begin = time.perf_counter()
     for frame in range(5):
-        assert len(choose.choose(frame, regions, NOBODY, "track", STILL)) > 10
+        assert len(choose.choose(frame, regions, NOBODY, STILL)) > 10
     assert (time.perf_counter() - begin) / 5 < 0.2
 
 

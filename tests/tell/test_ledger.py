@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -162,14 +163,20 @@ def test_what_a_power_cut_leaves_of_a_beat_is_unknown(tmp_path: Path, left: byte
     ledger.close()
 
 
-def test_a_newer_ledger_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (9, "has schema 9, this Foveate knows up to 2; install the newer version again"),
+        (1, "has schema 1, this Foveate needs 2; let the older version deliver what is queued"),
+    ],
+)
+def test_a_ledger_of_another_version_is_left_alone(tmp_path: Path, version: int, said: str) -> None:
     Ledger(tmp_path, LIMITS, []).close()
-    db = sqlite3.connect(tmp_path / "ledger.db")
-    db.execute("PRAGMA user_version=9")
-    db.execute("UPDATE meta SET value = 9 WHERE key = 'version'")
-    db.commit()
-    db.close()
-    with pytest.raises(LedgerError, match=r"ledger\.db: has schema 9, this Foveate knows up to 1; install the newer"):
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        db.execute(f"PRAGMA user_version={version}")
+        db.execute("UPDATE meta SET value = ? WHERE key = 'version'", (version,))
+        db.commit()
+    with pytest.raises(LedgerError, match=rf"ledger\.db: {said}"):
         Ledger(tmp_path, LIMITS, [])
     assert not list(tmp_path.glob("*corrupt*"))
 

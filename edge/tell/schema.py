@@ -28,7 +28,6 @@ TABLES = (
         "delivered INTEGER NOT NULL, lost INTEGER NOT NULL) WITHOUT ROWID"
     ),
 )
-_NAMES = {"meta", "outbox", "totals", "acknowledged", "tallies"}
 
 # Rows leave the outbox from its low end only, so its length needs no scan: two looks at the ends of the tree.
 QUEUED = "SELECT coalesce((SELECT max(seq) FROM outbox) - (SELECT min(seq) FROM outbox) + 1, 0)"
@@ -79,15 +78,15 @@ def create(db: sqlite3.Connection) -> None:
 
 def check(db: sqlite3.Connection, path: Path) -> None:
     """Return if `path` is a sound ledger; raises `DamagedError`, or `LedgerError` for one of a newer version."""
-    names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not names:
+    tables = {text for (text,) in db.execute("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")}
+    if not tables:
         create(db)  # a new file, or one whose first transaction was cut off
         return
     if _one(db, "PRAGMA quick_check(1)") != "ok":
         raise DamagedError("quick_check fails")
-    if not names >= _NAMES:
-        raise DamagedError("tables are missing")
     _check_version(db, path)
+    if not tables >= set(TABLES):
+        raise DamagedError("its tables are not those of this version")
     stream = _one(db, "SELECT value FROM meta WHERE key = 'stream'")
     if not (isinstance(stream, str) and re.fullmatch("[0-9a-f]{32}", stream)):
         raise DamagedError("the stream has no name")

@@ -45,10 +45,17 @@ def test_b1_no_event_is_lost_when_the_broker_is_killed(broker: Broker, tmp_path:
 
 
 def test_control_puback_as_delivery_loses_events_under_the_same_kills(broker: Broker, tmp_path: Path) -> None:
-    drained, result = under_kills(broker, tmp_path, [], repeats(8))
-    assert drained, "every row left the ledger: the broker had confirmed it"
-    assert result.missing > 0, "the harness proves nothing if this does not lose"
-    assert result.twice == 0
+    lost = 0
+    for attempt in range(6):  # a broker that has nothing in its hands at its kills loses nothing
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        drained, result = under_kills(broker, folder, [], repeats(8))
+        assert drained, "every row left the ledger: the broker had confirmed it"
+        assert result.twice == 0
+        lost += result.missing
+        if lost:
+            break
+    assert lost > 0, "the harness proves nothing if this does not lose"
 
 
 def test_b2_no_event_is_lost_when_the_broker_is_restarted(broker: Broker, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ Batch: TypeAlias = dict[str, Tensor]
 _PART_WEIGHT: Final = 3.0
 """How much more the class of a part's pixel counts than that of the belt."""
 _HINT_WEIGHT: Final = 0.3
-_DEFECT_WEIGHTS: Final = (1.0, 8.0, 6.0, 3.0, 2.0)
-"""None, scratch, chip, stain, missing hole: the fewer pixels a defect has, and the oftener it is missed, the more."""
+_DEFECT_WEIGHTS: Final = (1.0, 6.0, 6.0, 3.0, 2.0)
+"""None, scratch, chip, stain, missing hole: the fewer pixels, the more each counts."""
 
 
 def semantic_loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:

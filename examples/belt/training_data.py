@@ -265,7 +265,8 @@ def compose(kept: Stock, rng: Generator) -> Canvas:
 
 def _crop(kept: Stock, rng: Generator) -> Array:
     """Return one window as a region of the run time would cut it: padded loosely, sometimes scaled down."""
-    window = _flawed(kept, rng) if rng.random() < _DEFECTIVE_SHARE else kept.plain[int(rng.integers(len(kept.plain)))]
+    source = kept.flawed[int(rng.integers(len(DEFECTS)))] if rng.random() < _DEFECTIVE_SHARE else kept.plain
+    window = source[int(rng.integers(len(source)))]
     most = np.maximum(0, (np.tile(window.shape[1::-1], 2) - _SMALLEST) // 2)
     left, top, right, bottom = np.minimum(MARGIN - rng.integers(*_PADDING, 4), most).tolist()
     window = window[top : window.shape[0] - bottom, left : window.shape[1] - right]
@@ -275,14 +276,6 @@ def _crop(kept: Stock, rng: Generator) -> Array:
         window = _scaled(window, scale)
     window = np.rot90(window, int(rng.integers(4)))
     return window[:, ::-1] if rng.random() < 0.5 else window
-
-
-def _flawed(kept: Stock, rng: Generator) -> Array:
-    """Return a window with a defect of a random class: of two, the one that shows less of it, which is harder."""
-    kind = int(rng.integers(len(DEFECTS)))
-    windows = kept.flawed[kind]
-    pair = [windows[index] for index in rng.integers(len(windows), size=2)]
-    return min(pair, key=lambda window: int(np.count_nonzero(window[..., 4] == kind + 1)))
 
 
 def _scaled(window: Array, scale: float) -> Array:

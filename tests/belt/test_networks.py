@@ -68,17 +68,6 @@ def test_folding_changes_nothing_but_the_unit_of_the_offsets() -> None:
         torch.testing.assert_close(before, after, rtol=1e-3, atol=1e-3)
 
 
-def test_halving_neither_moves_nor_widens_an_object() -> None:
-    pytest.importorskip("torch")
-    from examples.belt.train import _halved  # noqa: PLC0415 - needs torch
-
-    codes = np.zeros((320, 320), np.uint16)
-    codes[41:81, 101:141] = 5
-    ys, xs = np.nonzero(_halved(codes))
-    assert (2 * xs.mean() + 1, 2 * ys.mean() + 1) == pytest.approx((121, 61), abs=0.1)
-    assert 4 * len(xs) == pytest.approx(1600, rel=0.01)
-
-
 def test_targets_point_to_the_centre_of_what_is_visible() -> None:
     pytest.importorskip("torch")
     from examples.belt.train import instance_targets  # noqa: PLC0415 - needs torch

@@ -116,7 +116,7 @@ class Receiver:
     def _receive_until_lost(self) -> str:
         """Connect, and receive until the connection ends; return why."""
         client, settings = self._client, self._settings
-        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
         properties.SessionExpiryInterval = _SESSION_S
         self._inbox.clear()
         try:

@@ -28,6 +28,13 @@ def overlaps(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
     return np.asarray(common / np.maximum(either, 1e-6), np.float32)
 
 
+def lie_in(boxes: Boxes, others: Boxes) -> npt.NDArray[np.bool_]:
+    """Return (n,) whether each of `boxes` (n, 4) lies wholly in one of `others` (m, 4)."""
+    low = (others[None, :, :2] <= boxes[:, None, :2]).all(axis=2)
+    high = (others[None, :, 2:] >= boxes[:, None, 2:]).all(axis=2)
+    return np.asarray(np.asarray(low & high).any(axis=1))
+
+
 def touches_border(boxes: Boxes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return (n,) whether each box reaches the border of a frame of `size` (width, height)."""
     limit = np.asarray(size, np.float32) - BORDER_PX

@@ -114,6 +114,7 @@ class Station:
         for counter in self._counters:
             counter.reset()
         self._tracker.reset()
+        self._chooser.reset()
         self._tracks = None
         return self._marked(events)
 

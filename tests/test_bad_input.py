@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 
 from deploy import doctor
 from edge import config
-from edge.bundle import open_bundle
+from edge.bundle import Model, open_bundle
 from edge.daemon import check_target
 from edge.engines import Engine
 from edge.errors import BundleError, CameraError, ConfigError, EngineError, FoveateError, LedgerError
@@ -150,7 +150,12 @@ def test_a_folder_in_the_place_of_a_bundles_file(tmp_path: Path) -> None:
 class Wild:
     """An instance model that finds a class of which its manifest knows nothing."""
 
-    def infer(self, _: dict[str, Array]) -> dict[str, Array]:
+    def __init__(self, model: Model) -> None:
+        self.inputs = {model.input.name: model.input}
+        self.outputs = {spec.name: spec for spec in model.outputs}
+
+    def infer(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        assert set(feeds) == set(self.inputs)
         peaks = np.zeros((8, 3), np.int16)
         peaks[0] = 48, 48, 255
         labels = np.full((96, 96), 9, np.uint8)
@@ -167,7 +172,7 @@ class Wild:
 
 def test_a_model_that_gives_a_class_without_a_name(tmp_path: Path) -> None:
     model = open_bundle(write_bundle(tmp_path / "bundle")).manifest.models["instance"]
-    engine: Engine = Wild()  # type: ignore[assignment]
+    engine: Engine = Wild(model)
     with pytest.raises(EngineError, match="gives class 9, the manifest names 2"):
         InstancePass(engine, model)(picture([(48, 48)]), looks_of([(0, 0, 96, 96)], [(0, 0, 96, 96)]))
 

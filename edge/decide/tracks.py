@@ -10,7 +10,7 @@ import lap
 import numpy as np
 import numpy.typing as npt
 
-from edge.boxes import areas_of, overlaps, touches_border
+from edge.boxes import areas_of, lie_in, overlaps, touches_border
 from edge.config import TrackRules
 from edge.decide.motion import BeltMotion, FreeMotion, Motion
 from edge.types import Boxes, Image, Instances, Looks, Tracks
@@ -113,7 +113,7 @@ class Tracker:
 
     def update(self, instances: Instances, looks: Looks) -> tuple[Tracks, list[int]]:
         """Join `instances` found in `looks` to tracks; return all tracks and the keys of those that ended."""
-        self._state.missed += _covered(self._state.boxes, looks)
+        self._state.missed += lie_in(self._state.boxes, looks.sources.astype(np.float32))
         usable = np.flatnonzero(self._usable(instances))
         pairs = associate(self._tracks(), instances, usable, rigid=self._rules.motion == "belt")
         for row, instance in pairs:
@@ -250,13 +250,6 @@ def associate(
     cost = cost + OTHER_CLASS_COST * (tracks.classes[:, None] != instances.classes[usable][None, :])
     _, columns, _ = lap.lapjv(cost.astype(np.float64), extend_cost=True, cost_limit=limit)
     return [(row, int(usable[column])) for row, column in enumerate(columns.tolist()) if column >= 0]
-
-
-def _covered(boxes: Boxes, looks: Looks) -> npt.NDArray[np.bool_]:
-    """Return (n,) whether each box (n, 4) lies wholly in one of `looks`."""
-    low = (looks.sources[None, :, :2] <= boxes[:, None, :2]).all(axis=2)
-    high = (looks.sources[None, :, 2:] >= boxes[:, None, 2:]).all(axis=2)
-    return np.asarray(np.asarray(low & high).any(axis=1))
 
 
 def _support(found: Image, scale: tuple[float, float], boxes: Boxes) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from edge.boxes import areas_of, common_of, touches_border
+from edge.boxes import areas_of, common_of, lie_in, touches_border
 from edge.config import Attention
 from edge.see.packing import pack
 from edge.see.regions import padded
@@ -82,6 +82,10 @@ class Chooser:
         self._size = size
         self._canvas = canvas
         self._pad_px = rules.pad_px
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget where was looked: after a time without sight, what is there now need not be what was."""
         self._memory = SpotMemory()
         self._cut = np.zeros((0, 4), np.int32)  # boxes of unknown objects that their crop cut, widened
         self.waiting = 0  # candidates left over in the last frame
@@ -102,7 +106,7 @@ class Chooser:
         wanted = np.concatenate([merged, merge(_fillers(boxes, worth, merged), self._canvas)])
         looks, kept = pack(wanted, self._canvas, self._rules.canvases, self._rules.max_scale, due=len(merged))
         self.waiting = len(merged) - int(np.count_nonzero(kept < len(merged)))
-        self._memory.note(_inside(spots, looks), frame)
+        self._memory.note(_float(spots[lie_in(_float(spots), _float(looks.sources))]), frame)
         return looks
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
@@ -137,13 +141,6 @@ def _fillers(
 
 def _float(boxes: npt.NDArray[np.int32]) -> Boxes:
     return boxes.astype(np.float32)
-
-
-def _inside(spots: npt.NDArray[np.int32], looks: Looks) -> Boxes:
-    """Return those of `spots` (n, 4) that lie wholly in one of `looks`."""
-    low = (looks.sources[None, :, :2] <= spots[:, None, :2]).all(axis=2)
-    high = (looks.sources[None, :, 2:] >= spots[:, None, 2:]).all(axis=2)
-    return np.asarray(spots[np.asarray(low & high).any(axis=1)], np.float32)
 
 
 def _covered(boxes: Boxes, by: Boxes) -> npt.NDArray[np.float32]:

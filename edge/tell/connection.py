@@ -123,7 +123,7 @@ class Connection:
             return
         properties = None
         if seq is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho has no types here
             properties.UserProperty = [("floor", str(floor))]
         try:
             info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)

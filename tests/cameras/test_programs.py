@@ -109,9 +109,10 @@ def test_close_kills_what_will_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "END_S", 0.2)
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); frame(0); time.sleep(60)"
     camera = open_camera("belt", command(stubborn))
+    assert isinstance(camera, program.ProgramCamera)
     assert isinstance(camera.read(10.0), Frame)
     camera.close()
-    assert camera._program._process.returncode == -9  # type: ignore[attr-defined]
+    assert camera._program._process.returncode == -9
 
 
 def test_what_it_said_is_told_without_passwords() -> None:

@@ -195,6 +195,16 @@ def test_what_a_chosen_crop_shows_and_what_fillers_share_is_not_looked_at_twice(
     assert all(covers(looks, box) for box in boxes)
 
 
+def test_after_a_reset_a_spot_that_showed_nothing_is_new_again() -> None:
+    choose = chooser(retry_frames=4)
+    spot = spots((96, 96, 192, 192))
+    assert [len(choose.choose(frame, spot, NOBODY, STILL)) for frame in (0, 1)] == [1, 0]
+    choose.follow(instances_of([(500, 510, 560, 550)], whole=[False]), NOBODY)
+    choose.reset()
+    looks = choose.choose(2, spot, NOBODY, STILL)
+    assert looks.sources.tolist() == [[96, 96, 192, 192]]
+
+
 def test_what_is_left_over_is_counted() -> None:
     choose = chooser(canvases=1)
     choose.choose(0, spots(*[(400 * i, 0, 400 * i + 300, 300) for i in range(4)]), NOBODY, STILL)

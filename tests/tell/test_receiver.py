@@ -87,7 +87,7 @@ def test_one_device_whose_floor_is_no_number_harms_no_other(
     listener = Receiver(Settings(name="archive", database=tmp_path / "a.db"), heard.extend)
     for device, said in (("bad", floor), ("bad", floor), ("good", "0")):
         message = MQTTMessage(topic=f"foveate/s/l/{device}/event/count".encode())
-        message.properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        message.properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho has no types here
         message.properties.UserProperty = ("floor", said)
         message.payload = event(1).payload
         listener._on_message(listener._client, None, message)

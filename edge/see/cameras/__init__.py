@@ -49,7 +49,7 @@ def open_camera(name: str, camera: CameraConfig) -> Camera:
     Raises `CameraError` where it is missing, is of no known kind, or gives no frame.
     """
     if camera.command:
-        from edge.see.cameras.program import LiveProgram, ProgramCamera  # noqa: PLC0415  imported when it is used
+        from edge.see.cameras.program import LiveProgram, ProgramCamera  # noqa: PLC0415  start-up time: only for programs
 
         return LiveProgram(name, camera) if camera.live else ProgramCamera(name, camera)
     try:

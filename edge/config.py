@@ -69,6 +69,14 @@ class Attention(_Table, frozen=True, kw_only=True):
     retry_frames: Whole = 4  # frames before a spot that showed nothing is looked at again
 
 
+class Audit(_Table, frozen=True, kw_only=True):
+    """How often the instance model sees a piece of the frame that nothing points to, and what it may find there."""
+
+    every_frames: Count = 8  # frames between two such pieces, a canvas each; 0: never
+    most_missed: Fraction = 0.02  # share of the objects of a class or size that the gate may miss before the alarm
+    most_unexplained: Fraction = 0.5  # the same for foreground in which the instance model finds nothing
+
+
 class TrackRules(_Table, frozen=True, kw_only=True):
     """How objects keep their identity."""
 
@@ -150,6 +158,7 @@ class Config(_Table, frozen=True, kw_only=True):
     models: Models = Models()
     regions: RegionRules = RegionRules()
     attention: Attention = Attention()
+    audit: Audit = Audit()
     tracks: TrackRules = TrackRules()
     lines: list[Line] = []
     gates: list[Gate] = []
@@ -295,5 +304,5 @@ def _with_hint(message: str) -> str:
 
 
 def _known_keys() -> list[str]:
-    tables = (Config, Camera, Models, RegionRules, Attention, TrackRules, Line, Gate, DefectLimit, Mqtt, Ledger)
+    tables = (Config, Camera, Models, RegionRules, Attention, Audit, TrackRules, Line, Gate, DefectLimit, Mqtt, Ledger)
     return sorted({field for table in tables for field in table.__struct_fields__})

@@ -109,7 +109,7 @@ def _open(config: Config, stack: contextlib.ExitStack) -> tuple[dict[str, Camera
     with ThreadPoolExecutor(max_workers=len(config.cameras), thread_name_prefix="open") as pool:
         opening = {name: pool.submit(open_camera, name, camera) for name, camera in config.cameras.items()}
         try:
-            models = _open_models(config, open_bundle(config.bundle), stack)
+            models = open_models(config, open_bundle(config.bundle), stack)
         finally:
             cameras = {}
             for name, future in opening.items():
@@ -120,7 +120,7 @@ def _open(config: Config, stack: contextlib.ExitStack) -> tuple[dict[str, Camera
     return cameras, models
 
 
-def _open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> Models:
+def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> Models:
     """Load both models of `bundle`; raises `BundleError` or `EngineError`."""
     semantic, instance = _model(bundle, "semantic"), _model(bundle, "instance")
     return Models(

@@ -55,7 +55,17 @@ class GapEvent(_Event, frozen=True, kw_only=True, tag="gap"):
     lost_events: int = 0  # reason outbox: decided while the ledger was full; totals include them
 
 
-Event = Union[Count, Verdict, GapEvent]
+class AuditEvent(_Event, frozen=True, kw_only=True, tag="audit"):
+    """The two models have begun to contradict each other too often, or no longer do."""
+
+    group: str  # class/<class> or size/<size> of objects that the gate misses; or "unexplained": foreground without any
+    alarm: bool  # it begins; False: it ends
+    missed: int  # objects missed, or label cells unexplained
+    of: int  # objects audited, or label cells of foreground in the tiles
+    share: float  # missed / of
+
+
+Event = Union[Count, Verdict, GapEvent, AuditEvent]
 
 
 def counter_of(event: Event) -> str | None:

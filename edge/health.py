@@ -40,6 +40,7 @@ class Health:
     def __init__(self, *beats: Callable[[], None]) -> None:
         """`beats` are called once a frame, and when nothing comes from a live camera: the loop moves."""
         self.stopping = False
+        self.waited = False  # something was waited for since the last frame
         self.frames = 0
         self.looks = 0
         self.startup_s: float | None = None
@@ -54,6 +55,7 @@ class Health:
         self._gaps = 0
         self._tracks = 0
         self._waiting = 0
+        self._audits: dict[str, dict[str, Any]] = {}
         self._stages: deque[dict[str, float]] = deque(maxlen=WINDOW)
         self._lock = threading.Lock()
 
@@ -66,7 +68,11 @@ class Health:
         self._beats.append(call)
 
     def idle(self) -> None:
-        """Note that a live camera had nothing new: the loop moves all the same."""
+        """Note that no camera had anything new: the loop moves all the same."""
+        self.waited = True
+        self._moves()
+
+    def _moves(self) -> None:
         for call in self._beats:
             call()
 
@@ -74,7 +80,7 @@ class Health:
         """Note a time in which a camera did not see."""
         with self._lock:
             self._gaps += 1
-        self.idle()
+        self._moves()
 
     def committed(self, events: Sequence[Event]) -> None:
         """Note what was decided."""
@@ -85,9 +91,10 @@ class Health:
                 elif isinstance(event, Verdict):
                     self.verdicts[f"{event.gate}/{event.verdict}"] += 1
 
-    def beat(self, moment: Moment, waiting: int) -> None:
-        """Note that a frame is done."""
+    def beat(self, moment: Moment, waiting: int, audit: dict[str, Any]) -> None:
+        """Note that a frame is done; `audit` is what its camera's audit says."""
         self._last_s = time.monotonic()
+        self.waited = False
         if self.startup_s is None:
             self.startup_s, self._first_s = since_process_start(), self._last_s
         sides = (moment.looks.sources[:, 2:] - moment.looks.sources[:, :2]).astype(np.float64)
@@ -100,8 +107,9 @@ class Health:
             self._dropped += moment.frame.dropped
             self._tracks = int((moment.tracks.ids > 0).sum())
             self._waiting = waiting
+            self._audits[moment.frame.camera] = audit
             self._stages.append(moment.stages_ms)
-        self.idle()
+        self._moves()
 
     def state(self) -> dict[str, Any]:
         """Return what the retained `state` message says of the loop."""
@@ -119,6 +127,7 @@ class Health:
                 "waiting": self._waiting,
                 "counted": dict(self.counted),
                 "verdicts": dict(self.verdicts),
+                "audit": dict(self._audits),
                 "startup_s": self.startup_s,
             }
         busy_s = sum(sum(row.values()) for row in times) / 1000

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -22,11 +22,11 @@ from edge.decide.tracks import Tracker
 from edge.events import Event, GapEvent
 from edge.health import Health, Stopwatch
 from edge.see.attention import Chooser
+from edge.see.audit import Audit
 from edge.see.cameras import Camera
 from edge.see.instances import InstancePass
-from edge.see.regions import explained_by, find_regions, foreground
-from edge.see.semantic import SemanticPass
-from edge.types import Frame, Gap, Instances, Moment, Tracks
+from edge.see.regions import find_regions, foreground, painted, widened
+from edge.types import Frame, Gap, Instances, Labels, Moment, Tracks
 
 WAIT_S = 0.2  # how long the loop waits for a frame before it looks after other things
 POLL_S = 0.01  # the same for several cameras together: none of them may hold up the others
@@ -46,7 +46,7 @@ class EventSink(Protocol):
 class Models:
     """The two models of a bundle, loaded."""
 
-    semantic: SemanticPass
+    semantic: Callable[[Frame], Labels]
     instances: InstancePass
     semantic_classes: list[str]
     instance_classes: list[str]
@@ -68,6 +68,7 @@ class Station:
         self._wanted = _wanted(config, models)
         height, width = models.instances.canvas.shape[:2]
         self._chooser = Chooser(config.attention, size, (width, height), at_border=config.tracks.at_border)
+        self._audit = Audit(config.audit, size, (width, height), models.instance_classes)
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
         self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id)
@@ -82,18 +83,28 @@ class Station:
         """Regions and tracks that were due for a look in the last frame and got none."""
         return self._chooser.waiting
 
-    def see(self, frame: Frame, watch: Stopwatch) -> Moment:
-        """Return all that is known of `frame`, what was decided in it included; `watch` takes each stage's time."""
+    @property
+    def audit(self) -> dict[str, Any]:
+        """What the audit has found so far."""
+        return self._audit.report
+
+    def see(self, frame: Frame, watch: Stopwatch, *, spare: bool = False) -> Moment:
+        """Return all that is known of `frame`, what was decided in it included; `watch` takes each stage's time.
+
+        `spare` says that there was time left before it.
+        """
         labels = self._models.semantic(frame)
         watch.lap("semantic")
-        found = foreground(labels, self._wanted, self._config.regions.confidence)
+        rules = widened(self._config.regions) if self._audit.alarm else self._config.regions
+        found = foreground(labels, self._wanted, rules.confidence)
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
         expected = self._tracker.predict(found, labels.scale, elapsed)
-        explained = explained_by(expected, found.shape, labels.scale)
-        regions = find_regions(found, explained, labels.scale, self._config.regions, self._size)
+        explained = painted(expected.masks, expected.boxes, found.shape, labels.scale)
+        regions = find_regions(found, explained, labels.scale, rules, self._size)
         watch.lap("regions")
-        looks = self._chooser.choose(frame.index, regions, expected, self._tracker.shift)
+        tile = self._audit.tile(frame.index, spare=spare)
+        looks = self._chooser.choose(frame.index, regions, expected, self._tracker.shift, tile)
         watch.lap("attention")
         instances = self._models.instances(frame.image, looks)
         watch.lap("instances")
@@ -103,6 +114,8 @@ class Station:
         watch.lap("tracks")
         events = self._decide(frame, instances, tracks, ended)
         watch.lap("rules")
+        events += self._marked(self._audit.judge(frame, tile, found, labels.scale, instances, tracks, ended))
+        watch.lap("audit")
         return Moment(frame, labels, regions, looks, instances, tracks, events, watch.stages_ms)
 
     def blind(self, gap: Gap) -> list[Event]:
@@ -115,6 +128,7 @@ class Station:
             counter.reset()
         self._tracker.reset()
         self._chooser.reset()
+        self._audit.reset()
         self._tracks = None
         return self._marked(events)
 
@@ -126,10 +140,10 @@ class Station:
             events += gate.judge(frame, instances, tracks, ended)
         return self._marked(events)
 
-    def _marked(self, events: list[Event]) -> list[Event]:
+    def _marked(self, events: Sequence[Event]) -> list[Event]:
         """Return `events`, as simulated ones where the configuration says that they are."""
         if not self._config.simulated:
-            return events
+            return list(events)
         return [msgspec.structs.replace(event, simulated=True) for event in events]
 
 
@@ -150,10 +164,10 @@ def run(
             continue
         watch = Stopwatch()
         station = stations[seen.camera]
-        moment = station.see(seen, watch)
+        moment = station.see(seen, watch, spare=cameras[seen.camera].live and health.waited)
         health.committed(ledger.commit(moment.events))
         watch.lap("ledger")
-        health.beat(moment, station.waiting)
+        health.beat(moment, station.waiting, station.audit)
         for watcher in watchers:
             watcher(moment)
 

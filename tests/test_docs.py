@@ -25,6 +25,7 @@ HEADINGS = {
     config.Models: "`[models]`",
     config.RegionRules: "`[regions]`",
     config.Attention: "`[attention]`",
+    config.Audit: "`[audit]`",
     config.TrackRules: "`[tracks]`",
     config.Line: "`[[lines]]`",
     config.Gate: "`[[gates]]`",
@@ -32,7 +33,7 @@ HEADINGS = {
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
 }
-KINDS = [events.Count, events.Verdict, events.GapEvent]
+KINDS = [events.Count, events.Verdict, events.GapEvent, events.AuditEvent]
 
 
 def page(name: str) -> str:

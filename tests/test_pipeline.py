@@ -372,7 +372,7 @@ def test_the_state_tells_what_happened() -> None:
     state = health.state()
     assert state["frames"] == 60
     assert state["looks"] == sum(len(moment.looks) for moment in seen)
-    assert set(state["ms"]) == {"semantic", "regions", "attention", "instances", "tracks", "rules", "ledger"}
+    assert set(state["ms"]) == {"semantic", "regions", "attention", "instances", "tracks", "rules", "audit", "ledger"}
     assert 0 < state["looked_share"] < 1
     assert state["ms_p99"] > 0
     assert state["startup_s"] > 0

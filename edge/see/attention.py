@@ -29,6 +29,7 @@ SAME_SPOT = 0.5  # share of a spot inside a remembered one above which it is the
 MOST_DOUBLINGS = 3  # of the interval between looks at a spot that shows nothing
 MEMORY_FRAMES = 256  # after which a look at a spot is forgotten
 MOST_REMEMBERED = 256
+NOTHING = np.zeros((0, 4), np.int32)
 
 
 class SpotMemory:
@@ -90,10 +91,18 @@ class Chooser:
         self._cut = np.zeros((0, 4), np.int32)  # boxes of unknown objects that their crop cut, widened
         self.waiting = 0  # candidates left over in the last frame
 
-    def choose(self, frame: int, regions: Regions, expected: Tracks, shift: npt.NDArray[np.float32]) -> Looks:
+    def choose(
+        self,
+        frame: int,
+        regions: Regions,
+        expected: Tracks,
+        shift: npt.NDArray[np.float32],
+        audited: npt.NDArray[np.int32] = NOTHING,
+    ) -> Looks:
         """Return the looks for frame number `frame`, most valuable first until the canvases are full.
 
-        `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before.
+        `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before; `audited` (n, 4)
+        is looked at first, whatever it may be worth.
         """
         self._memory.move(shift)
         spots = np.concatenate([tiles(regions.boxes, self._canvas), self._cut])
@@ -102,7 +111,7 @@ class Chooser:
         values = np.concatenate([worth, self._memory.values(_float(spots), frame, self._rules.retry_frames)])
         ripe = np.flatnonzero(values >= 1)
         order = ripe[np.argsort(-values[ripe], kind="stable")]
-        merged = merge(sources[order], self._canvas)
+        merged = merge(np.concatenate([audited, sources[order]]), self._canvas)
         wanted = np.concatenate([merged, merge(_fillers(boxes, worth, merged), self._canvas)])
         looks, kept = pack(wanted, self._canvas, self._rules.canvases, self._rules.max_scale, due=len(merged))
         self.waiting = len(merged) - int(np.count_nonzero(kept < len(merged)))

@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 
 import cv2
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from edge.config import RegionRules
-from edge.types import Image, Labels, Regions, Tracks
+from edge.types import Boxes, Image, Labels, Regions
 
+SQUARE = np.ones((3, 3), np.uint8)  # a cell and its neighbours
 MOST_REGIONS = 256  # of one frame; the largest are kept, so noise costs bounded time
+
+
+def widened(rules: RegionRules) -> RegionRules:
+    """Return rules for a gate that misses too much: fainter and smaller spots count, with more round them."""
+    return msgspec.structs.replace(
+        rules, confidence=rules.confidence / 2, min_area_px=rules.min_area_px / 2, pad_px=rules.pad_px * 2
+    )
 
 
 def foreground(labels: Labels, wanted: npt.NDArray[np.uint8], confidence: float) -> Image:
@@ -38,7 +47,7 @@ def find_regions(
     0 and 1, `scale` frame pixels per label pixel (x, y), `size` the frame's width and height. Spots below the smallest
     area are left out; boxes are padded and kept inside the frame.
     """
-    rest: Image = found & (1 - np.asarray(cv2.dilate(explained, _SQUARE), np.uint8))
+    rest: Image = found & (1 - np.asarray(cv2.dilate(explained, SQUARE), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float32) * (scale[0] * scale[1])
     largest = np.argsort(-areas, kind="stable")[:MOST_REGIONS]
@@ -48,21 +57,20 @@ def find_regions(
     return Regions(padded(corners, rules.pad_px, size), areas[kept])
 
 
-def explained_by(tracks: Tracks, shape: tuple[int, ...], scale: tuple[float, float]) -> Image:
-    """Return a map (h, w) uint8 of label size: 1 where the mask of a track lies."""
-    explained: Image = np.zeros(shape, np.uint8)
-    cells = tracks.boxes / np.tile(np.asarray(scale, np.float32), 2)
+def painted(
+    masks: list[npt.NDArray[np.bool_]], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]
+) -> Image:
+    """Return a map (h, w) uint8 of label size: 1 where a mask, stretched over its box (n, 4) in frame pixels, lies."""
+    area: Image = np.zeros(shape, np.uint8)
+    cells = boxes / np.tile(np.asarray(scale, np.float32), 2)
     starts, ends = np.floor(cells[:, :2]).astype(int).tolist(), np.ceil(cells[:, 2:]).astype(int).tolist()
-    for mask, (x0, y0), (x1, y1) in zip(tracks.masks, starts, ends, strict=True):
+    for mask, (x0, y0), (x1, y1) in zip(masks, starts, ends, strict=True):
         left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, shape[1]), min(y1, shape[0])
         if left >= right or top >= bottom:
             continue
         fine = cv2.resize(mask.view(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
-        explained[top:bottom, left:right] |= np.asarray(fine[top - y0 : bottom - y0, left - x0 : right - x0], np.uint8)
-    return explained
-
-
-_SQUARE = np.ones((3, 3), np.uint8)
+        area[top:bottom, left:right] |= np.asarray(fine[top - y0 : bottom - y0, left - x0 : right - x0], np.uint8)
+    return area
 
 
 def padded(

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from edge.config import Config
 
-STAGES = ("semantic", "regions", "attention", "instances", "tracks", "rules", "ledger")
+STAGES = ("semantic", "regions", "attention", "instances", "tracks", "rules", "audit", "ledger")
 
 
 @contextlib.contextmanager

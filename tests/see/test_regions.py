@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import RegionRules
-from edge.see.regions import MOST_REGIONS, explained_by, find_regions, foreground, padded
+from edge.see.regions import MOST_REGIONS, find_regions, foreground, padded, painted
 from edge.types import Image, Labels, Regions, Tracks
 from tests.see.made import tracks_of
 
@@ -32,7 +32,12 @@ def rules(**changes: object) -> RegionRules:
 def find(
     found: Image, tracks: Tracks, scale: tuple[float, float], limits: RegionRules, size: tuple[int, int]
 ) -> Regions:
-    return find_regions(found, explained_by(tracks, found.shape, scale), scale, limits, size)
+    return find_regions(found, painted(tracks.masks, tracks.boxes, found.shape, scale), scale, limits, size)
+
+
+def painted_of(boxes: list[tuple[int, ...]]) -> Image:
+    tracks = tracks_of(boxes)
+    return painted(tracks.masks, tracks.boxes, (120, 160), SCALE)
 
 
 def wanted(*classes: int) -> npt.NDArray[np.uint8]:
@@ -115,7 +120,7 @@ def test_a_track_explains_its_mask_and_one_label_pixel_more_but_not_its_whole_bo
 
 
 def test_the_masks_of_tracks_are_painted_where_they_lie() -> None:
-    masks = explained_by(tracks_of([(60, 20, 100, 40), (100, 100, 120, 140)]), (120, 160), SCALE)
+    masks = painted_of([(60, 20, 100, 40), (100, 100, 120, 140)])
     expected = np.zeros((120, 160))
     expected[10:20, 30:50] = 1
     expected[50:70, 50:60] = 1
@@ -126,7 +131,7 @@ def test_the_masks_of_tracks_are_painted_where_they_lie() -> None:
     "box", [(-40, -40, 10, 10), (310, 230, 400, 300), (-500, 0, -400, 10), (8, 8, 8, 20), (-9, -9, 999, 999)]
 )
 def test_tracks_at_and_beyond_the_border_are_painted_only_inside(box: tuple[int, ...]) -> None:
-    ys, xs = np.nonzero(explained_by(tracks_of([box]), (120, 160), SCALE))
+    ys, xs = np.nonzero(painted_of([box]))
     inside = max(0, min(box[2], 320) - max(box[0], 0)) * max(0, min(box[3], 240) - max(box[1], 0))
     assert bool(len(xs)) == bool(inside)
     if inside:

@@ -1,0 +1,49 @@
+"""The belt in this process: the same models and stations as the daemon's, without a ledger and a broker."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from itertools import count
+
+import cv2
+import msgspec
+
+from edge.bundle import open_bundle
+from edge.config import Camera, Config, load_config
+from edge.daemon import open_models
+from edge.pipeline import Models, Station
+from edge.see.cameras import open_camera
+from edge.types import Frame
+from examples.belt.demo import HERE, cache_folder
+from export.build import cached_bundle
+
+READ_S = 60.0
+
+
+@contextlib.contextmanager
+def belt_models() -> Iterator[tuple[Config, Models]]:
+    """Yield the belt's configuration and its models, exported where that has not been done."""
+    cv2.setNumThreads(1)
+    bundle = cached_bundle(HERE / "recipe.toml", cache_folder())
+    config = msgspec.structs.replace(load_config(HERE / "config.toml"), bundle=bundle.path, mqtt=None)
+    with contextlib.ExitStack() as stack:
+        yield config, open_models(config, open_bundle(bundle.path), stack)
+
+
+def station(config: Config, models: Models) -> Station:
+    """Return the belt's station."""
+    ids = count(1)
+    return Station("belt", config.cameras["belt"].size or (0, 0), config, models, lambda: next(ids))
+
+
+def belt_frames(config: Config, seed: int, frames: int, *, every: int = 1, start: int = 0) -> Iterator[Frame]:
+    """Yield frames of the belt, drawn ahead by another process."""
+    command = ["{python}", "-m", "examples.belt.stream", "--seed", f"{seed}", "--frames", f"{start + frames * every}"]
+    command += ["--every", f"{every}", "--start", f"{start}"]
+    camera = Camera(command=command, size=config.cameras["belt"].size, fps=config.cameras["belt"].fps)
+    with open_camera("belt", camera) as source:
+        while not source.ended:
+            frame = source.read(READ_S)
+            if isinstance(frame, Frame):
+                yield frame

@@ -1,0 +1,264 @@
+"""The audit: does the gate in front of the instance model miss anything?
+
+Now and then a canvas shows a tile of the frame at native resolution, whatever the semantic labels say of it. The tiles
+of a round cover the whole frame in random order, and every round cuts it elsewhere. What they show is a sample that the
+gate has not chosen: an object most of which the labels call background was missed by it, and foreground in which the
+instance model finds nothing is unexplained. So each model is the witness of the other, and no truth is needed.
+
+Every object is judged once, the first time a tile shows it whole, and counts once its track is confirmed: one wrong
+detection is no object. Counts are kept per class and per size (COCO's three); bounds are those of Clopper and Pearson.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge import config
+from edge.boxes import lie_in
+from edge.events import AuditEvent
+from edge.proportion import at_least, lower_bound, upper_bound
+from edge.see.regions import SQUARE, painted
+from edge.types import Array, Frame, Image, Instances, Tracks
+
+SEEN = 0.5  # share of an object's mask that must be foreground for the gate to have seen it
+SIZES = {"small": 32.0**2, "medium": 96.0**2, "large": float("inf")}  # frame pixels of mask below which, as COCO has it
+WINDOW = 2000  # objects of each class and size over which the estimate runs
+TILES = 48  # newest ones with foreground, over which unexplained foreground is averaged
+SUSPICIOUS = 0.05  # chance of so many misses, were the limit kept, below which every frame is audited
+ALARMING = 1e-6  # the same for an alarm: it is asked anew with every object, for months
+CALM_OBJECTS = 30  # that end an alarm if no more of them than the limit are missed
+SPARE = 4  # times as many tiles where there is time left
+OVERLAP = 0.25  # share of a tile that the next one shows too, at the least
+
+
+@dataclass(slots=True)
+class _Group:
+    """The newest objects of one class or size."""
+
+    missed: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    hits: int = 0  # of `missed` that are true
+    suspect: bool = False
+    alarm: bool = False
+    told: dict[str, Any] = field(default_factory=lambda: _told(0, 0))
+
+    def add(self, missed: bool, limit: float) -> bool:
+        """Count an object; tell whether the alarm begins or ends with it."""
+        if len(self.missed) == WINDOW:
+            self.hits -= self.missed[0]
+        self.missed.append(missed)
+        self.hits += missed
+        chance = at_least(self.hits, len(self.missed), limit)  # of so many misses, were the limit kept
+        self.suspect = chance < SUSPICIOUS
+        calm = len(self.missed) >= CALM_OBJECTS and self.hits <= limit * len(self.missed)
+        turns = calm if self.alarm else chance < ALARMING
+        self.alarm ^= turns
+        self.told = _told(self.hits, len(self.missed))
+        return turns
+
+    def clear(self) -> None:
+        """Begin a new count."""
+        self.missed.clear()
+        self.hits, self.suspect, self.told = 0, False, _told(0, 0)
+
+
+class Audit:
+    """Samples what one camera's gate misses."""
+
+    def __init__(self, rules: config.Audit, size: tuple[int, int], canvas: tuple[int, int], classes: list[str]) -> None:
+        """`size` is the frame's and `canvas` the canvas' (width, height); `classes` the instance classes by number."""
+        self._rules = rules
+        self._classes = classes
+        self._size = size
+        self._canvas = canvas
+        names = [*(f"class/{name}" for name in classes[1:]), *(f"size/{name}" for name in SIZES)]
+        self._groups = {name: _Group() for name in names}
+        self._foreground: deque[tuple[int, int]] = deque(maxlen=TILES)  # cells of each tile, unexplained ones
+        self._unexplained = False  # the alarm
+        self._rng = np.random.default_rng(0)  # a replay takes the same tiles
+        self._round: list[list[int]] = []
+        self._last: int | None = None  # frame of the last tile
+        self._open: dict[int, tuple[bool, str]] = {}  # track -> whether it was missed, and its size, until confirmed
+        self._judged: set[int] = set()  # tracks that count already
+        self.report = self._report()  # what the state message says; replaced, never changed
+
+    @property
+    def alarm(self) -> bool:
+        """Tell whether the gate misses too much, or sees what is not there."""
+        return self._unexplained or any(group.alarm for group in self._groups.values())
+
+    def tile(self, frame: int, *, spare: bool) -> npt.NDArray[np.int32]:
+        """Return the tile of frame number `frame` that the instance model is to see, (1, 4), or none, (0, 4).
+
+        `spare` says that there was time left before this frame, which the audit may use beyond its schedule.
+        """
+        every = self._interval() // (SPARE if spare else 1)
+        due = self._last is None or frame - self._last >= every
+        if not self._rules.every_frames or not due:
+            return np.zeros((0, 4), np.int32)
+        self._last = frame
+        if not self._round:
+            tiles = self._tiles()
+            self._round = [tiles[i] for i in self._rng.permutation(len(tiles))]
+        return np.asarray([self._round.pop()], np.int32)
+
+    def _tiles(self) -> list[list[int]]:
+        """Return tiles that cover the frame, in a grid that begins anywhere."""
+        starts = []
+        for extent, most in zip(self._size, self._canvas, strict=True):
+            side, step = min(extent, most), max(1, int(most * (1 - OVERLAP)))
+            grid = np.arange(-int(self._rng.integers(step)), extent - side + step, step)
+            starts.append([(int(start), int(start) + side) for start in np.unique(np.clip(grid, 0, extent - side))])
+        return [[x0, y0, x1, y1] for x0, x1 in starts[0] for y0, y1 in starts[1]]
+
+    def judge(
+        self,
+        frame: Frame,
+        tile: npt.NDArray[np.int32],
+        found: Image,
+        scale: tuple[float, float],
+        instances: Instances,
+        tracks: Tracks,
+        ended: list[int],
+    ) -> list[AuditEvent]:
+        """Learn from what `tile` shows; return the alarms that begin or end.
+
+        `found` (h, w) is the foreground of this frame, `scale` frame pixels per label pixel. `tracks` are those after
+        this frame, `ended` the keys of those that are no more.
+        """
+        changes: list[AuditEvent] = []
+        if len(tile):
+            self._sample(tile, found, scale, instances, tracks)
+            changes += self._explain(frame, tile[0], found, scale, instances, tracks)
+        confirmed = list(self._confirmed(tracks))
+        changes += [change for row in confirmed for change in self._count(frame, tracks, row)]
+        if len(tile) or confirmed:
+            self.report = self._report()
+        for key in ended:
+            self._open.pop(key, None)
+            self._judged.discard(key)
+        return changes
+
+    def reset(self) -> None:
+        """Forget the tracks: the camera was blind."""
+        self._open.clear()
+        self._judged.clear()
+
+    def _report(self) -> dict[str, Any]:
+        """Return objects and misses with 95 % bounds, in all, per class and per size; alarms."""
+        sizes = [group for name, group in self._groups.items() if name.startswith("size/")]
+        every = _told(sum(group.hits for group in sizes), sum(len(group.missed) for group in sizes))
+        alarms = [name for name, group in self._groups.items() if group.alarm]
+        return {
+            **every,
+            "groups": {name: group.told for name, group in self._groups.items() if group.missed},
+            "unexplained": round(self._share(), 4),
+            "alarms": [*alarms, *(["unexplained"] if self._unexplained else [])],
+        }
+
+    def _interval(self) -> int:
+        """Return the frames between two tiles: as few as can be while something is wrong, or seems so."""
+        urgent = self.alarm or any(group.suspect for group in self._groups.values())
+        return 1 if urgent else self._rules.every_frames
+
+    def _sample(
+        self,
+        tile: npt.NDArray[np.int32],
+        found: Image,
+        scale: tuple[float, float],
+        instances: Instances,
+        tracks: Tracks,
+    ) -> None:
+        """Judge every object that the tile shows whole for the first time."""
+        rows = np.flatnonzero(tracks.instances >= 0)
+        inside = lie_in(instances.boxes[tracks.instances[rows]], tile.astype(np.float32))
+        for row in rows[inside].tolist():
+            key, i = int(tracks.keys[row]), int(tracks.instances[row])
+            if key not in self._open and key not in self._judged:
+                missed = seen_share(found, scale, instances.boxes[i], instances.masks[i]) < SEEN
+                size = next(name for name, limit in SIZES.items() if instances.areas_px[i] < limit)
+                self._open[key] = missed, size
+
+    def _confirmed(self, tracks: Tracks) -> Iterator[int]:
+        for row in np.flatnonzero(tracks.ids > 0).tolist():
+            if int(tracks.keys[row]) in self._open:
+                yield row
+
+    def _count(self, frame: Frame, tracks: Tracks, row: int) -> list[AuditEvent]:
+        """Count a judged object that is confirmed now."""
+        key = int(tracks.keys[row])
+        missed, size = self._open.pop(key)
+        self._judged.add(key)
+        changes = []
+        for name in (f"class/{self._classes[tracks.classes[row]]}", f"size/{size}"):
+            group = self._groups[name]
+            if group.add(missed, self._rules.most_missed):
+                changes.append(_event(frame, name, group.alarm, group.hits, len(group.missed)))
+                group.clear()
+        return changes
+
+    def _explain(
+        self,
+        frame: Frame,
+        tile: npt.NDArray[np.int32],
+        found: Image,
+        scale: tuple[float, float],
+        instances: Instances,
+        tracks: Tracks,
+    ) -> list[AuditEvent]:
+        """Note how much foreground in the tile is neither part of an instance nor of a track."""
+        explained = painted(tracks.masks, tracks.boxes, found.shape, scale)
+        explained |= painted(instances.masks, instances.boxes, found.shape, scale)
+        x0, y0, x1, y1 = np.round(tile / np.tile(scale, 2)).astype(int).tolist()
+        here = found[y0:y1, x0:x1]
+        rest = here & (1 - np.asarray(cv2.dilate(explained, SQUARE), np.uint8)[y0:y1, x0:x1])
+        cells = int(np.count_nonzero(here))
+        if cells:
+            self._foreground.append((cells, int(np.count_nonzero(rest))))
+        share, limit = self._share(), self._rules.most_unexplained
+        turns = share < limit / 2 if self._unexplained else share > limit
+        if not turns or len(self._foreground) < TILES:
+            return []
+        self._unexplained = not self._unexplained
+        cells, rest_cells = (sum(column) for column in zip(*self._foreground, strict=True))
+        return [_event(frame, "unexplained", self._unexplained, rest_cells, cells)]
+
+    def _share(self) -> float:
+        """Return the share of foreground in the newest tiles that nothing explains."""
+        return sum(rest for _, rest in self._foreground) / max(1, sum(cells for cells, _ in self._foreground))
+
+
+def seen_share(found: Image, scale: tuple[float, float], box: Array, mask: npt.NDArray[np.bool_]) -> float:
+    """Return the share of an object, by its `mask` stretched over `box` (4,) of the frame, that `found` shows."""
+    cells = [
+        (float(low) + (np.arange(count) + 0.5) * float(high - low) / count) / step
+        for low, high, count, step in zip(box[:2], box[2:], mask.shape[::-1], scale, strict=True)
+    ]
+    xs, ys = (np.clip(c.astype(int), 0, limit - 1) for c, limit in zip(cells, found.shape[::-1], strict=True))
+    return float(found[np.ix_(ys, xs)][mask].mean()) if mask.any() else 0.0
+
+
+def _told(hits: int, trials: int) -> dict[str, Any]:
+    bounds = {"lower": lower_bound(hits, trials), "upper": upper_bound(hits, trials)}
+    rate = hits / trials if trials else 0.0
+    return {"objects": trials, "missed": hits, "rate": round(rate, 5), **{k: round(v, 5) for k, v in bounds.items()}}
+
+
+def _event(frame: Frame, group: str, alarm: bool, hits: int, trials: int) -> AuditEvent:
+    """Return the event that says that an alarm begins or ends."""
+    return AuditEvent(
+        time=frame.time,
+        camera=frame.camera,
+        frame=frame.index,
+        group=group,
+        alarm=alarm,
+        missed=hits,
+        of=trials,
+        share=round(hits / max(1, trials), 4),
+    )

@@ -87,6 +87,7 @@ def check(db: sqlite3.Connection, path: Path) -> None:
     _check_version(db, path)
     if not tables >= set(TABLES):
         raise DamagedError("its tables are not those of this version")
+    _check_writable(db)
     stream = _one(db, "SELECT value FROM meta WHERE key = 'stream'")
     if not (isinstance(stream, str) and re.fullmatch("[0-9a-f]{32}", stream)):
         raise DamagedError("the stream has no name")
@@ -101,6 +102,15 @@ def check(db: sqlite3.Connection, path: Path) -> None:
 def checksum(seq: int, kind: str, payload: bytes) -> int:
     """Return the CRC-32 of a whole row of the outbox."""
     return zlib.crc32(payload, zlib.crc32(f"{seq} {kind} ".encode()))
+
+
+def _check_writable(db: sqlite3.Connection) -> None:
+    """Raise `sqlite3.Error` unless the file takes changes: one whose header names a format to come is read-only."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute("UPDATE meta SET value = value")
+    finally:
+        db.execute("ROLLBACK")
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:

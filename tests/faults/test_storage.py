@@ -24,6 +24,7 @@ from edge import config
 from edge.errors import LedgerError
 from edge.events import Event, GapEvent
 from edge.tell.ledger import Identity, Ledger
+from edge.tell.outbox import Row
 from tests.broker import free_port, wait_for
 from tests.faults.line import ROOT, Options, count, new_seed, repeats, verdict
 
@@ -169,37 +170,58 @@ def test_d4_a_disk_that_takes_no_more_ends_the_ledger_and_loses_nothing(tmp_path
 
 def test_d5_a_damaged_file_is_moved_aside_or_harmless(tmp_path: Path) -> None:
     random = Random(new_seed())
-    ledger = opened(tmp_path / "whole")
-    ledger.commit([count(number) for number in range(100)])
-    rows = ledger.outbox.pending(0, 999)
-    stream = ledger.stream
-    ledger.close()
-    whole = (tmp_path / "whole" / "ledger.db").read_bytes()
+    whole, rows, stream = filled(tmp_path / "whole")
     aside = 0
     for number in range(repeats(60)):
-        folder = tmp_path / str(number)
-        folder.mkdir()
         damaged = bytearray(whole)
         at = random.choice([random.randrange(100), random.randrange(len(whole) - 64)])  # the header, or anywhere
         size = random.choice([1, 4, 64])
         damaged[at : at + size] = random.randbytes(size)
-        (folder / "ledger.db").write_bytes(damaged)
-        ledger = opened(folder)
-        if ledger.stream == stream:
-            assert ledger.outbox.pending(0, 999) == rows, f"byte {at}"
-            assert sum(ledger.totals().values()) == 100
-        else:
-            aside += 1
-            assert (folder / "ledger.db.corrupt-1").read_bytes() == damaged
-            (first,) = ledger.outbox.pending(0, 9)
-            gap = msgspec.json.decode(first.payload, type=GapEvent)
-            assert (gap.reason, gap.seq, gap.stream) == ("outbox", 1, ledger.stream)
-        assert ledger.identity().holds
-        assert ledger.commit([count(1)])[0].seq == ledger.outbox.last_seq
-        ledger.close()
-        shutil.rmtree(folder)
+        aside += moved_aside(tmp_path / str(number), damaged, rows, stream, f"byte {at}")
     print(f"moved aside={aside}")
     assert aside > 15
+
+
+@pytest.mark.parametrize("change", [0x01, 0xFF])
+def test_d5_every_byte_of_the_header_may_be_damaged(tmp_path: Path, change: int) -> None:
+    whole, rows, stream = filled(tmp_path / "whole")
+    aside = []
+    for at in range(100):
+        damaged = bytearray(whole)
+        damaged[at] ^= change
+        if moved_aside(tmp_path / str(at), damaged, rows, stream, f"byte {at}"):
+            aside.append(at)
+    assert {*range(16), 18, 19, 20} <= {*aside}  # the magic, both format versions, the reserved space
+
+
+def filled(folder: Path) -> tuple[bytes, list[Row], str]:
+    """Return the bytes of a ledger of 100 counts, its outbox, and its stream."""
+    ledger = opened(folder)
+    ledger.commit([count(number) for number in range(100)])
+    rows, stream = ledger.outbox.pending(0, 999), ledger.stream
+    ledger.close()
+    return (folder / "ledger.db").read_bytes(), rows, stream
+
+
+def moved_aside(folder: Path, damaged: bytearray, rows: list[Row], stream: str, where: str) -> bool:
+    """Open a damaged ledger: tell whether it was moved aside; otherwise it must have lost nothing, and works."""
+    folder.mkdir()
+    (folder / "ledger.db").write_bytes(damaged)
+    ledger = opened(folder)
+    aside = ledger.stream != stream
+    if aside:
+        assert (folder / "ledger.db.corrupt-1").read_bytes() == damaged
+        (first,) = ledger.outbox.pending(0, 9)
+        gap = msgspec.json.decode(first.payload, type=GapEvent)
+        assert (gap.reason, gap.seq, gap.stream) == ("outbox", 1, ledger.stream)
+    else:
+        assert ledger.outbox.pending(0, 999) == rows, where
+        assert sum(ledger.totals().values()) == 100
+    assert ledger.identity().holds
+    assert ledger.commit([count(1)])[0].seq == ledger.outbox.last_seq, where
+    ledger.close()
+    shutil.rmtree(folder)
+    return aside
 
 
 @pytest.mark.parametrize("kind", [b"cognt", b"cou\xfft"], ids=["letter", "no text"])

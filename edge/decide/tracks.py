@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-import cv2
 import lap
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from edge.boxes import areas_of, lie_in, overlaps, touches_border
 from edge.config import TrackRules
 from edge.decide.motion import BeltMotion, FreeMotion, Motion
+from edge.decide.support import blob_offsets, support
 from edge.types import Boxes, Image, Instances, Looks, Tracks
 
 SUPPORT = 0.2  # share of a track's box that must be foreground for the labels to support it
@@ -30,7 +30,8 @@ LEAST_MOVE_PX = 40.0  # frame pixels that a part must have moved between two loo
 MOST_MISSES = 3  # looks in a row without the part that was there, after which there is none
 MOST_TRACKS = 1000  # bounded state: what would exceed it is not tracked
 VELOCITY_GAIN = 0.25  # weight of a new velocity measurement of a free track
-DAMPING = 0.97  # of a free track's velocity, per frame without a look: people stop, and turn
+BLOB_GAIN = 0.5  # weight of where the labels show a free track: they are coarse
+DAMPING = 0.97  # of a free track's velocity, per frame in which nothing shows where it is: people stop, and turn
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class Tracker:
         self._masks: list[npt.NDArray[np.bool_]] = []
         self._next_key = 1
         self._supported = np.zeros(0, np.bool_)
+        self._followed = np.zeros(0, np.bool_)  # a blob of the labels says where it is
         self._stretch = np.zeros(STRIPS, np.float32)  # by which motion differs from the common shift, per strip
         self.shift = np.zeros(2, np.float32)  # frame pixels, of all things together, since the frame before
 
@@ -93,22 +95,32 @@ class Tracker:
         self.shift = np.zeros(2, np.float32) if shift is None else shift
         if shift is not None:
             state.velocities[:] = shift / frames * (1 + self._stretch[self._rows_of(state.centers)])[:, None]
-        else:
-            state.velocities[state.since_look > 0] *= DAMPING
-        moved = state.velocities * frames
-        state.centers += moved
-        state.boxes += np.tile(moved, 2)
+        self._move(state.velocities * frames)
+        if shift is None:
+            self._follow_blobs(found, scale, frames)
         state.since_look += frames
         state.age += frames
         state.instances[:] = -1
-        self._supported = _support(found, scale, state.boxes) >= SUPPORT
+        self._supported = support(found, scale, state.boxes) >= SUPPORT
         state.unsupported = np.where(self._supported, 0, state.unsupported + frames).astype(np.int32)
         return self._tracks()
+
+    def _follow_blobs(self, found: Image, scale: tuple[float, float], frames: int) -> None:
+        """Correct tracks by the blobs that they alone stand on; the others slow down."""
+        state = self._state
+        offsets, self._followed = blob_offsets(found, scale, state.boxes)
+        state.velocities += VELOCITY_GAIN / frames * offsets
+        state.velocities[~self._followed & (state.since_look > 0)] *= DAMPING
+        self._move(BLOB_GAIN * offsets)
+
+    def _move(self, by: npt.NDArray[np.float32]) -> None:
+        self._state.centers += by
+        self._state.boxes += np.tile(by, 2)
 
     def reset(self) -> None:
         """Forget every track: after a time without sight, what is there now need not be what was."""
         self._state.keep(np.zeros(len(self._state.keys), np.bool_))
-        self._masks, self._supported = [], np.zeros(0, np.bool_)
+        self._masks, self._supported, self._followed = [], np.zeros(0, np.bool_), np.zeros(0, np.bool_)
         self._motion = _motion(self._rules)
 
     def update(self, instances: Instances, looks: Looks) -> tuple[Tracks, list[int]]:
@@ -177,6 +189,7 @@ class Tracker:
         self._state.append(new)
         self._masks += [instances.masks[i] for i in rows]
         self._supported = np.concatenate([self._supported, np.ones(len(rows), np.bool_)])
+        self._followed = np.concatenate([self._followed, np.zeros(len(rows), np.bool_)])
 
     def _confirm(self) -> None:
         state = self._state
@@ -197,13 +210,13 @@ class Tracker:
         keys: list[int] = state.keys[ended].tolist()
         if keys:
             self._masks = [mask for mask, gone in zip(self._masks, ended, strict=True) if not gone]
-            self._supported = self._supported[~ended]
+            self._supported, self._followed = self._supported[~ended], self._followed[~ended]
             state.keep(~ended)
         return keys
 
     def _located(self) -> npt.NDArray[np.bool_]:
-        """Return (n,) whether to decide by a position: it is measured now, or carried by the belt and supported."""
-        carried = self._supported if self._rules.motion == "belt" else np.zeros(len(self._supported), np.bool_)
+        """Return (n,) whether to decide by a position: it was looked at, or the labels show that it is right."""
+        carried = self._supported if self._rules.motion == "belt" else self._followed
         return np.asarray((self._state.since_look == 0) | carried)
 
     def _classes(self) -> npt.NDArray[np.uint8]:
@@ -250,17 +263,6 @@ def associate(
     cost = cost + OTHER_CLASS_COST * (tracks.classes[:, None] != instances.classes[usable][None, :])
     _, columns, _ = lap.lapjv(cost.astype(np.float64), extend_cost=True, cost_limit=limit)
     return [(row, int(usable[column])) for row, column in enumerate(columns.tolist()) if column >= 0]
-
-
-def _support(found: Image, scale: tuple[float, float], boxes: Boxes) -> npt.NDArray[np.float32]:
-    """Return (n,) the share of each box (n, 4) that is foreground in `found` (h, w)."""
-    sums = cv2.integral(found)
-    height, width = found.shape
-    cells = np.round(boxes / np.tile(np.asarray(scale, np.float32), 2)).astype(int)
-    x0, x1 = np.clip(cells[:, 0], 0, width), np.clip(cells[:, 2], 0, width)
-    y0, y1 = np.clip(cells[:, 1], 0, height), np.clip(cells[:, 3], 0, height)
-    inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
-    return np.asarray(inside / np.maximum((x1 - x0) * (y1 - y0), 1), np.float32)
 
 
 def _motion(rules: TrackRules) -> Motion:

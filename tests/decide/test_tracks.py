@@ -189,10 +189,33 @@ def test_on_a_belt_all_tracks_move_with_it_and_stay_located_between_looks() -> N
         assert tracks.supported.all()
 
 
-def test_free_objects_are_located_only_where_they_are_seen() -> None:
+def test_free_objects_are_located_only_where_they_are_seen_or_a_blob_shows_them() -> None:
     follow = tracker(motion="free", confirm_looks=1)
     assert step(follow, instances_of([square(100, 100)]))[0].located.tolist() == [True]
     assert step(follow)[0].located.tolist() == [False]
+    assert step(follow, found=seen_at([square(100, 100)]))[0].located.tolist() == [True]
+
+
+def test_free_objects_are_followed_by_their_blobs_without_a_look() -> None:
+    follow = tracker(motion="free", confirm_looks=1)
+    step(follow, instances_of([square(100, 100), square(300, 400)]))
+    tracks = tracker().predict(EMPTY, SCALE, 1)
+    for i in range(1, 40):
+        paths = [(100 + 8 * i, 100 + i), (300, 400 - 6 * i)]  # one across, one up
+        tracks, _ = step(follow, found=seen_at([square(*path) for path in paths]))
+        np.testing.assert_allclose(tracks.centers, paths, atol=12)
+        assert tracks.located.all()
+    np.testing.assert_allclose(tracks.velocities, [[8, 1], [0, -6]], atol=1.5)
+    assert tracks.since_look.tolist() == [39, 39]
+
+
+def test_a_free_object_that_nothing_shows_slows_down() -> None:
+    follow = tracker(motion="free", confirm_looks=1)
+    for i in range(3):
+        step(follow, instances_of([square(100 + 8 * i, 100)]))
+    for _ in range(60):
+        tracks, _ = step(follow, found=np.ones_like(EMPTY))  # supported, but by no blob of its own
+    assert 0 < tracks.velocities[0, 0] < 2
 
 
 def identities(

@@ -1,8 +1,8 @@
 """The audit against the truth: what the gate really misses, alarms on sabotaged models, no alarm on sound ones.
 
-The gate sees an object where at least half of its visible mask is foreground. The renderer knows every mask; the audit
-has only the instance model's. Sabotage is done to the labels of the semantic pass: a class erased, or every object
-shrunk to half its width and height.
+The gate sees an object where at least half of its visible mask (`[audit] seen_share`) is foreground. The renderer knows
+every mask; the audit has only the instance model's. Sabotage is done to the labels of the semantic pass: a class is
+erased, or every object is shrunk to half its width and height.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge.events import AuditEvent
 from edge.health import Stopwatch
 from edge.pipeline import Models
 from edge.proportion import upper_bound
-from edge.see.audit import SEEN, SIZES, seen_share
+from edge.see.audit import SIZES, seen_share
 from edge.see.regions import foreground
 from edge.types import Frame, Image, Labels
 from examples.belt.belt import Belt
@@ -63,10 +63,10 @@ def _truth(config: Config, models: Models, objects: int, seed: int) -> dict[str,
             found = foreground(labels, wanted, config.regions.confidence)
             shares += list(_shares(view, found, labels.scale, config))
     areas, seen = np.asarray(shares[:objects]).T
-    figures = _rate("gate", areas > 0, seen)
+    figures = _rate("gate", areas > 0, seen, config.audit.seen_share)
     low = 0.0
     for name, high in SIZES.items():
-        figures |= _rate(f"gate_{name}", (areas >= low) & (areas < high), seen)
+        figures |= _rate(f"gate_{name}", (areas >= low) & (areas < high), seen, config.audit.seen_share)
         low = high
     return figures
 
@@ -86,8 +86,8 @@ def _shares(view: View, found: Image, scale: tuple[float, float], config: Config
             yield area, seen_share(found, scale, np.asarray([x, y, x + w, y + h]), mask[y : y + h, x : x + w])
 
 
-def _rate(name: str, among: Any, seen: Any) -> dict[str, Any]:
-    count, missed = int(among.sum()), int((seen[among] < SEEN).sum())
+def _rate(name: str, among: Any, seen: Any, least: float) -> dict[str, Any]:
+    count, missed = int(among.sum()), int((seen[among] < least).sum())
     if not count:
         return {f"{name}_objects": 0}
     upper = upper_bound(missed, count)

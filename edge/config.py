@@ -72,7 +72,8 @@ class Attention(_Table, frozen=True, kw_only=True):
 class Audit(_Table, frozen=True, kw_only=True):
     """How often the instance model sees a piece of the frame that nothing points to, and what it may find there."""
 
-    every_frames: Count = 8  # frames between two such pieces, a canvas each; 0: never
+    every_frames: Count = 8  # frames between two such pieces, a canvas each beyond the budget; 0: never
+    seen_share: Fraction = 0.5  # share of an object's mask that must be foreground for the gate to have seen it
     most_missed: Fraction = 0.02  # share of the objects of a class or size that the gate may miss before the alarm
     most_unexplained: Fraction = 0.5  # the same for foreground in which the instance model finds nothing
 
@@ -84,6 +85,7 @@ class TrackRules(_Table, frozen=True, kw_only=True):
     motion: Literal["free", "belt"] = "free"  # belt: everything moves together, rigidly
     at_border: Literal["track", "wait"] = "track"  # wait: objects cut by the frame's border are not yet objects
     confirm_looks: Whole = 2  # complete looks before a track has an id
+    need_support: bool = False  # no id before the semantic labels have shown something there
     lost_frames: Whole = 30  # frames without sight or support before a track ends
     min_score: Fraction = 0.0  # instances below it only continue tracks, never begin one
     min_area_px: NotNegative = 0.0  # frame pixels of mask below which an instance is no object

@@ -68,7 +68,14 @@ class Station:
         self._wanted = _wanted(config, models)
         height, width = models.instances.canvas.shape[:2]
         self._chooser = Chooser(config.attention, size, (width, height), at_border=config.tracks.at_border)
-        self._audit = Audit(config.audit, size, (width, height), models.instance_classes)
+        self._audit = Audit(
+            config.audit,
+            size,
+            (width, height),
+            config.attention.canvases,
+            models.instance_classes,
+            config.tracks.confirm_looks,
+        )
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
         self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id)

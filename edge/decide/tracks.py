@@ -50,6 +50,7 @@ class _State:
     missed: npt.NDArray[np.int32]  # looks in a row that covered it and did not show it
     age: npt.NDArray[np.int32]
     instances: npt.NDArray[np.int32]
+    shown: npt.NDArray[np.bool_]  # the labels have supported it at least once
 
     def keep(self, rows: npt.NDArray[np.bool_]) -> None:
         """Forget every row that is not in `rows`."""
@@ -102,6 +103,7 @@ class Tracker:
         state.age += frames
         state.instances[:] = -1
         self._supported = support(found, scale, state.boxes) >= SUPPORT
+        state.shown |= self._supported
         state.unsupported = np.where(self._supported, 0, state.unsupported + frames).astype(np.int32)
         return self._tracks()
 
@@ -193,7 +195,8 @@ class Tracker:
 
     def _confirm(self) -> None:
         state = self._state
-        for row in np.flatnonzero((state.ids == 0) & (state.looks >= self._rules.confirm_looks)):
+        sure = (state.looks >= self._rules.confirm_looks) & (state.shown | (not self._rules.need_support))
+        for row in np.flatnonzero(sure & (state.ids == 0)):
             state.ids[row] = self._new_id()
 
     def _end(self) -> list[int]:
@@ -201,7 +204,8 @@ class Tracker:
         state = self._state
         width, height = self._size
         outside = (state.centers < 0).any(axis=1) | (state.centers >= (width, height)).any(axis=1)
-        unconfirmed = (state.ids == 0) & (state.age > TENTATIVE_FRAMES) & (state.since_look > TENTATIVE_FRAMES)
+        few = state.looks < self._rules.confirm_looks
+        unconfirmed = few & (state.age > TENTATIVE_FRAMES) & (state.since_look > TENTATIVE_FRAMES)
         patience = self._rules.lost_frames
         unseen = (state.unsupported > patience) | (state.since_look > SUPPORTED_PATIENCE * patience)
         ended = outside | unconfirmed | (unseen & (state.since_look > patience))
@@ -283,4 +287,5 @@ def _rows(count: int, classes: int) -> _State:
         missed=np.zeros(count, np.int32),
         age=np.zeros(count, np.int32),
         instances=np.full(count, -1, np.int32),
+        shown=np.zeros(count, np.bool_),
     )

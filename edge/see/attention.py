@@ -102,19 +102,21 @@ class Chooser:
         """Return the looks for frame number `frame`, most valuable first until the canvases are full.
 
         `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before; `audited` (n, 4)
-        is looked at first, whatever it may be worth.
+        is looked at whatever it may be worth, each on a canvas of its own beyond the budget.
         """
         self._memory.move(shift)
         spots = np.concatenate([tiles(regions.boxes, self._canvas), self._cut])
         boxes, worth = self._tracked(expected)
         sources = np.concatenate([boxes, spots])
         values = np.concatenate([worth, self._memory.values(_float(spots), frame, self._rules.retry_frames)])
+        values[lie_in(_float(sources), _float(audited))] = 0.0  # they are seen there
         ripe = np.flatnonzero(values >= 1)
         order = ripe[np.argsort(-values[ripe], kind="stable")]
-        merged = merge(np.concatenate([audited, sources[order]]), self._canvas)
-        wanted = np.concatenate([merged, merge(_fillers(boxes, worth, merged), self._canvas)])
+        merged = merge(sources[order], self._canvas)
+        wanted = np.concatenate([merged, merge(_fillers(boxes, values[: len(boxes)], merged), self._canvas)])
         looks, kept = pack(wanted, self._canvas, self._rules.canvases, self._rules.max_scale, due=len(merged))
         self.waiting = len(merged) - int(np.count_nonzero(kept < len(merged)))
+        looks = _beside(looks, audited)
         self._memory.note(_float(spots[lie_in(_float(spots), _float(looks.sources))]), frame)
         return looks
 
@@ -132,11 +134,22 @@ class Chooser:
         early = tracks.looks < self._rules.inspect_looks
         interval = np.where(early, EARLY_INTERVAL, self._rules.refresh_frames)
         interval = np.minimum(interval, self._rules.refresh_frames)
-        value = tracks.since_look / interval + (tracks.ids == 0)
+        value = tracks.since_look / interval + ((tracks.ids == 0) & early)
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         if self._waits:  # what the border cuts would be measured wrongly
             inside &= ~touches_border(tracks.boxes, self._size)
         return boxes, np.where(inside, value, 0.0)
+
+
+def _beside(looks: Looks, audited: npt.NDArray[np.int32]) -> Looks:
+    """Return `looks` and one at each box of `audited` (n, 4), at native resolution on a canvas of its own."""
+    first = int(looks.canvases.max(initial=-1)) + 1
+    return Looks(
+        np.concatenate([looks.sources, audited]),
+        np.concatenate([looks.canvases, np.arange(first, first + len(audited), dtype=np.int32)]),
+        np.concatenate([looks.places, audited - np.tile(audited[:, :2], 2)]),
+        np.concatenate([looks.scales, np.ones(len(audited), np.float32)]),
+    )
 
 
 def _fillers(

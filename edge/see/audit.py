@@ -2,15 +2,16 @@
 
 Now and then a canvas shows a tile of the frame at native resolution, whatever the semantic labels say of it. The tiles
 of a round cover the whole frame in random order, and every round cuts it elsewhere. What they show is a sample that the
-gate has not chosen: an object most of which the labels call background was missed by it, and foreground in which the
+gate has not chosen: an object that the labels mostly call background was missed by it, and foreground in which the
 instance model finds nothing is unexplained. So each model is the witness of the other, and no truth is needed.
 
-Every object is judged once, the first time a tile shows it whole, and counts once its track is confirmed: one wrong
+Every object is judged once, the first time a tile shows it whole, and counts once enough looks confirm it: one wrong
 detection is no object. Counts are kept per class and per size (COCO's three); bounds are those of Clopper and Pearson.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,13 +28,13 @@ from edge.proportion import at_least, lower_bound, upper_bound
 from edge.see.regions import SQUARE, painted
 from edge.types import Array, Frame, Image, Instances, Tracks
 
-SEEN = 0.5  # share of an object's mask that must be foreground for the gate to have seen it
 SIZES = {"small": 32.0**2, "medium": 96.0**2, "large": float("inf")}  # frame pixels of mask below which, as COCO has it
 WINDOW = 2000  # objects of each class and size over which the estimate runs
 TILES = 48  # newest ones with foreground, over which unexplained foreground is averaged
-SUSPICIOUS = 0.05  # chance of so many misses, were the limit kept, below which every frame is audited
+SUSPICIOUS = 0.05  # chance of so many misses, were the limit kept, below which tiles are as frequent as can be
 ALARMING = 1e-6  # the same for an alarm: it is asked anew with every object, for months
 CALM_OBJECTS = 30  # that end an alarm if no more of them than the limit are missed
+MOST_SHARE = 0.25  # of the canvases' number by which the audit exceeds it, on average
 SPARE = 4  # times as many tiles where there is time left
 OVERLAP = 0.25  # share of a tile that the next one shows too, at the least
 
@@ -71,9 +72,22 @@ class _Group:
 class Audit:
     """Samples what one camera's gate misses."""
 
-    def __init__(self, rules: config.Audit, size: tuple[int, int], canvas: tuple[int, int], classes: list[str]) -> None:
-        """`size` is the frame's and `canvas` the canvas' (width, height); `classes` the instance classes by number."""
+    def __init__(
+        self,
+        rules: config.Audit,
+        size: tuple[int, int],
+        canvas: tuple[int, int],
+        canvases: int,
+        classes: list[str],
+        confirm_looks: int,
+    ) -> None:
+        """`size` is the frame's and `canvas` the canvas' (width, height); a frame has at most `canvases` of these.
+
+        `classes` are the names of the instance classes, the background first; `confirm_looks` as in `TrackRules`.
+        """
         self._rules = rules
+        self._confirm_looks = confirm_looks
+        self._urgent = math.ceil(1 / (MOST_SHARE * canvases))  # frames between two tiles at the least
         self._classes = classes
         self._size = size
         self._canvas = canvas
@@ -163,9 +177,9 @@ class Audit:
         }
 
     def _interval(self) -> int:
-        """Return the frames between two tiles: as few as can be while something is wrong, or seems so."""
+        """Return the frames between two tiles: fewer while something is wrong, or seems so."""
         urgent = self.alarm or any(group.suspect for group in self._groups.values())
-        return 1 if urgent else self._rules.every_frames
+        return min(self._urgent, self._rules.every_frames) if urgent else self._rules.every_frames
 
     def _sample(
         self,
@@ -181,12 +195,12 @@ class Audit:
         for row in rows[inside].tolist():
             key, i = int(tracks.keys[row]), int(tracks.instances[row])
             if key not in self._open and key not in self._judged:
-                missed = seen_share(found, scale, instances.boxes[i], instances.masks[i]) < SEEN
+                missed = seen_share(found, scale, instances.boxes[i], instances.masks[i]) < self._rules.seen_share
                 size = next(name for name, limit in SIZES.items() if instances.areas_px[i] < limit)
                 self._open[key] = missed, size
 
     def _confirmed(self, tracks: Tracks) -> Iterator[int]:
-        for row in np.flatnonzero(tracks.ids > 0).tolist():
+        for row in np.flatnonzero(tracks.looks >= self._confirm_looks).tolist():
             if int(tracks.keys[row]) in self._open:
                 yield row
 

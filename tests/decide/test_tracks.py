@@ -189,6 +189,17 @@ def test_on_a_belt_all_tracks_move_with_it_and_stay_located_between_looks() -> N
         assert tracks.supported.all()
 
 
+def test_where_support_is_needed_looks_alone_give_no_id() -> None:
+    follow = tracker(need_support=True, confirm_looks=2)
+    for _ in range(60):
+        tracks, _ = step(follow, instances_of([square(100, 100)]))
+    assert (tracks.ids.tolist(), tracks.keys.tolist()) == ([0], [1])  # and it is the same track all the time
+    tracks, _ = step(follow, instances_of([square(100, 100)]), seen_at([square(100, 100)]))
+    assert tracks.ids.tolist() == [1]
+    tracks, _ = step(follow, instances_of([square(100, 100)]))  # once is enough
+    assert tracks.ids.tolist() == [1]
+
+
 def test_free_objects_are_located_only_where_they_are_seen_or_a_blob_shows_them() -> None:
     follow = tracker(motion="free", confirm_looks=1)
     assert step(follow, instances_of([square(100, 100)]))[0].located.tolist() == [True]

@@ -90,10 +90,17 @@ def test_a_new_track_gets_its_first_looks_quickly_and_then_only_refreshes() -> N
     assert seen == [2, 4, 14, 24, 34, 44, 54]
 
 
+def test_a_track_that_looks_alone_cannot_confirm_is_looked_at_like_the_others() -> None:
+    seen = track((500, 500, 560, 560), ids=[0], looks=[9], since_look=[1])
+    assert len(chooser().choose(0, NONE, seen, STILL)) == 0
+
+
 def test_an_unconfirmed_track_is_looked_at_in_every_frame() -> None:
     choose = chooser()
     for frame in range(5):
-        assert len(choose.choose(frame, NONE, track((500, 500, 560, 560), ids=[0], since_look=[1]), STILL)) == 1
+        assert (
+            len(choose.choose(frame, NONE, track((500, 500, 560, 560), ids=[0], looks=[1], since_look=[1]), STILL)) == 1
+        )
 
 
 @given(st.integers(0, 100))
@@ -268,3 +275,15 @@ def test_boxes_side_by_side_are_one_look_and_boxes_apart_are_two() -> None:
     far = merge(np.asarray([(0, 0, 100, 100), (150, 0, 250, 100)], np.int32), CANVAS)
     assert near.tolist() == [[0, 0, 190, 100]]
     assert len(far) == 2
+
+
+def test_an_audited_piece_has_a_canvas_of_its_own_beyond_the_budget() -> None:
+    piece = np.asarray([[800, 300, 1120, 620]], np.int32)
+    due = tracks_of([(100, 100, 160, 160), (900, 400, 960, 460)], since_look=[99, 99])
+    looks = chooser(canvases=1).choose(0, NONE, due, STILL, piece)
+    assert looks.canvases.tolist() == [0, 1]
+    assert looks.sources.tolist() == [[68, 68, 192, 192], [800, 300, 1120, 620]]  # what lies in the piece is seen there
+    assert looks.places[1].tolist() == [0, 0, 320, 320]
+    assert looks.scales.tolist() == [1, 1]
+    alone = chooser(canvases=1).choose(0, NONE, NOBODY, STILL, piece)
+    assert alone.canvases.tolist() == [0]

@@ -23,8 +23,10 @@ NONE = np.zeros((0, 4), np.int32)
 PART = (40, 40, 80, 80)
 
 
-def audit(**rules: Any) -> Audit:
-    return Audit(config.Audit(**{"every_frames": 4, **rules}), SIZE, CANVAS, ["background", "nut", "washer"])
+def audit(canvases: int = 4, **rules: Any) -> Audit:
+    return Audit(
+        config.Audit(**{"every_frames": 4, **rules}), SIZE, CANVAS, canvases, ["background", "nut", "washer"], 2
+    )
 
 
 def frame(index: int = 0) -> Frame:
@@ -67,7 +69,7 @@ def tiles(watched: Audit, frames: int, *, spare: bool = False) -> Iterator[tuple
 
 @given(st.integers(1, 700), st.integers(1, 500), st.integers(0, 3))
 def test_every_round_covers_the_frame_with_tiles_of_canvas_size(width: int, height: int, rounds: int) -> None:
-    watched = Audit(config.Audit(every_frames=1), (width, height), CANVAS, ["background", "nut"])
+    watched = Audit(config.Audit(every_frames=1), (width, height), CANVAS, 1, ["background", "nut"], 2)
     shown = [box for _, box in tiles(watched, 400)]
     seen, full = np.zeros((height, width), np.bool_), 0
     for x0, y0, x1, y1 in shown:
@@ -99,12 +101,13 @@ def test_frames_that_were_dropped_make_a_tile_no_more_than_due() -> None:
     assert [len(watched.tile(index, spare=False)) for index in (0, 5, 90, 92, 99)] == [1, 0, 1, 0, 1]
 
 
-def test_what_looks_suspicious_is_audited_in_every_frame() -> None:
-    watched = audit(every_frames=8)
+@pytest.mark.parametrize(("canvases", "expected"), [(1, [12, 16]), (2, [10, 12, 14, 16]), (8, list(range(9, 18)))])
+def test_what_looks_suspicious_takes_a_quarter_of_the_canvases(canvases: int, expected: list[int]) -> None:
+    watched = audit(canvases, every_frames=8)
     show(watched, [PART], labels(PART))
     assert [index for index, _ in tiles(watched, 9)] == [0, 8]
     show(watched, [PART], labels(), 2)
-    assert [len(watched.tile(index, spare=False)) for index in (9, 10, 11)] == [1, 1, 1]
+    assert [index for index in range(9, 18) if len(watched.tile(index, spare=False))] == expected
 
 
 # --- samples
@@ -130,7 +133,7 @@ def test_the_share_is_measured_within_the_mask() -> None:
 
 def test_only_confirmed_objects_count_and_each_once() -> None:
     watched = audit()
-    show(watched, [PART], labels(), ids=[0])
+    show(watched, [PART], labels(), looks=[1])
     assert watched.report["objects"] == 0
     show(watched, [PART], labels(PART), tile=NONE)  # confirmed in a frame without a tile: the first judgement counts
     assert (watched.report["objects"], watched.report["missed"]) == (1, 1)
@@ -140,7 +143,7 @@ def test_only_confirmed_objects_count_and_each_once() -> None:
 
 def test_what_never_becomes_a_track_does_not_count() -> None:
     watched = audit()
-    show(watched, [PART], labels(), ids=[0])
+    show(watched, [PART], labels(), looks=[1])
     watched.judge(frame(), NONE, labels(), SCALE, instances_of([]), tracks_of([]), [1])
     show(watched, [PART], labels(PART), tile=NONE)
     assert watched.report["objects"] == 0
@@ -182,7 +185,7 @@ def test_state_is_bounded_and_the_newest_objects_count() -> None:
 
 def test_after_a_time_without_sight_old_tracks_are_forgotten() -> None:
     watched = audit()
-    show(watched, [PART], labels(), ids=[0])
+    show(watched, [PART], labels(), looks=[1])
     watched.reset()
     show(watched, [PART], labels(PART), tile=NONE)
     assert watched.report["objects"] == 0

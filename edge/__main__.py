@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
 def _serve(config: Config, options: argparse.Namespace) -> int:
     from edge.daemon import Options, serve  # noqa: PLC0415  the pins come before NumPy and its threads
 
-    summary = serve(config, Options(options.json, options.save, options.frames))
+    summary = serve(config, Options(options.json, options.save, options.frames, options.config))
     told = summary["frames"], summary["counted"], summary["ledger"]["queued"]
     logging.getLogger(__name__).info("ended frames=%d counted=%s queued=%d", *told)
     return 0

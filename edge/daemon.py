@@ -28,6 +28,7 @@ from edge.pipeline import Models, Station, Watcher, run
 from edge.see.cameras import Camera, open_camera
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
+from edge.spare import check_spared
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
 from edge.threads import available_cores
@@ -43,6 +44,7 @@ class Options:
     json: Path | None = None  # where the summary goes
     save: Path | None = None  # where the overlay video goes
     frames: int | None = None  # frames after which the run ends
+    file: Path | None = None  # that the configuration was read from; it is never written to
 
 
 def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
     """
     check_target("--json", options.json)
     check_target("--save", options.save)
+    check_spared(config, options.file, {"--json": options.json, "--save": options.save})
     cv2.setNumThreads(1)  # the models have the cores; a second pool only steals from them
     with contextlib.ExitStack() as stack:
         health = Health(notify.watchdog)

@@ -302,6 +302,38 @@ def test_a_summary_that_cannot_be_written_is_1(daemon: Daemon) -> None:
     assert "--json" in daemon.refused(1, "--frames", "1", "--json", str(daemon.folder / "no" / "out.json"))
 
 
+@pytest.mark.parametrize(
+    ("flag", "name", "said"),
+    [
+        ("--save", "rec.mp4", "would replace what camera belt reads"),
+        ("--save", "link.mp4", "would replace what camera belt reads"),
+        ("--json", "c.toml", "would replace the configuration"),
+        ("--json", "bundle/manifest.json", "would replace a part of the bundle"),
+        ("--json", "bundle/new.json", "would replace a part of the bundle"),
+        ("--json", "state/ledger.db", "would replace a part of the state folder"),
+        ("--save", "out.json", "are the same file; name two"),
+    ],
+)
+def test_what_a_run_reads_is_never_written_over(daemon: Daemon, flag: str, name: str, said: str) -> None:
+    write_bundle(daemon.folder / "bundle")
+    daemon.state.mkdir()
+    daemon.configure(camera='source = "rec.mp4"\n', bundle="bundle")
+    for file in ("rec.mp4", "state/ledger.db"):
+        (daemon.folder / file).write_text("precious")
+    (daemon.folder / "link.mp4").hardlink_to(daemon.folder / "rec.mp4")
+    before = {path: path.read_bytes() for path in daemon.folder.rglob("*") if path.is_file()}
+    assert said in daemon.refused(1, flag, str(daemon.folder / name))
+    assert {path: path.read_bytes() for path in daemon.folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_picture_of_the_source_is_not_written_over_but_a_video_beside_it_is_written(daemon: Daemon) -> None:
+    pictures = write_belt(daemon.folder / "few", 3, 1)
+    daemon.configure(camera='source = "few"\n')
+    assert "would replace a picture of camera belt" in daemon.refused(1, "--save", "few/1.png")
+    daemon.run(0, "--save", str(pictures / "seen.mp4"))
+    daemon.run(0, "--save", str(pictures / "seen.mp4"))
+
+
 def test_two_daemons_do_not_share_a_state_folder(daemon: Daemon) -> None:
     ledger = Ledger(daemon.state, config.Ledger(), [])
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -340,6 +341,14 @@ def test_two_daemons_do_not_share_a_state_folder(daemon: Daemon) -> None:
         assert f"in use by process {os.getpid()}" in daemon.refused(74)
     finally:
         ledger.close()
+
+
+def test_a_state_folder_that_is_removed_meanwhile_is_74(daemon: Daemon) -> None:
+    daemon.configure(camera=daemon.plant.endless)
+    daemon.start()
+    assert wait_for(lambda: daemon.counted() >= 1, 20)
+    shutil.rmtree(daemon.state)
+    assert "ledger.db: was removed or replaced while it was in use" in daemon.end(74)
 
 
 @pytest.mark.parametrize(

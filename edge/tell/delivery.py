@@ -45,7 +45,8 @@ class Delivery:
         if config.mqtt is None:
             raise ConfigError("delivery: the configuration has no table [mqtt]; add one with host and port")
         self._topics = Topics.of(config)
-        client_id = self._topics.root.replace("/", "-")
+        # No name holds a colon, so no two devices share an id. With slashes in it, the demo's broker (rumqttd) panics.
+        client_id = self._topics.root.replace("/", ":")
         self._login: Login = read_login(config.mqtt, client_id, self._topics.state)
         self._where = f"{config.mqtt.host}:{config.mqtt.port}"
         self._outbox = ledger.outbox

@@ -110,6 +110,21 @@ def test_two_devices_with_one_id_are_alarmed_and_do_not_fight(broker: Broker, ea
     two.end()
 
 
+def test_names_that_look_alike_when_joined_are_two_devices(broker: Broker, tmp_path: Path) -> None:
+    config = configuration(tmp_path, broker.port)
+    names = [{"site": "a-b", "line": "c"}, {"site": "a", "line": "b-c"}]
+    devices = [
+        Device(msgspec.structs.replace(config, state=tmp_path / each["line"], **each))  # type: ignore[arg-type]
+        for each in names
+    ]
+    assert wait_for(lambda: all(device.connected() for device in devices), 5)
+    time.sleep(0.5)
+    assert all(device.connected() for device in devices)
+    assert not any(device.delivery.status().last_error for device in devices)
+    for device in devices:
+        device.end()
+
+
 def test_state_is_told_when_it_changes(broker: Broker, ear: Ear, tmp_path: Path) -> None:
     device = Device(configuration(tmp_path / "state", broker.port, []))
     assert wait_for(lambda: state(ear).get("mode") == "Operational", 5)

@@ -18,6 +18,8 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MOST)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Whole = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+MOST_LOOKS = 32  # at one part that a gate remembers, the newest
+Looks = Annotated[int, msgspec.Meta(ge=1, le=MOST_LOOKS)]
 Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}\Z")]
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]  # what the system takes as a name: no NUL in it
@@ -119,7 +121,7 @@ class Gate(_Table, frozen=True, kw_only=True):
     end: Point
     direction: Literal["right", "left", "up", "down"]
     defects: dict[str, DefectLimit] = {}  # by defect class; a class that is not named does not reject
-    min_looks: Whole = 2  # complete looks without which nothing passes
+    min_looks: Looks = 2  # complete looks without which nothing passes
     fail_safe: Literal["REJECT", "REVIEW"] = "REJECT"  # the verdict of a part that was not inspected
 
 

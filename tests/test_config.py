@@ -152,6 +152,7 @@ def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
         (LEAST + LINE + LINE.replace('"a"', '"b/c"'), "$.lines[1].name"),
         (LEAST + LINE.replace('"a"', '"a\\n"'), "$.lines[0].name"),
         (LEAST + GATE + "fail_safe = 'PASS'\n", "$.gates[0].fail_safe"),
+        (LEAST + GATE + "min_looks = 33\n", "$.gates[0].min_looks"),
         (LEAST + GATE + "[gates.defects.x]\nlooks = 2\n", "$.gates[0].defects[...].looks"),
         (LEAST + "[mqtt]\nport = 70000\n", "$.mqtt.port"),
         (LEAST + "[mqtt]\nkeepalive_s = 70000\n", "$.mqtt.keepalive_s"),

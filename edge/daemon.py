@@ -73,6 +73,10 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         stack.callback(finish)
         health.on_beat(lambda: ledger.beat(time.time()))
         failure = _look(cameras, stations, config, options, ledger, health, [*onlookers, *watchers])
+        try:
+            finish()
+        except FoveateError as error:  # after the summary, and after what has ended the run
+            failure = failure or error
         summary = summarise(health, ledger, models)
     if options.json is not None:
         write_json(options.json, summary)

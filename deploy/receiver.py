@@ -29,6 +29,7 @@ from paho.mqtt.properties import Properties
 from deploy.archive import Archive, Event, Position
 from edge.errors import ConfigError, FoveateError
 from edge.tell.connection import BROKEN
+from edge.tell.login import no_passphrase
 
 log = logging.getLogger(__name__)
 
@@ -172,10 +173,13 @@ class Receiver:
             if settings.ca_file is not None:
                 context = ssl.create_default_context(cafile=settings.ca_file)
                 if settings.cert_file is not None:
-                    context.load_cert_chain(settings.cert_file, settings.key_file)
+                    context.load_cert_chain(settings.cert_file, settings.key_file, password=no_passphrase)
                 client.tls_set_context(context)
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"receiver {settings.name}: {error}; check password_file, ca_file, cert_file") from error
+            raise ConfigError(
+                f"receiver {settings.name}: {error}; check password_file, ca_file, cert_file, and that key_file is "
+                "not encrypted"
+            ) from error
         client.on_connect = self._on_connect
         client.on_message = self._on_message
         return client

@@ -100,7 +100,8 @@ class Delivery:
         try:
             self._run()
         except Exception as error:
-            log.exception("delivery=failed")
+            if not isinstance(error, FoveateError):  # that is one line, where the run ends
+                log.exception("delivery=failed")
             self._error = error
             self._report(connected=False)
 

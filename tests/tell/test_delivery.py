@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.broker import Broker, Ear, free_port, wait_for
 from tests.faults.line import configuration, count, open_ledger, receiver, verdict
 
 ROOT = "foveate/site/line/device"
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Device:
@@ -114,7 +116,7 @@ def test_names_that_look_alike_when_joined_are_two_devices(broker: Broker, tmp_p
     config = configuration(tmp_path, broker.port)
     names = [{"site": "a-b", "line": "c"}, {"site": "a", "line": "b-c"}]
     devices = [
-        Device(msgspec.structs.replace(config, state=tmp_path / each["line"], **each))  # type: ignore[arg-type]
+        Device(msgspec.structs.replace(config, state=tmp_path / each["line"], **each))
         for each in names
     ]
     assert wait_for(lambda: all(device.connected() for device in devices), 5)
@@ -233,7 +235,9 @@ def test_stop_waits_for_the_last_acknowledgement(broker: Broker, tmp_path: Path)
     later.close()
 
 
-def test_what_ends_the_thread_is_told_to_the_pipeline(broker: Broker, tmp_path: Path) -> None:
+def test_what_ends_the_thread_is_told_to_the_pipeline(
+    broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = configuration(tmp_path / "state", broker.port)
     ledger = open_ledger(config)
 
@@ -246,6 +250,7 @@ def test_what_ends_the_thread_is_told_to_the_pipeline(broker: Broker, tmp_path: 
     assert wait_for(lambda: delivery.status().failed, 5)
     with pytest.raises(LedgerError, match="the disk is gone"):
         delivery.check()
+    assert not [record for record in caplog.records if record.exc_info], "one line is enough, and the pipeline has it"
     delivery._error = ZeroDivisionError("x")
     with pytest.raises(BrokerError, match=r"ended: ZeroDivisionError\('x'\)"):
         delivery.check()
@@ -291,6 +296,45 @@ def test_mutual_tls_or_nothing(tmp_path: Path) -> None:
         device.ledger.commit([count(1)])
         assert device.end(drain_s=5.0 if works else 0.7) is works
     broker.kill()
+
+
+ASK = """
+import sys
+from pathlib import Path
+from deploy.receiver import Receiver, Settings
+from edge.config import Mqtt
+from edge.errors import ConfigError
+from edge.tell.login import read_login
+
+names = {"ca": "ca.pem", "cert": "ca.pem", "key": "x.key"}
+files = {f"{name}_file": Path(sys.argv[1], file) for name, file in names.items()}
+for use in (
+    lambda: read_login(Mqtt(**files), "id", "will"),
+    lambda: Receiver(Settings(name="a", database=Path(sys.argv[1], "a.db"), **files)),
+):
+    try:
+        use()
+    except ConfigError as error:
+        print(error)
+"""
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase(tmp_path: Path) -> None:
+    _certificates(tmp_path)
+    encrypt = ["openssl", "ec", "-in", "ca.key", "-out", "x.key", "-aes128", "-passout", "pass:secret"]
+    subprocess.run(encrypt, cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, str(tmp_path)],
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        text=True,
+        start_new_session=True,  # no terminal: OpenSSL would ask on it
+    )
+    assert done.stderr == ""
+    login, receiver = done.stdout.splitlines()
+    assert login.endswith("name a PEM certificate and its unencrypted key")
+    assert receiver.endswith("and that key_file is not encrypted")
 
 
 def test_topics_escape_what_mqtt_forbids() -> None:

@@ -115,10 +115,7 @@ def test_two_devices_with_one_id_are_alarmed_and_do_not_fight(broker: Broker, ea
 def test_names_that_look_alike_when_joined_are_two_devices(broker: Broker, tmp_path: Path) -> None:
     config = configuration(tmp_path, broker.port)
     names = [{"site": "a-b", "line": "c"}, {"site": "a", "line": "b-c"}]
-    devices = [
-        Device(msgspec.structs.replace(config, state=tmp_path / each["line"], **each))
-        for each in names
-    ]
+    devices = [Device(msgspec.structs.replace(config, state=tmp_path / each["line"], **each)) for each in names]
     assert wait_for(lambda: all(device.connected() for device in devices), 5)
     time.sleep(0.5)
     assert all(device.connected() for device in devices)

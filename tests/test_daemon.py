@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -358,7 +359,9 @@ def test_a_wrong_command_line_is_2(daemon: Daemon, arguments: tuple[str, ...]) -
     assert "usage: foveate run" in daemon.run(2, *arguments)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: signal.Signals(number).name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: signal.Signals(number).name
+)
 def test_a_signal_ends_it_in_order(daemon: Daemon, number: signal.Signals) -> None:
     daemon.configure(camera=daemon.plant.endless)
     process = daemon.start()
@@ -368,6 +371,43 @@ def test_a_signal_ends_it_in_order(daemon: Daemon, number: signal.Signals) -> No
     events = daemon.events()
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert sum(daemon.summary["totals"].values()) == len(events) >= 3
+
+
+@pytest.mark.parametrize(
+    ("size", "arguments"),
+    [("", ("--save", "seen.mp4")), (f"size = {list(FRAME)}\n", ())],
+    ids=["at the start", "later"],
+)
+def test_a_signal_does_not_wait_for_a_camera_that_says_nothing(
+    daemon: Daemon, size: str, arguments: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        source = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/belt"
+        daemon.configure(camera=f'source = "{source}"\nstall_s = 25\n{size}')
+        process = daemon.start(*arguments)
+        client, _ = silent.accept()
+        with client:
+            time.sleep(1.5)  # the models are open by now
+            before = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            daemon.end(0)
+            assert time.monotonic() - before < 8
+    assert (daemon.summary["frames"], daemon.summary["interrupted"]) == (0, True)
+    assert daemon.events() == []
+
+
+def test_nohup_is_heard(daemon: Daemon) -> None:
+    daemon.configure(camera=daemon.plant.endless)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = daemon.start("--frames", "60")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert wait_for((daemon.state / "ledger.db-wal").exists, 20)
+    process.send_signal(signal.SIGHUP)
+    daemon.end(0)
+    assert daemon.summary["frames"] == 60
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_broker(daemon: Daemon) -> None:

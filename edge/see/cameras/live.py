@@ -51,6 +51,7 @@ class LiveCamera(Source):
 
     live = True
     ended = False
+    close_s = 3.0  # how long a driver may take to come back when all ends
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class LiveCamera(Source):
     def close(self) -> None:
         """Ask the capture thread to end, which releases the source; one stuck in its driver is left behind."""
         self._stop.set()
-        self._thread.join(self._config.stall_s + 1.0)
+        self._thread.join(self.close_s)
         if self._thread.is_alive():
             _log.warning("camera=%s its driver does not come back; the thread is left behind", self._name)
 

@@ -76,6 +76,8 @@ class ProgramCamera(Source):
 class LiveProgram(LiveCamera):
     """The newest frame of a program that does not wait. One that ends or falls silent is started again."""
 
+    close_s = 2 * END_S + 1.0  # until it is killed
+
     def __init__(self, name: str, camera: CameraConfig) -> None:
         """Start the capture thread, which starts `camera.command`."""
         super().__init__(name, camera, lambda config: ProgramHandle(name, config, self._stop))

@@ -174,7 +174,8 @@ def _checked(path: Path) -> sqlite3.Connection:
 
 def _at_fault(path: Path, error: Exception) -> bool:
     """Tell a damaged file from a failing disk: it can be read, and a new ledger beside it can be written."""
-    if any(word in str(error) for word in ("locked", "full")) or not os.access(path, os.R_OK | os.W_OK):
+    busy = isinstance(error, sqlite3.Error) and any(word in str(error) for word in ("locked", "full"))
+    if busy or not os.access(path, os.R_OK | os.W_OK):
         return False
     probe = path.with_name("ledger.probe")
     _delete(probe)

@@ -17,7 +17,7 @@ from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Config, Mqtt
 from edge.engines import choose_engine, open_engine
 from edge.errors import FoveateError
-from edge.pipeline import check_names, check_places
+from edge.pipeline import check_confidence, check_names, check_places
 from edge.see.cameras import open_camera
 from edge.tell.connection import BROKEN
 from edge.tell.login import read_login
@@ -67,6 +67,7 @@ def _model(config: Config, bundle: Bundle, role: Role) -> Finding:
 def _names(config: Config, semantic: Model, instance: Model) -> Finding:
     try:
         check_names(config, semantic.classes, instance.classes, instance.defects)
+        check_confidence(config, semantic.outputs)
     except FoveateError as error:
         return _failed(error)
     return Finding(OK, "every class that the configuration names is in the bundle")

@@ -26,7 +26,7 @@ from edge.engines import Engine, choose_engine, open_engine
 from edge.errors import BundleError, FoveateError
 from edge.events import GapEvent
 from edge.health import Health
-from edge.pipeline import Models, Station, Watcher, run
+from edge.pipeline import Models, Station, Watcher, check_confidence, run
 from edge.see.cameras import Camera, open_camera
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
@@ -151,8 +151,9 @@ def _close(opened: Future[Camera]) -> None:
 
 
 def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> Models:
-    """Load both models of `bundle`; raises `BundleError` or `EngineError`."""
+    """Load both models of `bundle`; raises `BundleError`, `EngineError` or `ConfigError`."""
     semantic, instance = _model(bundle, "semantic"), _model(bundle, "instance")
+    check_confidence(config, semantic.outputs)
     return Models(
         SemanticPass(_engine(config, bundle, semantic, stack), semantic),
         InstancePass(_engine(config, bundle, instance, stack), instance, config.models.score),

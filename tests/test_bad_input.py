@@ -259,6 +259,11 @@ def test_a_byte_order_mark_is_no_error(site: Path) -> None:
     [
         ('[tracks]\nclasses = ["background"]\n', "tracks.classes: no class 'background' in the bundle; it has part"),
         ('[regions]\nclasses = ["nope"]\n', "regions.classes: no class 'nope' in the bundle; it has part"),
+        (
+            LINE + "hysteresis_px = 80\n",
+            "'door': hysteresis_px 80: no point of the frame is so far from it; set less than 80",
+        ),
+        ("[regions]\nconfidence = 0.1\n", "regions.confidence 0.1: the bundle's semantic model gives no confidence"),
         (LINE.replace("120]", "121]"), "point (80, 121) is outside the frame of 160 x 120 pixels"),
     ],
 )

@@ -176,6 +176,8 @@ def test_a_wrong_type_or_range_names_its_table_and_key(tmp_path: Path, text: str
         (HEAD + "[cameras.c]\n", "cameras.c: needs exactly one of source and command"),
         (LEAST + 'command = ["x"]\nsize = [4, 4]\n', "cameras.c: needs exactly one of source and command"),
         (HEAD + '[cameras.c]\ncommand = ["x"]\n', "cameras.c: command needs size = [width, height]"),
+        (LEAST + "demand = true\n", "cameras.c: demand is for a command; leave it out"),
+        (LEAST + '[mqtt]\ncert_file = "c"\nkey_file = "k"\n', "mqtt: cert_file and key_file need TLS, which ca_file"),
         (LEAST + LINE + LINE, "line 'a': the name is used twice"),
         (LEAST + LINE + GATE.replace('"g"', '"a"'), "gate 'a': the name is used twice"),
         (LEAST + LINE.replace('"c"', '"d"'), "line 'a': no camera 'd'; there is c"),

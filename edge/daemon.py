@@ -73,6 +73,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
             name: Station(name, camera.size, config, models, lambda: next(ids)) for name, camera in cameras.items()
         }
         _note_blind_time(config, ledger, cameras)
+        _say_what_runs(config, cameras)
         onlookers, finish = _recorder(config, options, models, cameras)
         stack.callback(finish)
         health.on_beat(lambda: ledger.beat(time.time()))
@@ -174,7 +175,14 @@ def _engine(config: Config, bundle: Bundle, model: Model, stack: contextlib.Exit
     threads = config.models.threads or available_cores()
     engine = open_engine(read_engine(bundle, chosen), model, chosen, threads)
     stack.callback(engine.close)
+    log.info("engine=%s runtime=%s precision=%s", chosen.file, chosen.runtime, chosen.precision)
     return engine
+
+
+def _say_what_runs(config: Config, cameras: dict[str, Camera]) -> None:
+    sizes = ",".join(f"{name}:{camera.size[0]}x{camera.size[1]}" for name, camera in cameras.items())
+    told = f"{config.mqtt.host}:{config.mqtt.port}" if config.mqtt is not None else "nobody"
+    log.info("started bundle=%s cameras=%s tells=%s", config.bundle, sizes, told)
 
 
 def _ids(ledger: Ledger) -> Iterator[int]:

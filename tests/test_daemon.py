@@ -239,9 +239,21 @@ def test_save_writes_a_video_of_every_frame(daemon: Daemon, tmp_path: Path) -> N
     video.release()
 
 
+def test_it_says_what_it_runs_and_at_the_end_what_came_of_it(daemon: Daemon) -> None:
+    said = daemon.run(0)
+    assert re.search(r"engine=semantic\S* runtime=onnxruntime precision=float32", said)
+    assert f"started bundle={daemon.plant.bundle} cameras=belt:{FRAME[0]}x{FRAME[1]} tells=nobody" in said
+    assert f"queued={2 * PARTS}" in said
+    trial = daemon.run(0, "--trial")
+    assert "told=nobody" in trial
+    assert "queued=" not in trial
+
+
 def test_a_missing_bundle_is_65(daemon: Daemon) -> None:
-    daemon.configure(bundle="nowhere")
-    assert "nowhere: cannot read manifest.json" in daemon.refused(65)
+    daemon.configure(bundle="gone/../nowhere")
+    said = daemon.refused(65)
+    assert said.startswith(f"bundle {daemon.folder}/nowhere: cannot read manifest.json: ")
+    assert said.endswith("make it with foveate export")
 
 
 def test_a_bundle_with_an_altered_model_is_65(daemon: Daemon, tmp_path: Path) -> None:

@@ -71,6 +71,9 @@ class Delivery:
 
     def stop(self, drain_s: float) -> bool:
         """Wait at most `drain_s` for acknowledgements, say goodbye, end; return whether everything is delivered."""
+        queued = self._outbox.queued
+        if queued and drain_s and self._thread.is_alive():
+            log.info("mqtt=draining waits up to %g s for the acknowledgement of %d events", drain_s, queued)
         self._stop_at = time.monotonic() + drain_s
         self._outbox.listen(None)
         self._wake()

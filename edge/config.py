@@ -182,7 +182,7 @@ def load_config(path: Path) -> Config:
     try:
         config = decode(text, type=Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"configuration {path}: {_with_hint(str(error))}") from error
+        raise ConfigError(f"configuration {path}: {_with_hint(_with_name(str(error), decode(text)))}") from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:  # tomllib: huge integers, endless nesting
         raise ConfigError(f"configuration {path}: cannot be understood: {error}") from error
     check(config, path)
@@ -239,6 +239,22 @@ def _source(camera: Camera, folder: Path) -> dict[str, Any]:
 
 def _replaced(struct: _T, changes: dict[str, Any]) -> _T:
     return msgspec.structs.replace(struct, **changes)
+
+
+def _with_name(message: str, found: Any) -> str:
+    """Put the name of the camera into msgspec's message: its path does not say which of a table's keys it means."""
+    if "$.cameras[...]" not in message:
+        return message
+    name = next(name for name, camera in found["cameras"].items() if not _is_camera(camera))  # msgspec ends there too
+    return message.replace("$.cameras[...]", f"$.cameras.{name}")
+
+
+def _is_camera(table: Any) -> bool:
+    try:
+        msgspec.convert(table, Camera)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _with_hint(message: str) -> str:

@@ -198,7 +198,7 @@ def read_file(folder: Path, name: str, limit: int) -> bytes:
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        how = "is this a bundle folder?" if folder.is_dir() else "make it with foveate export"
+        how = "is this a bundle folder?" if os.path.lexists(folder) else "make it with foveate export"
         raise BundleError(f"bundle {folder}: cannot read {name}: {error.strerror}; {how}") from error
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):

@@ -245,7 +245,7 @@ def _with_name(message: str, found: Any) -> str:
     """Put the name of the camera into msgspec's message: its path does not say which of a table's keys it means."""
     if "$.cameras[...]" not in message:
         return message
-    name = next(name for name, camera in found["cameras"].items() if not _is_camera(camera))  # msgspec ends there too
+    name = next((name for name, camera in found["cameras"].items() if not _is_camera(camera)), "[...]")
     return message.replace("$.cameras[...]", f"$.cameras.{name}")
 
 

@@ -17,8 +17,9 @@ from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Config, Mqtt
 from edge.engines import choose_engine, open_engine
 from edge.errors import FoveateError
-from edge.pipeline import check_names, check_places
+from edge.pipeline import check_confidence, check_names, check_places
 from edge.see.cameras import open_camera
+from edge.tell.connection import BROKEN
 from edge.tell.login import read_login
 from edge.tell.topics import Topics
 from edge.threads import available_cores
@@ -66,6 +67,7 @@ def _model(config: Config, bundle: Bundle, role: Role) -> Finding:
 def _names(config: Config, semantic: Model, instance: Model) -> Finding:
     try:
         check_names(config, semantic.classes, instance.classes, instance.defects)
+        check_confidence(config, semantic.outputs)
     except FoveateError as error:
         return _failed(error)
     return Finding(OK, "every class that the configuration names is in the bundle")
@@ -130,8 +132,12 @@ class _Probe:
             return
         try:
             yield from self._try(topic, topic_filter)
+        except BROKEN as error:
+            what = f"{self._where} does not speak MQTT 5: {type(error).__name__}: {error}"
+            yield Finding(FIX, what, "check host and port, or use another broker")
         finally:
-            self._client.disconnect()
+            with contextlib.suppress(*BROKEN):
+                self._client.disconnect()
             self._client.on_connect = self._client.on_publish = self._client.on_subscribe = None
 
     def _try(self, topic: str, topic_filter: str) -> Iterator[Finding]:

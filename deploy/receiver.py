@@ -28,6 +28,8 @@ from paho.mqtt.properties import Properties
 
 from deploy.archive import Archive, Event, Position
 from edge.errors import ConfigError, FoveateError
+from edge.tell.connection import BROKEN
+from edge.tell.login import no_passphrase
 
 log = logging.getLogger(__name__)
 
@@ -131,15 +133,23 @@ class Receiver:
             # Neither our small messages nor the broker's wait until TCP has acknowledged those before.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-            code = client.loop(0.1)
+            lost = self._step(0.1)
             known = 0
-            while code is MQTTErrorCode.MQTT_ERR_SUCCESS and known < len(self._inbox) < _BATCH:
+            while not lost and known < len(self._inbox) < _BATCH:
                 known = len(self._inbox)  # what lies ready shares one commit
-                code = client.loop(0)
+                lost = self._step(0)
             self._commit()
-            if code is not MQTTErrorCode.MQTT_ERR_SUCCESS:
-                return code.name
+            if lost:
+                return lost
         return "stopped"
+
+    def _step(self, timeout_s: float) -> str:
+        """Read, write and keep alive; return why the connection is lost, if it is."""
+        try:
+            code = self._client.loop(timeout_s)
+        except BROKEN as error:
+            return f"{type(error).__name__}: {error}"
+        return "" if code is MQTTErrorCode.MQTT_ERR_SUCCESS else code.name
 
     def _commit(self) -> None:
         if not self._inbox:
@@ -163,10 +173,13 @@ class Receiver:
             if settings.ca_file is not None:
                 context = ssl.create_default_context(cafile=settings.ca_file)
                 if settings.cert_file is not None:
-                    context.load_cert_chain(settings.cert_file, settings.key_file)
+                    context.load_cert_chain(settings.cert_file, settings.key_file, password=no_passphrase)
                 client.tls_set_context(context)
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"receiver {settings.name}: {error}; check password_file, ca_file, cert_file") from error
+            raise ConfigError(
+                f"receiver {settings.name}: {error}; check password_file, ca_file, cert_file, and that key_file is "
+                "not encrypted"
+            ) from error
         client.on_connect = self._on_connect
         client.on_message = self._on_message
         return client

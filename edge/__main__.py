@@ -56,9 +56,10 @@ def _run(options: argparse.Namespace) -> int:
 def _serve(config: Config, options: argparse.Namespace) -> int:
     from edge.daemon import Options, serve  # noqa: PLC0415  the pins come before NumPy and its threads
 
-    summary = serve(config, Options(options.json, options.save, options.frames))
-    told = summary["frames"], summary["counted"], summary["ledger"]["queued"]
-    logging.getLogger(__name__).info("ended frames=%d counted=%s queued=%d", *told)
+    summary = serve(config, Options(options.json, options.save, options.frames, options.config))
+    where = "told=nobody" if options.trial else f"queued={summary['ledger']['queued']}"
+    log = logging.getLogger(__name__)
+    log.info("ended frames=%d counted=%s %s", summary["frames"], summary["counted"], where)
     return 0
 
 

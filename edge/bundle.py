@@ -198,7 +198,8 @@ def read_file(folder: Path, name: str, limit: int) -> bytes:
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise BundleError(f"bundle {folder}: cannot read {name}: {error.strerror}; is this a bundle folder?") from error
+        how = "is this a bundle folder?" if os.path.lexists(folder) else "make it with foveate export"
+        raise BundleError(f"bundle {folder}: cannot read {name}: {error.strerror}; {how}") from error
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)

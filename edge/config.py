@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from edge.config_checks import check
 from edge.errors import ConfigError
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -18,6 +19,8 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MOST)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Whole = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+MOST_LOOKS = 32  # at one part that a gate remembers, the newest
+Looks = Annotated[int, msgspec.Meta(ge=1, le=MOST_LOOKS)]
 Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}\Z")]
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]  # what the system takes as a name: no NUL in it
@@ -121,7 +124,7 @@ class Gate(_Table, frozen=True, kw_only=True):
     end: Point
     direction: Literal["right", "left", "up", "down"]
     defects: dict[str, DefectLimit] = {}  # by defect class; a class that is not named does not reject
-    min_looks: Whole = 2  # complete looks without which nothing passes
+    min_looks: Looks = 2  # complete looks without which nothing passes
     fail_safe: Literal["REJECT", "REVIEW"] = "REJECT"  # the verdict of a part that was not inspected
 
 
@@ -181,10 +184,10 @@ def load_config(path: Path) -> Config:
     try:
         config = decode(text, type=Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"configuration {path}: {_with_hint(str(error))}") from error
+        raise ConfigError(f"configuration {path}: {_with_hint(_with_name(str(error), decode(text)))}") from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:  # tomllib: huge integers, endless nesting
         raise ConfigError(f"configuration {path}: cannot be understood: {error}") from error
-    _check(config, path)
+    check(config, path)
     return _absolute(config, path.resolve().parent)
 
 
@@ -212,73 +215,17 @@ def _decode(kind: type, value: Any) -> Any:
     raise TypeError(f"expected a path, got {value!r}")
 
 
-def _check(config: Config, path: Path) -> None:
-    if not config.cameras:
-        raise ConfigError(f"configuration {path}: no camera; add a table [cameras.NAME] with a source")
-    for name, camera in config.cameras.items():
-        _check_camera(f"configuration {path}: cameras.{name}", camera)
-    seen: set[str] = set()
-    rules: list[Line | Gate] = [*config.lines, *config.gates]
-    for rule in rules:
-        setting = f"configuration {path}: {'line' if isinstance(rule, Line) else 'gate'} {rule.name!r}"
-        if rule.name in seen:
-            raise ConfigError(f"{setting}: the name is used twice; give each line and gate its own")
-        seen.add(rule.name)
-        if rule.camera not in config.cameras:
-            raise ConfigError(f"{setting}: no camera {rule.camera!r}; there is {', '.join(config.cameras)}")
-        if rule.start == rule.end:
-            raise ConfigError(f"{setting}: start and end are the same point {rule.start}; give two different points")
-        _check_direction(setting, rule)
-    if config.mqtt is not None:
-        _check_mqtt(f"configuration {path}: mqtt", config.mqtt)
-
-
-def _check_direction(setting: str, rule: Line | Gate) -> None:
-    """Raise `ConfigError` for a direction that nothing can take across this line: it would never count."""
-    across = abs(rule.end[0] - rule.start[0]), abs(rule.end[1] - rule.start[1])
-    possible = ("right", "left") if across[1] >= across[0] else ("up", "down")
-    if rule.direction not in {"both", *possible}:
-        raise ConfigError(
-            f"{setting}: nothing crosses it in direction {rule.direction!r}; from {rule.start} to {rule.end} "
-            f"it can be {' or '.join(possible)}"
-        )
-
-
-def _check_camera(setting: str, camera: Camera) -> None:
-    if bool(camera.source) == bool(camera.command):
-        raise ConfigError(f"{setting}: needs exactly one of source and command")
-    if camera.command and camera.size is None:
-        raise ConfigError(f"{setting}: command needs size = [width, height] of the raw frames it writes")
-    if camera.live and (not camera.command or camera.demand):
-        raise ConfigError(
-            f"{setting}: live is for a command without demand; leave it out, other sources know what they are"
-        )
-
-
-def _check_mqtt(setting: str, mqtt: Mqtt) -> None:
-    if not (_is_local(mqtt.host) or mqtt.ca_file or mqtt.plaintext):
-        raise ConfigError(
-            f"{setting}: broker {mqtt.host} is not on this machine and ca_file is not set; "
-            "set ca_file for TLS, or plaintext = true to send in the clear"
-        )
-    if bool(mqtt.cert_file) != bool(mqtt.key_file):
-        raise ConfigError(f"{setting}: cert_file and key_file belong together; set both or none")
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name, and one that begins with 127. is no address either
-        return False
-
-
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def _absolute(config: Config, folder: Path) -> Config:
     """Make every path absolute; a camera's `source` only where it names something beside the configuration."""
     cameras = {name: _replaced(camera, _source(camera, folder)) for name, camera in config.cameras.items()}
-    changes: dict[str, Any] = {"bundle": folder / config.bundle, "state": folder / config.state, "cameras": cameras}
+    changes: dict[str, Any] = {
+        "bundle": Path(os.path.realpath(folder / config.bundle)),
+        "state": folder / config.state,
+        "cameras": cameras,
+    }
     if config.mqtt is not None:
         names = ("password_file", "ca_file", "cert_file", "key_file")
         found = {name: getattr(config.mqtt, name) for name in names}
@@ -294,6 +241,22 @@ def _source(camera: Camera, folder: Path) -> dict[str, Any]:
 
 def _replaced(struct: _T, changes: dict[str, Any]) -> _T:
     return msgspec.structs.replace(struct, **changes)
+
+
+def _with_name(message: str, found: Any) -> str:
+    """Put the name of the camera into msgspec's message: its path does not say which of a table's keys it means."""
+    if "$.cameras[...]" not in message:
+        return message
+    name = next((name for name, camera in found["cameras"].items() if not _is_camera(camera)), "[...]")
+    return message.replace("$.cameras[...]", f"$.cameras.{name}")
+
+
+def _is_camera(table: Any) -> bool:
+    try:
+        msgspec.convert(table, Camera)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _with_hint(message: str) -> str:

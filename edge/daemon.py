@@ -6,9 +6,10 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,20 +20,24 @@ import msgspec
 
 from edge import notify
 from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
+from edge.config import Camera as CameraConfig
 from edge.config import Config
 from edge.engines import Engine, choose_engine, open_engine
 from edge.errors import BundleError, FoveateError
 from edge.events import GapEvent
 from edge.health import Health
-from edge.pipeline import Models, Station, Watcher, run
+from edge.pipeline import Models, Station, Watcher, check_confidence, run
 from edge.see.cameras import Camera, open_camera
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
+from edge.spare import check_spared
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
 from edge.threads import available_cores
 
 ID_BLOCK = 1000  # track ids reserved with one write to the disk
+CHECK_S = 0.2  # how often it is looked, while cameras open, whether to stop
+STOP_S = 2.0  # how long a camera that is being opened may take when the run is to stop
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +48,7 @@ class Options:
     json: Path | None = None  # where the summary goes
     save: Path | None = None  # where the overlay video goes
     frames: int | None = None  # frames after which the run ends
+    file: Path | None = None  # that the configuration was read from; it is never written to
 
 
 def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) -> dict[str, Any]:
@@ -54,11 +60,12 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
     """
     check_target("--json", options.json)
     check_target("--save", options.save)
+    check_spared(config, options.file, {"--json": options.json, "--save": options.save})
     cv2.setNumThreads(1)  # the models have the cores; a second pool only steals from them
     with contextlib.ExitStack() as stack:
         health = Health(notify.watchdog)
         stack.enter_context(_stopped_by_signals(health))
-        cameras, models = _open(config, stack)
+        cameras, models = _open(config, health, stack)
         ledger = Ledger(config.state, config.ledger, config.mqtt.receivers if config.mqtt else [])
         stack.callback(ledger.close)
         ids = _ids(ledger)
@@ -66,10 +73,15 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
             name: Station(name, camera.size, config, models, lambda: next(ids)) for name, camera in cameras.items()
         }
         _note_blind_time(config, ledger, cameras)
+        _say_what_runs(config, cameras)
         onlookers, finish = _recorder(config, options, models, cameras)
         stack.callback(finish)
         health.on_beat(lambda: ledger.beat(time.time()))
         failure = _look(cameras, stations, config, options, ledger, health, [*onlookers, *watchers])
+        try:
+            finish()
+        except FoveateError as error:  # after the summary, and after what has ended the run
+            failure = failure or error
         summary = summarise(health, ledger, models)
     if options.json is not None:
         write_json(options.json, summary)
@@ -104,25 +116,45 @@ def _look(
     return None
 
 
-def _open(config: Config, stack: contextlib.ExitStack) -> tuple[dict[str, Camera], Models]:
-    """Open cameras and models at the same time: either may take a second."""
-    with ThreadPoolExecutor(max_workers=len(config.cameras), thread_name_prefix="open") as pool:
-        opening = {name: pool.submit(open_camera, name, camera) for name, camera in config.cameras.items()}
-        try:
-            models = open_models(config, open_bundle(config.bundle), stack)
-        finally:
-            cameras = {}
-            for name, future in opening.items():
-                with contextlib.suppress(FoveateError):
-                    cameras[name] = stack.enter_context(future.result())
+def _open(config: Config, health: Health, stack: contextlib.ExitStack) -> tuple[dict[str, Camera], Models]:
+    """Open cameras and models at the same time: either may take a second. No cameras where a stop comes before them."""
+    opening = {name: _opened(name, camera) for name, camera in config.cameras.items()}
     for future in opening.values():
-        future.result()  # raises what the opening raised
-    return cameras, models
+        stack.callback(future.add_done_callback, _close)  # now, or when at last it is open
+    try:
+        models = open_models(config, open_bundle(config.bundle), stack)
+    finally:
+        while wait(opening.values(), CHECK_S).not_done and not health.stopping:
+            pass
+    if health.stopping:
+        wait(opening.values(), STOP_S)  # a program that is just being started is to be ended too
+        return {}, models
+    return {name: future.result() for name, future in opening.items()}, models  # raises what the opening raised
+
+
+def _opened(name: str, camera: CameraConfig) -> Future[Camera]:
+    """Open a camera in a thread that nobody has to wait for: no driver can be asked to hurry."""
+    future: Future[Camera] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(open_camera(name, camera))
+        except BaseException as error:  # noqa: BLE001  as an executor does: the caller gets it
+            future.set_exception(error)
+
+    threading.Thread(target=work, name=f"open-{name}", daemon=True).start()
+    return future
+
+
+def _close(opened: Future[Camera]) -> None:
+    if opened.exception() is None:
+        opened.result().close()
 
 
 def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> Models:
-    """Load both models of `bundle`; raises `BundleError` or `EngineError`."""
+    """Load both models of `bundle`; raises `BundleError`, `EngineError` or `ConfigError`."""
     semantic, instance = _model(bundle, "semantic"), _model(bundle, "instance")
+    check_confidence(config, semantic.outputs)
     return Models(
         SemanticPass(_engine(config, bundle, semantic, stack), semantic),
         InstancePass(_engine(config, bundle, instance, stack), instance, config.models.score),
@@ -143,7 +175,14 @@ def _engine(config: Config, bundle: Bundle, model: Model, stack: contextlib.Exit
     threads = config.models.threads or available_cores()
     engine = open_engine(read_engine(bundle, chosen), model, chosen, threads)
     stack.callback(engine.close)
+    log.info("engine=%s runtime=%s precision=%s", chosen.file, chosen.runtime, chosen.precision)
     return engine
+
+
+def _say_what_runs(config: Config, cameras: dict[str, Camera]) -> None:
+    sizes = ",".join(f"{name}:{camera.size[0]}x{camera.size[1]}" for name, camera in cameras.items())
+    told = f"{config.mqtt.host}:{config.mqtt.port}" if config.mqtt is not None else "nobody"
+    log.info("started bundle=%s cameras=%s tells=%s", config.bundle, sizes, told)
 
 
 def _ids(ledger: Ledger) -> Iterator[int]:
@@ -169,7 +208,7 @@ def _recorder(
     config: Config, options: Options, models: Models, cameras: dict[str, Camera]
 ) -> tuple[list[Watcher], Callable[[], None]]:
     """Return what draws every frame of the first camera into a video, and what to call at the end."""
-    if options.save is None:
+    if options.save is None or not cameras:
         return [], lambda: None
     from edge.tell.overlay import Recorder  # noqa: PLC0415  drawing is loaded only where it is asked for
 
@@ -182,7 +221,7 @@ def _recorder(
 
 @contextlib.contextmanager
 def _stopped_by_signals(health: Health) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end the loop after the frame it is at; a second SIGINT ends the process."""
+    """Let signals end the loop after the frame it is at; a second SIGINT ends the process."""
 
     def stop(number: int, _: FrameType | None) -> None:
         log.info("stopping signal=%s", signal.Signals(number).name)
@@ -190,6 +229,8 @@ def _stopped_by_signals(health: Health) -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, stop)
     try:
         yield
     finally:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,10 +16,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from edge.bundle import TensorSpec
 from edge.config import Config, Gate, Line, check_point, class_numbers
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
 from edge.decide.tracks import Tracker
+from edge.errors import ConfigError
 from edge.events import Event, GapEvent
 from edge.health import Health, Stopwatch
 from edge.see.attention import Chooser
@@ -245,9 +248,32 @@ def check_names(config: Config, semantic: list[str], instance: list[str], defect
 
 
 def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
-    """Raise `ConfigError` where a line or gate of camera `name` leaves its frame of `size` (width, height)."""
+    """Raise `ConfigError` where a line or gate of camera `name` leaves its frame of `size` (w, h) or never counts."""
     rules: list[Line | Gate] = [*config.lines, *config.gates]
     for rule in rules:
         if rule.camera == name:
             check_point(rule.start, size, f"line or gate {rule.name!r}: start")
             check_point(rule.end, size, f"line or gate {rule.name!r}: end")
+    for line in config.lines:
+        reach = _reach(line, size)
+        if line.camera == name and line.hysteresis_px >= reach:
+            raise ConfigError(
+                f"line {line.name!r}: hysteresis_px {line.hysteresis_px:g}: no point of the frame is so far from it; "
+                f"set less than {reach:g}"
+            )
+
+
+def check_confidence(config: Config, outputs: Sequence[TensorSpec]) -> None:
+    """Raise `ConfigError` where `config` asks for a confidence that is not among the semantic model's `outputs`."""
+    if config.regions.confidence > 0 and all(spec.name != "confidence" for spec in outputs):
+        raise ConfigError(
+            f"regions.confidence {config.regions.confidence:g}: the bundle's semantic model gives no confidence; "
+            "leave it out, or export a model that gives its logits"
+        )
+
+
+def _reach(line: Line, size: tuple[int, int]) -> float:
+    """Return how far the farthest corner of a frame of `size` is from a line, pixels."""
+    (x0, y0), (x1, y1) = line.start, line.end
+    corners = [(x, y) for x in (0, size[0]) for y in (0, size[1])]
+    return max(abs((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) for x, y in corners) / math.hypot(x1 - x0, y1 - y0)

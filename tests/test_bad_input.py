@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,36 @@ def test_a_pipe_among_pictures_is_not_waited_for(tmp_path: Path) -> None:
     write_belt(tmp_path / "pictures", 2, 1)
     os.mkfifo(tmp_path / "pictures" / "9.png")
     assert "9.png is no file; remove it" in camera(str(tmp_path / "pictures"))
+
+
+def test_a_picture_that_says_it_is_larger_than_any(tmp_path: Path) -> None:
+    header = struct.pack(">II5B", 60000, 60000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", b""), (b"IEND", b"")]
+    packed = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    assert re.search(r"1\.png cannot be decoded: .*; make it smaller or remove it", camera(str(tmp_path)))
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    assert "File name too long; name what this user may read" in camera("/" + "x" * 300)
+
+
+@pytest.mark.parametrize("of", ["iterdir", "is_dir"])
+def test_a_folder_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, of, refuse)  # root may look into every folder
+    assert re.search("cannot be (listed|opened): Permission denied; ", camera(str(tmp_path)))
+
+
+def test_a_device_by_its_path_is_told_its_number() -> None:
+    assert camera("/dev/video3") == 'camera c: /dev/video3 is a device; write source = "usb:3"'
+
+
+@pytest.mark.parametrize("source", ["file:///tmp/rec.mp4", "FILE:///tmp/rec.mp4"])
+def test_a_file_by_its_url_is_no_stream(source: str) -> None:
+    assert "write its path, without file://" in camera(source)
 
 
 def test_a_video_whose_name_is_not_utf8(tmp_path: Path) -> None:
@@ -227,6 +259,11 @@ def test_a_byte_order_mark_is_no_error(site: Path) -> None:
     [
         ('[tracks]\nclasses = ["background"]\n', "tracks.classes: no class 'background' in the bundle; it has part"),
         ('[regions]\nclasses = ["nope"]\n', "regions.classes: no class 'nope' in the bundle; it has part"),
+        (
+            LINE + "hysteresis_px = 80\n",
+            "'door': hysteresis_px 80: no point of the frame is so far from it; set less than 80",
+        ),
+        ("[regions]\nconfidence = 0.1\n", "regions.confidence 0.1: the bundle's semantic model gives no confidence"),
         (LINE.replace("120]", "121]"), "point (80, 121) is outside the frame of 160 x 120 pixels"),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
 
 
 def test_a_missing_folder_and_a_file_in_its_place_are_refused(tmp_path: Path) -> None:
-    assert "is this a bundle folder?" in refusal(tmp_path / "none")
+    assert "make it with foveate export" in refusal(tmp_path / "none")
     (tmp_path / "file").touch()
     assert "is this a bundle folder?" in refusal(tmp_path / "file")
 

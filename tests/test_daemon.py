@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -237,9 +239,21 @@ def test_save_writes_a_video_of_every_frame(daemon: Daemon, tmp_path: Path) -> N
     video.release()
 
 
+def test_it_says_what_it_runs_and_at_the_end_what_came_of_it(daemon: Daemon) -> None:
+    said = daemon.run(0)
+    assert re.search(r"engine=semantic\S* runtime=onnxruntime precision=float32", said)
+    assert f"started bundle={daemon.plant.bundle} cameras=belt:{FRAME[0]}x{FRAME[1]} tells=nobody" in said
+    assert f"queued={2 * PARTS}" in said
+    trial = daemon.run(0, "--trial")
+    assert "told=nobody" in trial
+    assert "queued=" not in trial
+
+
 def test_a_missing_bundle_is_65(daemon: Daemon) -> None:
-    daemon.configure(bundle="nowhere")
-    assert "nowhere: cannot read manifest.json" in daemon.refused(65)
+    daemon.configure(bundle="gone/../nowhere")
+    said = daemon.refused(65)
+    assert said.startswith(f"bundle {daemon.folder}/nowhere: cannot read manifest.json: ")
+    assert said.endswith("make it with foveate export")
 
 
 def test_a_bundle_with_an_altered_model_is_65(daemon: Daemon, tmp_path: Path) -> None:
@@ -302,12 +316,52 @@ def test_a_summary_that_cannot_be_written_is_1(daemon: Daemon) -> None:
     assert "--json" in daemon.refused(1, "--frames", "1", "--json", str(daemon.folder / "no" / "out.json"))
 
 
+@pytest.mark.parametrize(
+    ("flag", "name", "said"),
+    [
+        ("--save", "rec.mp4", "would replace what camera belt reads"),
+        ("--save", "link.mp4", "would replace what camera belt reads"),
+        ("--json", "c.toml", "would replace the configuration"),
+        ("--json", "bundle/manifest.json", "would replace a part of the bundle"),
+        ("--json", "bundle/new.json", "would replace a part of the bundle"),
+        ("--json", "state/ledger.db", "would replace a part of the state folder"),
+        ("--save", "out.json", "are the same file; name two"),
+    ],
+)
+def test_what_a_run_reads_is_never_written_over(daemon: Daemon, flag: str, name: str, said: str) -> None:
+    write_bundle(daemon.folder / "bundle")
+    daemon.state.mkdir()
+    daemon.configure(camera='source = "rec.mp4"\n', bundle="bundle")
+    for file in ("rec.mp4", "state/ledger.db"):
+        (daemon.folder / file).write_text("precious")
+    (daemon.folder / "link.mp4").hardlink_to(daemon.folder / "rec.mp4")
+    before = {path: path.read_bytes() for path in daemon.folder.rglob("*") if path.is_file()}
+    assert said in daemon.refused(1, flag, str(daemon.folder / name))
+    assert {path: path.read_bytes() for path in daemon.folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_picture_of_the_source_is_not_written_over_but_a_video_beside_it_is_written(daemon: Daemon) -> None:
+    pictures = write_belt(daemon.folder / "few", 3, 1)
+    daemon.configure(camera='source = "few"\n')
+    assert "would replace a picture of camera belt" in daemon.refused(1, "--save", "few/1.png")
+    daemon.run(0, "--save", str(pictures / "seen.mp4"))
+    daemon.run(0, "--save", str(pictures / "seen.mp4"))
+
+
 def test_two_daemons_do_not_share_a_state_folder(daemon: Daemon) -> None:
     ledger = Ledger(daemon.state, config.Ledger(), [])
     try:
         assert f"in use by process {os.getpid()}" in daemon.refused(74)
     finally:
         ledger.close()
+
+
+def test_a_state_folder_that_is_removed_meanwhile_is_74(daemon: Daemon) -> None:
+    daemon.configure(camera=daemon.plant.endless)
+    daemon.start()
+    assert wait_for(lambda: daemon.counted() >= 1, 20)
+    shutil.rmtree(daemon.state)
+    assert "ledger.db: was removed or replaced while it was in use" in daemon.end(74)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +371,9 @@ def test_a_wrong_command_line_is_2(daemon: Daemon, arguments: tuple[str, ...]) -
     assert "usage: foveate run" in daemon.run(2, *arguments)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: signal.Signals(number).name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: signal.Signals(number).name
+)
 def test_a_signal_ends_it_in_order(daemon: Daemon, number: signal.Signals) -> None:
     daemon.configure(camera=daemon.plant.endless)
     process = daemon.start()
@@ -327,6 +383,43 @@ def test_a_signal_ends_it_in_order(daemon: Daemon, number: signal.Signals) -> No
     events = daemon.events()
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert sum(daemon.summary["totals"].values()) == len(events) >= 3
+
+
+@pytest.mark.parametrize(
+    ("size", "arguments"),
+    [("", ("--save", "seen.mp4")), (f"size = {list(FRAME)}\n", ())],
+    ids=["at the start", "later"],
+)
+def test_a_signal_does_not_wait_for_a_camera_that_says_nothing(
+    daemon: Daemon, size: str, arguments: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        source = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/belt"
+        daemon.configure(camera=f'source = "{source}"\nstall_s = 25\n{size}')
+        process = daemon.start(*arguments)
+        client, _ = silent.accept()
+        with client:
+            time.sleep(1.5)  # the models are open by now
+            before = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            daemon.end(0)
+            assert time.monotonic() - before < 8
+    assert (daemon.summary["frames"], daemon.summary["interrupted"]) == (0, True)
+    assert daemon.events() == []
+
+
+def test_nohup_is_heard(daemon: Daemon) -> None:
+    daemon.configure(camera=daemon.plant.endless)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = daemon.start("--frames", "60")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert wait_for((daemon.state / "ledger.db-wal").exists, 20)
+    process.send_signal(signal.SIGHUP)
+    daemon.end(0)
+    assert daemon.summary["frames"] == 60
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_broker(daemon: Daemon) -> None:

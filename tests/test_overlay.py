@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,21 @@ def test_a_recording_can_be_read_again(tmp_path: Path, size: tuple[int, int]) ->
 def test_a_recording_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(FoveateError, match=r"--save .*none/o\.mp4: .*; name an \.mp4 file"):
         Recorder(tmp_path / "none" / "o.mp4", (64, 48), 10.0, rules(), NAMES, np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_recording_for_which_there_is_no_room_says_so(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "o.mp4", SIZE, 10.0, rules(), NAMES, np.zeros((8, 8, 3), np.uint8))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        for _ in range(20):
+            recorder.add(moment())
+        with pytest.raises(FoveateError, match=r"--save .*o\.mp4: the video could not be written whole; free"):
+            recorder.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    recorder.close()
+
+
+def test_a_recording_without_a_frame_is_no_error(tmp_path: Path) -> None:
+    Recorder(tmp_path / "o.mp4", SIZE, 10.0, rules(), NAMES, np.zeros((8, 8, 3), np.uint8)).close()

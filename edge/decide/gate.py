@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import Gate
+from edge.config import MOST_LOOKS, Gate
 from edge.decide.lines import Crossing, LineWatch
 from edge.events import Verdict
 from edge.types import Frame, Gap, Instances, Tracks
 
-MOST_LOOKS = 32  # of one part that are remembered, the newest
 SHARPEST = 0.9  # canvas pixels per frame pixel below which a look is too coarse to judge defects
 
 

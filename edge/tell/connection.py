@@ -17,6 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from paho.mqtt import MQTTException
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
@@ -29,8 +30,8 @@ MAX_IN_FLIGHT = 16
 _CONNECT_TIMEOUT_S = 3.0
 TAKEN_OVER = 142
 
-# What paho's decoder raises on bytes that are not MQTT, besides the errors of the socket.
-_BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error)
+# What paho's decoder raises on bytes that are not MQTT, besides the errors of the socket; which, differs by version.
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error, MQTTException)
 
 
 class Message(NamedTuple):
@@ -101,7 +102,7 @@ class Connection:
             # Small messages must not wait until TCP has acknowledged those before, neither ours nor the broker's:
             # together with TCP_QUICKACK below that is 6 times the rate.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except _BROKEN as error:
+        except BROKEN as error:
             self._end(str(error) or type(error).__name__)
         return not self.closed
 
@@ -127,7 +128,7 @@ class Connection:
             properties.UserProperty = [("floor", str(floor))]
         try:
             info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
-        except _BROKEN as error:
+        except BROKEN as error:
             self._end(str(error))
             return
         self._flights[info.mid] = _Flight(seq, topic, time.monotonic())
@@ -142,7 +143,7 @@ class Connection:
         """Read, write and keep alive; return after `timeout_s`, or sooner where there is something to do."""
         try:
             self._poll(timeout_s, wake)
-        except _BROKEN as error:
+        except BROKEN as error:
             self._end(f"{type(error).__name__}: {error}")
         if not self.closed and self._client.socket() is None:
             self._end("connection lost")
@@ -152,7 +153,7 @@ class Connection:
 
     def close(self, *, polite: bool = True) -> None:
         """End the connection; a polite end keeps the broker from publishing the will."""
-        with contextlib.suppress(*_BROKEN):
+        with contextlib.suppress(*BROKEN):
             if polite and not self.closed:
                 self._client.disconnect()
         self._end("closed")

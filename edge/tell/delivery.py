@@ -45,7 +45,8 @@ class Delivery:
         if config.mqtt is None:
             raise ConfigError("delivery: the configuration has no table [mqtt]; add one with host and port")
         self._topics = Topics.of(config)
-        client_id = self._topics.root.replace("/", "-")
+        # No name holds a colon, so no two devices share an id. With slashes in it, the demo's broker (rumqttd) panics.
+        client_id = self._topics.root.replace("/", ":")
         self._login: Login = read_login(config.mqtt, client_id, self._topics.state)
         self._where = f"{config.mqtt.host}:{config.mqtt.port}"
         self._outbox = ledger.outbox
@@ -70,6 +71,9 @@ class Delivery:
 
     def stop(self, drain_s: float) -> bool:
         """Wait at most `drain_s` for acknowledgements, say goodbye, end; return whether everything is delivered."""
+        queued = self._outbox.queued
+        if queued and drain_s and self._thread.is_alive():
+            log.info("mqtt=draining waits up to %g s for the acknowledgement of %d events", drain_s, queued)
         self._stop_at = time.monotonic() + drain_s
         self._outbox.listen(None)
         self._wake()
@@ -99,7 +103,8 @@ class Delivery:
         try:
             self._run()
         except Exception as error:
-            log.exception("delivery=failed")
+            if not isinstance(error, FoveateError):  # that is one line, where the run ends
+                log.exception("delivery=failed")
             self._error = error
             self._report(connected=False)
 

@@ -142,11 +142,15 @@ class Ledger:
         return first
 
     def beat(self, now: float) -> None:
-        """Note that all is seen at `now`, s since 1970 UTC; touches the disk once a second, without fsync."""
+        """Note that all is seen at `now`, s since 1970 UTC; touches the disk once a second, without fsync.
+
+        Raises `LedgerError` also where the files are no longer in their folder.
+        """
         if abs(now - self._beaten) < _BEAT_S:
             return
         self._beaten = now
         with disk_errors(self._store.path.with_name("beat")):
+            self._store.check_there()
             os.pwrite(self._beat, f"{now:020.6f}\n".encode(), 0)
 
     def close(self) -> None:

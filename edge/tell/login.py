@@ -14,6 +14,11 @@ def read_login(settings: Mqtt, client_id: str, will_topic: str) -> Login:
     return Login(settings, client_id, _password(settings), _tls(settings), will_topic)
 
 
+def no_passphrase() -> str:
+    """Return the empty text, which opens no key: OpenSSL would ask on the terminal, and wait."""
+    return ""
+
+
 def _password(settings: Mqtt) -> str | None:
     path = settings.password_file
     if path is None:
@@ -36,7 +41,7 @@ def _tls(settings: Mqtt) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.cert_file is not None:
         try:
-            context.load_cert_chain(settings.cert_file, settings.key_file)
+            context.load_cert_chain(settings.cert_file, settings.key_file, password=no_passphrase)
         except OSError as error:
             raise ConfigError(
                 f"mqtt.cert_file {settings.cert_file} and key_file {settings.key_file}: {error}; "

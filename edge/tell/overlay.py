@@ -105,6 +105,8 @@ class Recorder:
     ) -> None:
         """Open `path` for pictures of `size` (width, height); raises `FoveateError` where it cannot be written."""
         self._overlay = Overlay(config, classes, canvas)
+        self._path = path
+        self._unsure = False  # frames are not yet known to be in the file
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         if not self._writer.isOpened():
             raise FoveateError(
@@ -115,10 +117,22 @@ class Recorder:
     def add(self, moment: Moment) -> None:
         """Draw `moment` and append it."""
         self._writer.write(self._overlay.draw(moment))
+        self._unsure = True
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file; raises `FoveateError` where it cannot be read again: OpenCV says nothing of a full disk."""
         self._writer.release()
+        unsure, self._unsure = self._unsure, False
+        if unsure and not _can_be_read(self._path):
+            raise FoveateError(f"--save {self._path}: the video could not be written whole; free space on that disk")
+
+
+def _can_be_read(path: Path) -> bool:
+    video = cv2.VideoCapture(str(path))
+    try:
+        return video.isOpened() and video.grab()
+    finally:
+        video.release()
 
 
 def tint_labels(picture: Image, labels: Labels) -> None:

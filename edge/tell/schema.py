@@ -29,6 +29,7 @@ TABLES = (
     ),
 )
 
+MOST = 2**53  # no number in a ledger is larger, nor will be
 # Rows leave the outbox from its low end only, so its length needs no scan: two looks at the ends of the tree.
 QUEUED = "SELECT coalesce((SELECT max(seq) FROM outbox) - (SELECT min(seq) FROM outbox) + 1, 0)"
 # Highest number ever given to an event.
@@ -36,8 +37,33 @@ LAST_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbo
 # Highest number that is no longer in the outbox, nor ever will be.
 FLOOR = f"SELECT coalesce((SELECT min(seq) - 1 FROM outbox), ({LAST_SEQ}))"  # noqa: S608
 
-# What holds in every ledger that was written by this code, whenever it was killed.
+
+def _none(table: str, wrong: str) -> str:
+    return f"SELECT count(*) = 0 FROM {table} WHERE {wrong}"  # noqa: S608
+
+
+def _no_number(column: str) -> str:
+    return f"typeof({column}) <> 'integer' OR {column} NOT BETWEEN 0 AND {MOST}"
+
+
+_TALLIES = " OR ".join(map(_no_number, ("counted", "queued", "delivered", "lost")))
+
+# What holds in every ledger that was written by this code, whenever it was killed. Types come first: the others add up.
 _LAWS = {
+    "ids and session are there": "SELECT count(*) = 2 FROM meta WHERE key IN ('ids', 'session')",
+    "ids, session and full_lost are numbers": _none(
+        "meta", f"key IN ('ids', 'session', 'full_lost') AND ({_no_number('value')})"
+    ),
+    "full_since is a time": _none("meta", "key = 'full_since' AND typeof(value) NOT IN ('integer', 'real')"),
+    "totals are numbers": _none("totals", f"typeof(counter) <> 'text' OR {_no_number('total')}"),
+    "tallies are numbers": _none("tallies", f"typeof(kind) <> 'text' OR {_TALLIES}"),
+    "every number given is that of an event": f"SELECT ({LAST_SEQ}) = "  # noqa: S608
+    "(SELECT coalesce(sum(delivered + queued), 0) FROM tallies)",
+    "the last number is in the outbox, or gone": f"SELECT ({LAST_SEQ}) >= (SELECT coalesce(max(seq), 0) FROM outbox)",  # noqa: S608
+    "receivers have what is gone, and nothing that is to come": _none(
+        "acknowledged",
+        f"typeof(receiver) <> 'text' OR typeof(seq) <> 'integer' OR seq NOT BETWEEN ({FLOOR}) AND ({LAST_SEQ})",
+    ),
     "counted = delivered + queued + lost": "SELECT count(*) = 0 FROM tallies "
     "WHERE counted <> delivered + queued + lost",
     "queued is the length of the outbox": f"SELECT (SELECT coalesce(sum(queued), 0) FROM tallies) = ({QUEUED})",  # noqa: S608

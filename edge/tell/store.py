@@ -54,7 +54,21 @@ class Store:
             undo.callback(self.delivery.close)
             for db in (self.pipeline, self.delivery):
                 db.execute(f"PRAGMA max_page_count={self.pages}")
+            self._opened = {self.path: self.path.stat(), folder / "ledger.lock": os.fstat(self._lock)}
             self._undo = undo.pop_all()
+
+    def check_there(self) -> None:
+        """Raise `LedgerError` where the folder no longer holds the files that are open: they go nowhere, unlocked."""
+        for path, opened in self._opened.items():
+            try:
+                same = os.path.samestat(path.stat(), opened)
+            except FileNotFoundError:
+                same = False
+            if not same:
+                raise LedgerError(
+                    f"ledger {path}: was removed or replaced while it was in use; leave the state folder alone, and "
+                    "start again: what was not delivered is gone with it"
+                )
 
     @contextlib.contextmanager
     def transaction(self, db: sqlite3.Connection) -> Iterator[None]:
@@ -160,7 +174,8 @@ def _checked(path: Path) -> sqlite3.Connection:
 
 def _at_fault(path: Path, error: Exception) -> bool:
     """Tell a damaged file from a failing disk: it can be read, and a new ledger beside it can be written."""
-    if any(word in str(error) for word in ("locked", "full")) or not os.access(path, os.R_OK | os.W_OK):
+    busy = isinstance(error, sqlite3.Error) and any(word in str(error) for word in ("locked", "full"))
+    if busy or not os.access(path, os.R_OK | os.W_OK):
         return False
     probe = path.with_name("ledger.probe")
     _delete(probe)

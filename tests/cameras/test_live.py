@@ -246,6 +246,11 @@ def test_nobody_there(source: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""
 
 
+def test_a_patience_of_a_month() -> None:
+    with pytest.raises(CameraError, match="no frame from http"):
+        open_camera("belt", CameraConfig(source="http://127.0.0.1:9/stream", stall_s=3_000_000))
+
+
 ABSENT = CameraConfig(source="rtsp://admin:hunter2@cam/1", size=SIZE, stall_s=0.15)
 
 

@@ -115,6 +115,51 @@ def test_close_kills_what_will_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert camera._program._process.returncode == -9
 
 
+def alive(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and that nobody has asked about does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def ends(pid: int) -> bool:
+    """Return whether a process ends within 2 s: a signal takes its time."""
+    deadline = time.monotonic() + 2
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not alive(pid)
+
+
+def helper_of(path: Path) -> int:
+    """Return the number of the process that a program writes to `path`."""
+    deadline = time.monotonic() + 10
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert time.monotonic() < deadline, "the program never started its helper"
+        time.sleep(0.01)
+    return int(path.read_text())
+
+
+@pytest.mark.parametrize("trap", ["", "trap '' TERM; "], ids=["obedient", "deaf"])
+@pytest.mark.parametrize("live", [True, False])
+def test_close_ends_what_the_program_has_started(tmp_path: Path, live: bool, trap: str) -> None:
+    script = f"head -c {BYTES} /dev/zero; (exec 1>&-; {trap}sleep 778; true) & echo $! > {tmp_path}/pid; wait; true"
+    camera = open_camera("belt", CameraConfig(command=["sh", "-c", script], size=SIZE, live=live))
+    assert isinstance(next_of(camera), Frame)
+    helper = helper_of(tmp_path / "pid")
+    assert alive(helper)
+    camera.close()
+    assert ends(helper)
+
+
+def test_a_program_that_ends_leaves_nothing_behind(tmp_path: Path) -> None:
+    script = f"sleep 778 >/dev/null 2>&1 & echo $! > {tmp_path}/pid; head -c {BYTES} /dev/zero"
+    with open_camera("belt", CameraConfig(command=["sh", "-c", script], size=SIZE)) as camera:
+        assert isinstance(next_of(camera), Frame)
+        assert (camera.read(10.0), camera.ended) == (None, True)
+        assert ends(helper_of(tmp_path / "pid"))
+
+
 def test_what_it_said_is_told_without_passwords() -> None:
     with pytest.raises(CameraError, match=r"it said: no answer from rtsp://cam/1$"):
         read_all(command("frame(0); sys.exit('no answer from rtsp://admin:hunter2@cam/1')"))

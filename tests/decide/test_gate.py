@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import DefectLimit, Gate
-from edge.decide.gate import MOST_LOOKS, SHARPEST, QualityGate
+from edge.config import MOST_LOOKS, DefectLimit, Gate
+from edge.decide.gate import SHARPEST, QualityGate
 from edge.events import Verdict
 from edge.types import Frame, Gap, Tracks
 from tests.see.made import instances_of, tracks_of
@@ -114,6 +114,13 @@ def test_a_defect_seen_in_too_few_looks_is_told_with_the_fail_safe() -> None:
     look(judge, 40, (99, 0))
     verdict = cross(judge)
     assert (verdict.verdict, verdict.reasons) == ("REVIEW", ["scratch 99 px", "1 of 2 looks"])
+
+
+def test_the_most_looks_that_can_be_asked_for_are_kept() -> None:
+    judge = gate(min_looks=MOST_LOOKS)
+    for i in range(MOST_LOOKS):
+        look(judge, 40 + i)
+    assert cross(judge).verdict == "PASS"
 
 
 def test_coarse_looks_are_no_evidence() -> None:

@@ -11,7 +11,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from paho.mqtt import MQTTException
+from paho.mqtt.client import Client
 
+from deploy.probe import broker
+from deploy.receiver import Receiver, Settings
 from tests.broker import wait_for
 from tests.faults.line import Line, configuration, new_seed, repeats
 
@@ -93,6 +97,29 @@ def test_b7_nonsense_ends_a_connection_and_nothing_else(tmp_path: Path, words: b
         line.delivery.check()
         assert line.ledger.identity().queued == 20
         assert 0 < fake.most_open <= 5, "the broker's Receive Maximum"
+
+
+@pytest.mark.parametrize(
+    "error", [MQTTException("malformed"), IndexError("short")], ids=lambda error: type(error).__name__
+)
+def test_b7_whatever_paho_raises_on_nonsense_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What it raises depends on its version."""
+
+    def read(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Client, "loop_read", read)
+    monkeypatch.setattr(Client, "loop", read)
+    with line_to([b""], tmp_path, []) as (fake, line):
+        assert wait_for(lambda: str(error) in line.delivery.status().last_error, 15)
+        line.delivery.check()
+        *_, found = broker(configuration(tmp_path, fake.port))
+        assert (found.status, "does not speak MQTT 5" in found.what) == ("FIX", True)
+        listener = Receiver(Settings(name="archive", database=tmp_path / "a.db", port=fake.port))
+        assert str(error) in listener._receive_until_lost()
+        listener.stop()
 
 
 def test_b7_random_bytes_end_a_connection_and_nothing_else(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from edge import config
 from edge.errors import LedgerError
 from edge.events import Event, GapEvent
 from edge.tell.ledger import Identity, Ledger
-from edge.tell.outbox import Row
+from edge.tell.outbox import Answer, Row
 from tests.broker import free_port, wait_for
 from tests.faults.line import ROOT, Options, count, new_seed, repeats, verdict
 
@@ -236,6 +236,47 @@ def test_d5_a_row_whose_kind_is_altered_is_damage(tmp_path: Path, kind: bytes) -
     ledger = opened(tmp_path)
     assert ledger.stream != stream
     assert (tmp_path / "ledger.db.corrupt-1").exists()
+    ledger.close()
+
+
+ALTERED = [
+    "UPDATE acknowledged SET seq = 4",
+    "UPDATE acknowledged SET seq = 0",
+    "UPDATE acknowledged SET seq = 'x'",
+    "UPDATE meta SET value = 'x' WHERE key = 'ids'",
+    "UPDATE meta SET value = -1 WHERE key = 'ids'",
+    "UPDATE meta SET value = NULL WHERE key = 'session'",
+    "UPDATE meta SET value = 9223372036854775807 WHERE key = 'session'",
+    "DELETE FROM meta WHERE key = 'ids'",
+    "DELETE FROM meta WHERE key = 'session'",
+    "INSERT INTO meta VALUES ('full_lost', 'x')",
+    "INSERT INTO meta VALUES ('full_lost', -1)",
+    "INSERT INTO meta VALUES ('full_since', 'x')",
+    "INSERT INTO totals VALUES ('other', 'x')",
+    "INSERT INTO tallies VALUES ('other', 'x', 'x', 0, 0)",
+    "DELETE FROM sqlite_sequence",
+    "UPDATE sqlite_sequence SET seq = 2",
+    "UPDATE sqlite_sequence SET seq = 'x'",
+    "UPDATE sqlite_sequence SET seq = 9223372036854775807",
+]
+
+
+@pytest.mark.parametrize("statement", ALTERED)
+def test_d5_a_number_that_cannot_be_is_damage(tmp_path: Path, statement: str) -> None:
+    ledger = opened(tmp_path)
+    stream = ledger.stream
+    ledger.commit([count(number) for number in range(3)])
+    assert len(ledger.outbox.pending(0, 9)) == 3
+    assert ledger.outbox.acknowledge("archive", stream, 1) is Answer.PROGRESS
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        db.execute(statement)
+        db.commit()
+    ledger = opened(tmp_path)
+    assert ledger.stream != stream
+    assert (tmp_path / "ledger.db.corrupt-1").exists()
+    ledger.commit([count(3)])
+    assert ledger.identity().holds
     ledger.close()
 
 

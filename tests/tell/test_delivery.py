@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.broker import Broker, Ear, free_port, wait_for
 from tests.faults.line import configuration, count, open_ledger, receiver, verdict
 
 ROOT = "foveate/site/line/device"
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Device:
@@ -108,6 +110,18 @@ def test_two_devices_with_one_id_are_alarmed_and_do_not_fight(broker: Broker, ea
     assert sum(msgspec.json.decode(payload)["online"] for payload in ear.payloads("/state")) <= births + 2
     one.end()
     two.end()
+
+
+def test_names_that_look_alike_when_joined_are_two_devices(broker: Broker, tmp_path: Path) -> None:
+    config = configuration(tmp_path, broker.port)
+    names = [{"site": "a-b", "line": "c"}, {"site": "a", "line": "b-c"}]
+    devices = [Device(msgspec.structs.replace(config, state=tmp_path / each["line"], **each)) for each in names]
+    assert wait_for(lambda: all(device.connected() for device in devices), 5)
+    time.sleep(0.5)
+    assert all(device.connected() for device in devices)
+    assert not any(device.delivery.status().last_error for device in devices)
+    for device in devices:
+        device.end()
 
 
 def test_state_is_told_when_it_changes(broker: Broker, ear: Ear, tmp_path: Path) -> None:
@@ -202,7 +216,7 @@ def test_without_a_broker_one_line_says_what_to_do(tmp_path: Path, caplog: pytes
     device.ledger.commit([count(1)])
     assert not device.end(drain_s=1.0)  # several attempts
     lines = [record.getMessage() for record in caplog.records if record.name == "edge.tell.delivery"]
-    assert len(lines) == 1
+    assert lines[1:] == ["mqtt=draining waits up to 1 s for the acknowledgement of 1 events"]
     assert re.search(rf"mqtt=offline broker=127\.0\.0\.1:{port} reason=.*refused fix=start the broker", lines[0])
 
 
@@ -218,7 +232,9 @@ def test_stop_waits_for_the_last_acknowledgement(broker: Broker, tmp_path: Path)
     later.close()
 
 
-def test_what_ends_the_thread_is_told_to_the_pipeline(broker: Broker, tmp_path: Path) -> None:
+def test_what_ends_the_thread_is_told_to_the_pipeline(
+    broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = configuration(tmp_path / "state", broker.port)
     ledger = open_ledger(config)
 
@@ -231,6 +247,7 @@ def test_what_ends_the_thread_is_told_to_the_pipeline(broker: Broker, tmp_path: 
     assert wait_for(lambda: delivery.status().failed, 5)
     with pytest.raises(LedgerError, match="the disk is gone"):
         delivery.check()
+    assert not [record for record in caplog.records if record.exc_info], "one line is enough, and the pipeline has it"
     delivery._error = ZeroDivisionError("x")
     with pytest.raises(BrokerError, match=r"ended: ZeroDivisionError\('x'\)"):
         delivery.check()
@@ -276,6 +293,45 @@ def test_mutual_tls_or_nothing(tmp_path: Path) -> None:
         device.ledger.commit([count(1)])
         assert device.end(drain_s=5.0 if works else 0.7) is works
     broker.kill()
+
+
+ASK = """
+import sys
+from pathlib import Path
+from deploy.receiver import Receiver, Settings
+from edge.config import Mqtt
+from edge.errors import ConfigError
+from edge.tell.login import read_login
+
+names = {"ca": "ca.pem", "cert": "ca.pem", "key": "x.key"}
+files = {f"{name}_file": Path(sys.argv[1], file) for name, file in names.items()}
+for use in (
+    lambda: read_login(Mqtt(**files), "id", "will"),
+    lambda: Receiver(Settings(name="a", database=Path(sys.argv[1], "a.db"), **files)),
+):
+    try:
+        use()
+    except ConfigError as error:
+        print(error)
+"""
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase(tmp_path: Path) -> None:
+    _certificates(tmp_path)
+    encrypt = ["openssl", "ec", "-in", "ca.key", "-out", "x.key", "-aes128", "-passout", "pass:secret"]
+    subprocess.run(encrypt, cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, str(tmp_path)],
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        text=True,
+        start_new_session=True,  # no terminal: OpenSSL would ask on it
+    )
+    assert done.stderr == ""
+    login, receiver = done.stdout.splitlines()
+    assert login.endswith("name a PEM certificate and its unencrypted key")
+    assert receiver.endswith("and that key_file is not encrypted")
 
 
 def test_topics_escape_what_mqtt_forbids() -> None:

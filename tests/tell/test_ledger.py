@@ -147,6 +147,22 @@ def test_the_last_beat_survives(tmp_path: Path) -> None:
     ledger.close()
 
 
+@pytest.mark.parametrize("name", ["ledger.db", "ledger.lock", ""])
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_ledger_that_is_no_longer_in_its_folder_is_noticed(tmp_path: Path, name: str, replaced: bool) -> None:
+    ledger = Ledger(tmp_path / "state", LIMITS, [])
+    ledger.beat(1_700_000_000.0)
+    (tmp_path / "state" / name).rename(tmp_path / "away")
+    if replaced:
+        (tmp_path / "state").mkdir(exist_ok=True)
+        for file in ("ledger.db", "ledger.lock"):
+            (tmp_path / "state" / file).touch()
+    ledger.beat(1_700_000_000.5)
+    with pytest.raises(LedgerError, match=r"ledger\.(db|lock): was removed or replaced while it was in use; leave"):
+        ledger.beat(1_700_000_001.5)
+    ledger.close()
+
+
 @pytest.mark.parametrize(
     "left",
     [b"0000", b"\0" * 21, b"%20s\n" % b"NaN", b"%20s\n" % b"inf", b"%020d\n" % 9, b"9" * 21],

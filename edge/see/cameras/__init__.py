@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Protocol
 
@@ -56,10 +57,31 @@ def open_camera(name: str, camera: CameraConfig) -> Camera:
         camera.source.encode()
     except UnicodeEncodeError as error:  # OpenCV ends the process at such a name
         raise CameraError(f"camera {name}: the name of {camera.source} is not UTF-8; rename it") from error
+    if camera.source.lower().startswith("file://"):
+        raise CameraError(f"camera {name}: {camera.source} is taken for a stream; write its path, without file://")
     if camera.source.startswith("usb:") or "://" in camera.source:
         from edge.see.cameras.live import LiveCamera  # noqa: PLC0415
 
         return LiveCamera(name, camera)
+    try:
+        recording = _recording(name, camera)
+    except OSError as error:  # a name that no file can have, a folder that may not be looked into
+        raise CameraError(
+            f"camera {name}: {camera.source} cannot be opened: {error.strerror}; name what this user may read"
+        ) from error
+    if recording is not None:
+        return recording
+    device = re.fullmatch(r"/dev/video([0-9]+)", camera.source)
+    if device is not None:
+        raise CameraError(f'camera {name}: {camera.source} is a device; write source = "usb:{device[1]}"')
+    raise CameraError(
+        f"camera {name}: there is no file or folder {camera.source}; "
+        "source is a video, a folder of pictures, usb:N or a URL such as rtsp://host/stream"
+    )
+
+
+def _recording(name: str, camera: CameraConfig) -> Camera | None:
+    """Return the folder or the video that `source` is the path of, or None where there is neither."""
     path = Path(camera.source)
     if path.is_dir():
         from edge.see.cameras.folder import PictureFolder  # noqa: PLC0415
@@ -69,7 +91,4 @@ def open_camera(name: str, camera: CameraConfig) -> Camera:
         from edge.see.cameras.video import VideoFile  # noqa: PLC0415
 
         return VideoFile(name, path, camera.fps)
-    raise CameraError(
-        f"camera {name}: there is no file or folder {camera.source}; "
-        "source is a video, a folder of pictures, usb:N or a URL such as rtsp://host/stream"
-    )
+    return None

@@ -25,7 +25,12 @@ class PictureFolder(Source):
         """List the folder and decode its first picture."""
         quiet_opencv()
         self._name, self.fps = name, fps
-        self._files = sorted((p for p in path.iterdir() if p.suffix.lower() in SUFFIXES), key=natural)
+        try:
+            self._files = sorted((p for p in path.iterdir() if p.suffix.lower() in SUFFIXES), key=natural)
+        except OSError as error:
+            raise CameraError(
+                f"camera {name}: {path} cannot be listed: {error.strerror}; give this user the right to read it"
+            ) from error
         if not self._files:
             raise CameraError(f"camera {name}: no picture in {path}; put png, jpg, bmp or tif files into it")
         self._index = 0
@@ -53,15 +58,20 @@ class PictureFolder(Source):
         return self._index == len(self._files)
 
     def _decode(self, file: Path) -> Image:
-        if not file.is_file():  # a pipe would be waited for without end
-            raise CameraError(f"camera {self._name}: {file} is no file; remove it")
         try:
+            if not file.is_file():  # a pipe would be waited for without end
+                raise CameraError(f"camera {self._name}: {file} is no file; remove it")
             data = file.read_bytes()
         except OSError as error:
             raise CameraError(f"camera {self._name}: {file} cannot be read: {error.strerror}; remove it") from error
         # OpenCV decodes half a JPEG "successfully", with grey where the rest was: look for its end.
         cut_short = _ENDS.get(data[:2], b"") not in data[-4096:]
-        image = None if cut_short or not data else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        try:
+            image = None if cut_short or not data else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error as error:
+            raise CameraError(
+                f"camera {self._name}: {file} cannot be decoded: {error.err}; make it smaller or remove it"
+            ) from error
         if image is None:
             raise CameraError(f"camera {self._name}: {file} is no picture or is cut short; remove it or copy it again")
         return np.asarray(image, np.uint8)

@@ -27,6 +27,7 @@ from edge.see.cameras.capture import (
 from edge.types import Frame, Gap, Image
 
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0  # waits between attempts to open a lost source; each doubles the one before
+MOST_MS = 2**31 - 1  # what OpenCV's settings hold
 STUCK_S = 30.0  # least time after which a call into the driver counts as never coming back
 
 _log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class LiveCamera(Source):
 
     live = True
     ended = False
+    close_s = 3.0  # how long a driver may take to come back when all ends
 
     def __init__(
         self,
@@ -103,7 +105,7 @@ class LiveCamera(Source):
     def close(self) -> None:
         """Ask the capture thread to end, which releases the source; one stuck in its driver is left behind."""
         self._stop.set()
-        self._thread.join(self._config.stall_s + 1.0)
+        self._thread.join(self.close_s)
         if self._thread.is_alive():
             _log.warning("camera=%s its driver does not come back; the thread is left behind", self._name)
 
@@ -212,7 +214,7 @@ class LiveCamera(Source):
 def open_capture(camera: CameraConfig) -> Handle:
     """Return OpenCV's handle on a device or URL; it may not be open. A silent URL gives up after `stall_s`."""
     if not camera.source.startswith("usb:"):
-        limit_ms = round(camera.stall_s * 1000)
+        limit_ms = min(round(camera.stall_s * 1000), MOST_MS)
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
         return cv2.VideoCapture(camera.source, ffmpeg_or_any(), limits)
     number = camera.source.removeprefix("usb:")

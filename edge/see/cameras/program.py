@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -75,6 +76,8 @@ class ProgramCamera(Source):
 class LiveProgram(LiveCamera):
     """The newest frame of a program that does not wait. One that ends or falls silent is started again."""
 
+    close_s = 2 * END_S + 1.0  # until it is killed
+
     def __init__(self, name: str, camera: CameraConfig) -> None:
         """Start the capture thread, which starts `camera.command`."""
         super().__init__(name, camera, lambda config: ProgramHandle(name, config, self._stop))
@@ -126,6 +129,7 @@ class Program:
         self._since: float | None = None  # when that frame was first waited for
         self._stderr = b""
         self._process = _start(name, camera)
+        self._group = self._process.pid  # it leads a session, and so a process group, of its own
         self._stdout_fd, self._stderr_fd = (_unblocked(p) for p in (self._process.stdout, self._process.stderr))
         with contextlib.suppress(OSError):  # the limit for this user is lower, or used up: slower, not wrong
             fcntl.fcntl(self._stdout_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -149,7 +153,7 @@ class Program:
         return True
 
     def close(self) -> None:
-        """Close the program's standard input, then terminate it, then kill it."""
+        """Close the program's standard input, terminate it, kill it; whatever it has started ends with it."""
         self.ended = True
         self._selector.close()
         with contextlib.suppress(BrokenPipeError):
@@ -159,13 +163,28 @@ class Program:
             if pipe is not None:
                 pipe.close()
         if not self._demand:  # nothing tells it to end: it learns from its standard output, if ever
-            self._process.terminate()
-        for insist in (self._process.terminate, self._process.kill):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_S)
-                return
-            insist()
-        self._process.wait()
+            self._signal(signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._waited(END_S):
+                break
+            self._signal(number)
+        self._waited(None)
+
+    def _waited(self, timeout_s: float | None) -> bool:
+        """Return whether the program has ended within `timeout_s`; then what it has left behind is killed."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        self._signal(signal.SIGKILL)
+        self._group = 0
+        return True
+
+    def _signal(self, number: int) -> None:
+        """Send a signal to the program and all that it has started, unless they have been seen off before."""
+        if self._group:  # once it is empty, its number may become another's
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._group, number)
 
     def _ask(self) -> None:
         """Write the byte that asks for a frame; a program that has ended is found out when its output is read."""
@@ -205,8 +224,7 @@ class Program:
     def _end(self, wanted: int) -> None:
         """Note the end of the output; raise `CameraError` if it is not a clean one."""
         self.ended = True
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_S)
+        self._waited(END_S)
         self._note_stderr()
         if self._got:
             raise self._error(f"ended within a frame, after {self._got} of {wanted} bytes; is size right?")

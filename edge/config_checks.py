@@ -1,0 +1,80 @@
+"""What must be true between the keys of a configuration, beyond the type and range of each."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:  # it calls us
+    from edge.config import Camera, Config, Gate, Line, Mqtt
+
+
+def check(config: Config, path: Path) -> None:
+    """Raise `ConfigError` where keys of the configuration in file `path` contradict each other."""
+    if not config.cameras:
+        raise ConfigError(f"configuration {path}: no camera; add a table [cameras.NAME] with a source")
+    for name, camera in config.cameras.items():
+        _check_camera(f"configuration {path}: cameras.{name}", camera)
+    seen: set[str] = set()
+    rules: list[tuple[str, Line | Gate]] = [("line", line) for line in config.lines]
+    rules += [("gate", gate) for gate in config.gates]
+    for kind, rule in rules:
+        setting = f"configuration {path}: {kind} {rule.name!r}"
+        if rule.name in seen:
+            raise ConfigError(f"{setting}: the name is used twice; give each line and gate its own")
+        seen.add(rule.name)
+        if rule.camera not in config.cameras:
+            raise ConfigError(f"{setting}: no camera {rule.camera!r}; there is {', '.join(config.cameras)}")
+        if rule.start == rule.end:
+            raise ConfigError(f"{setting}: start and end are the same point {rule.start}; give two different points")
+        _check_direction(setting, rule)
+    if config.mqtt is not None:
+        _check_mqtt(f"configuration {path}: mqtt", config.mqtt)
+
+
+def _check_direction(setting: str, rule: Line | Gate) -> None:
+    """Raise `ConfigError` for a direction that nothing can take across this line: it would never count."""
+    across = abs(rule.end[0] - rule.start[0]), abs(rule.end[1] - rule.start[1])
+    possible = ("right", "left") if across[1] >= across[0] else ("up", "down")
+    if rule.direction not in {"both", *possible}:
+        raise ConfigError(
+            f"{setting}: nothing crosses it in direction {rule.direction!r}; from {rule.start} to {rule.end} "
+            f"it can be {' or '.join(possible)}"
+        )
+
+
+def _check_camera(setting: str, camera: Camera) -> None:
+    if bool(camera.source) == bool(camera.command):
+        raise ConfigError(f"{setting}: needs exactly one of source and command")
+    if camera.demand and camera.source:
+        raise ConfigError(f"{setting}: demand is for a command; leave it out with a source")
+    if camera.command and camera.size is None:
+        raise ConfigError(f"{setting}: command needs size = [width, height] of the raw frames it writes")
+    if camera.live and (not camera.command or camera.demand):
+        raise ConfigError(
+            f"{setting}: live is for a command without demand; leave it out, other sources know what they are"
+        )
+
+
+def _check_mqtt(setting: str, mqtt: Mqtt) -> None:
+    if not (_is_local(mqtt.host) or mqtt.ca_file or mqtt.plaintext):
+        raise ConfigError(
+            f"{setting}: broker {mqtt.host} is not on this machine and ca_file is not set; "
+            "set ca_file for TLS, or plaintext = true to send in the clear"
+        )
+    if bool(mqtt.cert_file) != bool(mqtt.key_file):
+        raise ConfigError(f"{setting}: cert_file and key_file belong together; set both or none")
+    if mqtt.cert_file and not mqtt.ca_file:
+        raise ConfigError(
+            f"{setting}: cert_file and key_file need TLS, which ca_file switches on; set it, or leave all out"
+        )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, and one that begins with 127. is no address either
+        return False

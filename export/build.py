@@ -132,7 +132,7 @@ def _judge(recipe: Recipe, candidates: Candidates, models: dict[Role, Model], pr
     with contextlib.ExitStack() as stack:
         engines = _engines(candidates, stack)
         if recipe.heldout is not None:
-            count, frames = held_frames(recipe.heldout, models.get("instance"))
+            count, frames = held_frames(recipe.heldout, models)
             cascades = {side: Cascade(found, models, recipe.regions) for side, found in engines.items()}
             step = "judge on held-out frames"
             verdict = judge(frames(), count, cascades, models, lambda share: progress(step, share))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from calibration.recordings import read_frames
 from edge.bundle import MANIFEST_LIMIT_BYTES, open_bundle, read_engine
 from edge.engines import open_engine
 from edge.engines.ort import OrtEngine
@@ -220,6 +222,26 @@ def test_bad_input_ends_in_one_line(
     assert said in error.splitlines()[-1]
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_frames_are_enough_to_calibrate_on(recipe: Path, tmp_path: Path, count: int) -> None:
+    rewritten(recipe, ("frames = 8", f"frames = {count}"))
+    calibration = export_bundle(recipe, tmp_path / "out").manifest.calibration
+    assert calibration["selection_frames"] == 1
+    assert calibration["semantic_pictures"] == count
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_a_recording_that_is_shorter_the_second_time(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    monkeypatch.setattr(precision, "read_frames", lambda *given: itertools.islice(read_frames(*given), left))
+    if left:
+        assert export_bundle(recipe, tmp_path / "out").manifest.calibration["semantic_pictures"] == left
+    else:
+        with pytest.raises(FoveateError, match="gave no frame when read again"):
+            export_bundle(recipe, tmp_path / "out")
 
 
 def test_nothing_to_look_at_is_said(recipe: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_report_has_figures_and_pictures(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_report_judges_against_truth(recipe: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pycocotools", reason="pycocotools is not installed (pip install 'foveate[bench]')")
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed (pip install -e '.[bench]')")
     folder = tmp_path / "truth"
     squares(folder / "images", 4)
     for kind in ("semantic", "instances"):

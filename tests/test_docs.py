@@ -147,6 +147,15 @@ def test_every_topic_is_listed() -> None:
     assert listed == {*written.values(), f"{topics.root}/{probe.TRIED}"}
 
 
+def test_the_files_that_the_people_need_are_listed_with_their_hashes() -> None:
+    text = (DOCS.parent / "examples" / "people" / "README.md").read_text(encoding="utf-8")
+    recipes = "".join(path.read_text() for path in (DOCS.parent / "examples" / "people").glob("*.toml"))
+    hashes = dict(re.findall(r"^([0-9a-f]{64})  (\S+)$", text, flags=re.MULTILINE))
+    listed = set(re.findall(r"^\| `(\S+)` \|", text, flags=re.MULTILINE))
+    assert listed == set(hashes.values())
+    assert set(re.findall(r'"data/(\S+)"', recipes)) <= listed
+
+
 class _Line:
     """A connection that takes everything."""
 

@@ -29,7 +29,7 @@ class Example:
 
     name: str
     agreement: float
-    picture: bytes  # JPEG: frame, float, bundle, difference
+    picture: bytes  # JPEG: frame and difference, float models and bundle
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmarks.common import data_folder
 from deploy import probe
 from edge import config, errors, events
 from edge.health import Health
@@ -154,6 +155,14 @@ def test_the_files_that_the_people_need_are_listed_with_their_hashes() -> None:
     listed = set(re.findall(r"^\| `(\S+)` \|", text, flags=re.MULTILINE))
     assert listed == set(hashes.values())
     assert set(re.findall(r'"data/(\S+)"', recipes)) <= listed
+
+
+def test_where_data_is_missing_the_page_that_lists_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FOVEATE_DATA", str(tmp_path))
+    with pytest.raises(
+        errors.FoveateError, match=r"there is no folder weights .*\(examples/people/README\.md says which"
+    ):
+        data_folder()
 
 
 class _Line:

@@ -104,8 +104,11 @@ def _what_is_missing(command: str, error: ModuleNotFoundError) -> str:
     if package in _OUR_PACKAGES:
         return f"{command} is not part of this installation: {error}; install foveate from a complete checkout"
     if package in _EXTRAS:
-        return f"{command} needs {package}, which is not installed; pip install 'foveate[{_EXTRAS[package]}]'"
-    return f"{command} needs {package}, which is not installed; install foveate again: pip install foveate"
+        extra = _EXTRAS[package]
+        return f"{command} needs {package}, which is not installed; in the checkout: pip install -e '.[{extra}]'"
+    return (
+        f"{command} needs {package}, which is not installed; install foveate again, in the checkout: pip install -e ."
+    )
 
 
 def _version() -> str:

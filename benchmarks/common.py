@@ -28,7 +28,10 @@ def data_folder() -> Path:
     """Return the folder of real recordings and weights, which is not part of this repository."""
     folder = Path(os.environ.get("FOVEATE_DATA", ROOT.parent / "shared" / "data"))
     if not (folder / "weights").is_dir():
-        raise FoveateError(f"data {folder}: there is no folder weights in it; set FOVEATE_DATA to where the data is")
+        raise FoveateError(
+            f"data {folder}: there is no folder weights in it; set FOVEATE_DATA to where the data is "
+            "(examples/people/README.md says which files, and where they come from)"
+        )
     return folder
 
 

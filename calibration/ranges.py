@@ -30,7 +30,7 @@ Values = npt.NDArray[np.float32]
 
 @dataclass
 class Sample:
-    """What is known of one tensor: its extremes, and some of its values."""
+    """What is known of one tensor: its extremes, NaN where it ever was, and some of its values."""
 
     low: float = np.inf
     high: float = -np.inf
@@ -39,7 +39,7 @@ class Sample:
     def add(self, array: Array, count: int, random: np.random.Generator) -> None:
         """Take note of one array; `count` of its values are kept."""
         flat = array.reshape(-1)
-        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
+        self.low, self.high = float(np.minimum(self.low, flat.min())), float(np.maximum(self.high, flat.max()))
         self.values.append(flat if flat.size <= count else flat[random.integers(0, flat.size, count)])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +18,7 @@ from edge.errors import LedgerError
 log = logging.getLogger(__name__)
 
 MOST = (1 << 63) - 1  # what SQLite takes as an integer
+MEMORY = ":memory:"  # as SQLite calls a database without a file
 _DEVICES = 10_000  # that are remembered for having sent what is no event
 
 _TABLES = (
@@ -51,12 +55,16 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         """Open or create the database at `path`; raises `LedgerError`."""
+        self.kept = 0  # committed since it was opened
         self.duplicates = 0  # had them already
         self.early = 0  # not taken, as rows before them are missing
         self._path = path
         self._warned: set[str] = set()  # devices
+        self._lock = contextlib.ExitStack()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if str(path) != MEMORY:
+                self._lock.callback(os.close, _lock(path.resolve()))
             self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
@@ -65,6 +73,7 @@ class Archive:
             rows = self._db.execute("SELECT device, stream, seq FROM positions ORDER BY rowid")
             self._at: dict[tuple[str, str], int] = {(device, stream): seq for device, stream, seq in rows}
         except (sqlite3.Error, OSError) as error:
+            self._lock.close()
             raise LedgerError(f"database {path}: {error}; name a file in a folder that can be written") from error
 
     def positions(self) -> dict[str, Position]:
@@ -86,11 +95,13 @@ class Archive:
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise LedgerError(f"database {self._path}: {error}; check the disk, then start again") from error
+        self.kept += len(fresh)
         return fresh, told
 
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+        self._lock.close()
 
     def _take(self, event: Event, told: dict[str, Position]) -> bool:
         try:
@@ -126,6 +137,28 @@ class Archive:
         """Keep on record what will never come: this database is older than what was acknowledged from it."""
         log.error("event=missing device=%s stream=%s first=%d last=%d", *source, first, last)
         self._db.execute("INSERT INTO holes VALUES (?, ?, ?, ?)", (*source, first, last))
+
+
+def _lock(path: Path) -> int:
+    """Return a descriptor that holds the lock beside the database at `path`; raises `LedgerError`.
+
+    Each process knows by itself how far every stream is, so two cannot write one database.
+    """
+    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError as error:
+        owner = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise LedgerError(
+            f"database {path}: is in use by process {owner}; end that one, or give this receiver a file of its own"
+        ) from error
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def committed(path: Path) -> list[tuple[str, str, int, bytes]]:

@@ -19,16 +19,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="foveate doctor", description="Check this machine and, if given, a configuration; say what to fix."
     )
     parser.add_argument("config", nargs="?", type=Path, help="configuration file (TOML); its parts are tried out")
+    parser.add_argument("--source", help="try this video, folder, usb:N or URL instead of the configured camera")
     options = parser.parse_args(argv)
+    if options.source is not None and options.config is None:
+        parser.error("--source needs a configuration")
     fixes = 0
-    for finding in _findings(options.config):
+    for finding in _findings(options.config, options.source):
         print(_line(finding), flush=True)  # some take seconds: show each as it comes
         fixes += finding.status == FIX
     print(f"{fixes} to fix" if fixes else "nothing to fix")
     return 1 if fixes else 0
 
 
-def _findings(config: Path | None) -> Iterator[Finding]:
+def _findings(config: Path | None, source: str | None) -> Iterator[Finding]:
     missing = False
     for finding in checks.machine():
         missing = missing or finding.status == FIX
@@ -40,15 +43,17 @@ def _findings(config: Path | None) -> Iterator[Finding]:
     if missing:
         yield Finding(FIX, f"{config} was not tried", "install what is missing first")
         return
-    yield from _tried(config)
+    yield from _tried(config, source)
 
 
-def _tried(path: Path) -> Iterator[Finding]:
+def _tried(path: Path, source: str | None) -> Iterator[Finding]:
     from deploy import probe  # noqa: PLC0415  it needs every package, and those have been looked for only now
     from edge.config import load_config  # noqa: PLC0415
 
     try:
         config = load_config(path)
+        if source is not None:
+            config = probe.with_source(config, source)
     except ConfigError as error:
         yield Finding(FIX, str(error))
         return

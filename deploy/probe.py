@@ -6,8 +6,10 @@ import contextlib
 import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -16,7 +18,7 @@ from deploy.checks import FIX, NONE, OK, Finding
 from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Config, Mqtt
 from edge.engines import choose_engine, open_engine
-from edge.errors import FoveateError
+from edge.errors import ConfigError, FoveateError
 from edge.pipeline import check_confidence, check_names, check_places
 from edge.see.cameras import open_camera
 from edge.tell.connection import BROKEN
@@ -27,6 +29,7 @@ from edge.types import Frame
 
 FRAME_S = 10.0  # how long a live camera may take for a frame
 ANSWER_S = 5.0  # how long the broker may take for an answer
+TRIED = "reply/doctor"  # below the device's topics: where nobody listens
 _DENIED = 128  # reason codes from here on are refusals
 
 
@@ -73,6 +76,16 @@ def _names(config: Config, semantic: Model, instance: Model) -> Finding:
     return Finding(OK, "every class that the configuration names is in the bundle")
 
 
+def with_source(config: Config, source: str) -> Config:
+    """Return `config` with another source for its one camera, as `foveate run --source`; raises `ConfigError`."""
+    if len(config.cameras) != 1:
+        raise ConfigError(f"--source {source}: there are {len(config.cameras)} cameras; --source works with one")
+    place = source if "://" in source or source.startswith("usb:") else str(Path(source).resolve())
+    changes: dict[str, Any] = {"source": place, "command": [], "demand": False}
+    (name, old), *_ = config.cameras.items()
+    return msgspec.structs.replace(config, cameras={name: msgspec.structs.replace(old, **changes)})
+
+
 def camera(name: str, config: Config) -> Finding:
     """Open one camera, hold its lines and gates against its size, and wait for a frame."""
     try:
@@ -100,7 +113,7 @@ def broker(config: Config) -> Iterator[Finding]:
         yield _failed(error)
         return
     probe = _Probe(config.mqtt, login.password, login.tls)
-    yield from probe.run(f"{topics.root}/reply/doctor", topics.acks)
+    yield from probe.run(f"{topics.root}/{TRIED}", topics.acks)
 
 
 class _Probe:

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
@@ -27,6 +27,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from deploy.archive import Archive, Event, Position
+from edge.config import Name, Text
 from edge.errors import ConfigError, FoveateError
 from edge.tell.connection import BROKEN
 from edge.tell.login import no_passphrase
@@ -37,22 +38,42 @@ _BACK_OFF_S = (0.2, 5.0)
 _SESSION_S = 7 * 24 * 3600  # the broker keeps what it can for a receiver that is away
 _BATCH = 256  # events in one commit
 _NUMBER = re.compile(r"[0-9]{1,19}")
+_FIELD = re.compile(r"`(?:\$\.)?(\w+)`$")  # at the end of what msgspec says is wrong
+
+_Short = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+_Host = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+\Z")]
+_Devices = Annotated[str, msgspec.Meta(pattern=r"^(\+|[A-Za-z0-9_.=-]{1,64})(/(\+|[A-Za-z0-9_.=-]{1,64})){2}\Z")]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How to reach the broker, and where to keep what comes."""
 
-    name: str  # as in the device's [mqtt] receivers
+    name: Name
     database: Path
-    host: str = "127.0.0.1"
-    port: int = 1883
-    devices: str = "+/+/+"  # <site>/<line>/<device>
-    username: str | None = None
+    host: _Host = "127.0.0.1"
+    port: _Short = 1883
+    devices: _Devices = "+/+/+"
+    username: Text | None = None
     password_file: Path | None = None
     ca_file: Path | None = None  # switches TLS on
     cert_file: Path | None = None
     key_file: Path | None = None
-    keepalive_s: int = 5
+    keepalive_s: _Short = 5
+
+
+HELP = {
+    "name": "the name under which devices wait for it: one of their [mqtt] receivers (1 to 64 of A-Z a-z 0-9 _ . = -)",
+    "database": "the SQLite file that keeps the events; made if it is not there",
+    "host": "the broker: a name or an address (default 127.0.0.1)",
+    "port": "the broker's port, 1 to 65535 (default 1883; 8883 is usual with TLS)",
+    "devices": "whose events: SITE/LINE/DEVICE, each a name or + for any (default +/+/+)",
+    "username": "a user name, for a broker that asks for one",
+    "password_file": "a file with the password on one line",
+    "ca_file": "a PEM file of the authority that the broker's certificate must come from; switches TLS on",
+    "cert_file": "the receiver's own certificate, PEM; together with --key-file",
+    "key_file": "the key of that certificate, PEM, unencrypted",
+    "keepalive_s": "seconds without a word after which a connection is given up, 1 to 65535 (default 5)",
+}
 
 
 class Receiver:
@@ -60,7 +81,6 @@ class Receiver:
 
     def __init__(self, settings: Settings, on_commit: Callable[[Sequence[Event]], None] | None = None) -> None:
         """Open the database; raises `LedgerError`, and `ConfigError` for credentials that cannot be read."""
-        self.archive = Archive(settings.database)
         self.error: Exception | None = None  # what ended the thread
         self.connected = threading.Event()
         self._settings = settings
@@ -68,6 +88,7 @@ class Receiver:
         self._inbox: list[Event] = []
         self._stopping = threading.Event()
         self._client = self._new_client()
+        self.archive = Archive(settings.database)
         self._thread = threading.Thread(target=self._entry, name="receiver", daemon=True)
 
     def start(self) -> None:
@@ -124,7 +145,7 @@ class Receiver:
         try:
             # A clean start would throw away what the broker holds for us.
             client.connect(settings.host, settings.port, settings.keepalive_s, clean_start=False, properties=properties)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no host can have this name
             return str(error)
         while not self._stopping.is_set():
             sock: Any = client.socket()
@@ -177,8 +198,7 @@ class Receiver:
                 client.tls_set_context(context)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"receiver {settings.name}: {error}; check password_file, ca_file, cert_file, and that key_file is "
-                "not encrypted"
+                f"{settings.name}: {error}; check password_file, ca_file, cert_file, and that key_file is not encrypted"
             ) from error
         client.on_connect = self._on_connect
         client.on_message = self._on_message
@@ -195,9 +215,12 @@ class Receiver:
             self.acknowledge(device, position)
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        try:
+            device = "/".join(message.topic.split("/")[1:4])
+        except UnicodeDecodeError:  # no device has such a name, and no broker should pass it on
+            return
         pairs = getattr(message.properties, "UserProperty", [])
         floor = next((value for name, value in pairs if name == "floor"), "0")
-        device = "/".join(message.topic.split("/")[1:4])
         number = int(floor) if _NUMBER.fullmatch(floor) else -1  # the archive refuses that
         self._inbox.append(Event(device, bytes(message.payload), number))
 
@@ -206,10 +229,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Receive until SIGTERM or SIGINT; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        receiver = Receiver(read_settings(arguments))
+        settings = read_settings(arguments)
+        receiver = Receiver(settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: receiver.finish())
+        where = f"{settings.host}:{settings.port}"
+        log.info("listening to foveate/%s/event/+ on %s, database %s", settings.devices, where, settings.database)
         receiver.run()
+        receiver.stop()
+        log.info("ended events=%d duplicates=%d", receiver.archive.kept, receiver.archive.duplicates)
     except FoveateError as error:
         print(f"receiver: {error}", file=sys.stderr)
         return error.exit_code
@@ -218,17 +246,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def read_settings(arguments: Sequence[str] | None) -> Settings:
     """Return the settings of the command line, on top of those of the TOML file it may name; raises `ConfigError`."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.receiver", description=__doc__.split("\n")[0])
-    parser.add_argument("--config", type=Path, help="a TOML file with the same names as these options")
-    for field in msgspec.structs.fields(Settings):
-        parser.add_argument(f"--{field.name.replace('_', '-')}")
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
-    path = given.pop("config", None)
+    parser = argparse.ArgumentParser(prog="python -m deploy.receiver", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--config", type=Path, help="a TOML file with these settings, _ for -; options win")
+    for name, text in HELP.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", help=text)
+    options = vars(parser.parse_args(arguments))
+    path = options.pop("config")
+    given = {**_from_file(path), **{name: value for name, value in options.items() if value is not None}}
     try:
-        known = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any]) if path else {}
-        return msgspec.convert({**known, **given}, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
-    except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(f"receiver: {path or 'arguments'}: {error}; see --help") from error
+        settings = msgspec.convert(given, Settings, strict=False, dec_hook=_path)
+        settings.host.encode("idna")  # as the socket will
+    except UnicodeError as error:
+        raise ConfigError(f"--host {given['host']}: no machine can have this name; give {HELP['host']}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(_in_words(str(error), given, path)) from error
+    return settings
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, ValueError, RecursionError) as error:  # msgspec's and Unicode's errors are ValueErrors
+        raise ConfigError(f"--config {path}: {error}; name a TOML file with the options of --help") from error
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str) and value and "\0" not in value:
+        return Path(value)
+    raise TypeError(f"expected a path, got {value!r}")
+
+
+def _in_words(message: str, given: dict[str, Any], path: Path | None) -> str:
+    """Return what is wrong with an option, or with a setting of file `path`, and what belongs there."""
+    found = _FIELD.search(message)
+    name = found[1] if found else ""
+    if name not in HELP:
+        return f"--config {path}: {message}; the names are those of --help, with _ for -"
+    option = f"--{name.replace('_', '-')}"
+    if name not in given:
+        return f"{option} is missing; give {HELP[name]}"
+    return f"{option} {given[name]!r} cannot be used; give {HELP[name]}"
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from export.recipe import Recipe, load_recipe, sources
 from export.report import write_report
 
 _BUNDLE_FILE, _REPORT_FILE = re.compile(r"manifest\.json|.*\.(onnx|plan)"), re.compile(r"report\.(html|json)")
+_FOUND_BYTES = 8192  # room in the manifest for what the export finds out
 
 
 def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None) -> Bundle:
@@ -42,21 +43,37 @@ def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None
     out = out.resolve()
     _check_target(out)
     candidates = {role: candidate(role, source) for role, source in sources(recipe).items()}
+    draft = _draft(recipe, candidates)
     calibration = quantize_all(recipe, candidates, report)
     models = {role: found.described() for role, found in candidates.items()}
     verdict = _judge(recipe, candidates, models, report)
-    manifest = Manifest(
+    quality = {key: round(value, 6) for key, value in verdict.figures.items()}
+    manifest = msgspec.structs.replace(draft, models=models, calibration=calibration, quality=quality)
+    _write(out, manifest, candidates, verdict)
+    return open_bundle(out)
+
+
+def _draft(recipe: Recipe, candidates: Candidates) -> Manifest:
+    """Return the manifest without what the export finds out; raises `ConfigError` where it is too long already."""
+    draft = Manifest(
         format=bundle.FORMAT,
         name=recipe.name,
         version=recipe.version,
         created=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        models=models,
-        calibration=calibration,
-        quality={key: round(value, 6) for key, value in verdict.figures.items()},
+        models={role: found.model for role, found in candidates.items()},
         provenance=recipe.provenance,
     )
-    _write(out, manifest, candidates, verdict)
-    return open_bundle(out)
+    size = len(_text(draft))
+    if size > bundle.MANIFEST_LIMIT_BYTES - _FOUND_BYTES:
+        raise ConfigError(
+            f"recipe: the manifest has {size} bytes without its figures, a bundle takes {bundle.MANIFEST_LIMIT_BYTES} "
+            "with them; shorten provenance or the names of classes"
+        )
+    return draft
+
+
+def _text(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest))
 
 
 def cached_bundle(recipe_path: Path, cache: Path, progress: Progress | None = None) -> Bundle:
@@ -110,6 +127,8 @@ def _silent(step: str, share: float) -> None:
 
 def _check_target(out: Path) -> None:
     """Raise `ConfigError` before the work begins where its result could not be written, or would replace another's."""
+    if not out.name:
+        raise ConfigError(f"--out {out}: is no name for a folder; name a new one")
     try:
         if not out.parent.is_dir():
             raise ConfigError(f"--out {out}: there is no folder {out.parent}; create it first")
@@ -117,7 +136,7 @@ def _check_target(out: Path) -> None:
             if place.exists() and not (place.is_dir() and all(ours.fullmatch(file.name) for file in place.iterdir())):
                 raise ConfigError(f"--out {out}: {place} exists and is no {kind}; name a new folder")
     except OSError as error:
-        raise ConfigError(f"--out {out}: {error.strerror}; name a folder that you may write") from error
+        raise ConfigError(f"--out {out}: {error.strerror}; name another folder, one that you may write") from error
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise ConfigError(f"--out {out}: {out.parent} cannot be written; name a folder that you may write")
 
@@ -132,7 +151,7 @@ def _judge(recipe: Recipe, candidates: Candidates, models: dict[Role, Model], pr
     with contextlib.ExitStack() as stack:
         engines = _engines(candidates, stack)
         if recipe.heldout is not None:
-            count, frames = held_frames(recipe.heldout, models.get("instance"))
+            count, frames = held_frames(recipe.heldout, models)
             cascades = {side: Cascade(found, models, recipe.regions) for side, found in engines.items()}
             step = "judge on held-out frames"
             verdict = judge(frames(), count, cascades, models, lambda share: progress(step, share))
@@ -181,14 +200,14 @@ def _written(out: Path) -> Iterator[None]:
 
 def _write(out: Path, manifest: Manifest, candidates: Candidates, verdict: Verdict) -> None:
     """Write bundle and report beside their places, then rename; the bundle comes last and is the commit."""
-    with _written(out), tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
+    with _written(out), tempfile.TemporaryDirectory(prefix=".export.", dir=out.parent) as name:
         new, report = Path(name) / "bundle", Path(name) / "report"
         new.mkdir()
         report.mkdir()
         for found in candidates.values():
             for key in found.kept():
                 (new / found.file_name(key)).write_bytes(found.files[key])
-        (new / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+        (new / "manifest.json").write_bytes(_text(manifest))
         write_report(report, manifest, verdict)
         _sound(new)  # an older bundle stays unless the new one can be loaded
         _put(report, _report(out))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,7 +16,7 @@ from edge.errors import ConfigError
 from edge.types import Image
 from export.centers import centers_meaning
 from export.errors import ModelError
-from export.graph import canonical, optimized
+from export.graph import NET, canonical, optimized
 from export.heads import Meaning, semantic_meaning
 from export.load import Net, load_net
 from export.quantize import Flavour, is_quantized, pixel_range, plan, quantize
@@ -127,7 +128,14 @@ class Calibrated:
 def measure(found: Candidate, pictures: list[Image], flavour: Flavour) -> Calibrated:
     """Run the float graph on `pictures`, each of the model's input size, and sample its activations."""
     chosen = plan(found.graph, found.source.exclude, found.sensitive, flavour)
-    return Calibrated(sample_activations(found.graph, chosen.tensors, pictures), flavour)
+    samples = sample_activations(found.graph, chosen.tensors, pictures)
+    for name, sample in samples.items():
+        if not math.isfinite(sample.low) or not math.isfinite(sample.high):
+            raise ModelError(
+                f"model {found.source.model}: tensor {name.removeprefix(NET)!r} becomes NaN or infinite on calibration "
+                "pictures; check scale, mean and std, and the weights"
+            )
+    return Calibrated(samples, flavour)
 
 
 def quantized(found: Candidate, measured: Calibrated, method: str) -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 from edge import bundle
 from export.errors import ModelError
 from export.graph import Builder, Outputs, integers, real
-from export.heads import Meaning, best_class, classes_of
+from export.heads import Meaning, best_class, classes_of, needs_floats
 from export.load import Net
 from export.recipe import Instance
 
@@ -41,6 +41,7 @@ def _stride(net: Net, source: Instance) -> int:
             raise ModelError(
                 f"model {net.path}: head 'centers' needs output {name!r}, the model has {names}; rename its outputs"
             )
+    needs_floats(net, needed)
     (height, width), (_, _, rows, columns) = net.size, _four(net, "logits")
     stride = height // rows
     expected = {

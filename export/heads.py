@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from export.load import Net
 from export.recipe import Instance, Semantic
 
 MOST_CLASSES = 255  # class numbers are bytes
+NO_NUMBERS = {"STRING", "COMPLEX64", "COMPLEX128"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,22 @@ def semantic_meaning(net: Net, source: Semantic) -> Meaning:
     classes, shift = classes_of(source, default=True)
     if source.head == "argmax":
         _map_shape(net, name, shape)
+        if net.kinds[name] in NO_NUMBERS:
+            raise ModelError(f"model {net.path}: output {name!r} is {net.kinds[name]}; export class numbers, as INT64")
         return Meaning(bundle.Head("labels"), classes, lambda graph: _labels(graph, net, shift))
+    needs_floats(net, [name])
     axis = _class_axis(net, name, shape, len(source.classes))
     return Meaning(bundle.Head("labels"), classes, lambda graph: _argmax(graph, net, axis, shift), sensitive=(name,))
+
+
+def needs_floats(net: Net, names: Iterable[str]) -> None:
+    """Raise `ModelError` where a raw output that is calculated with is not float32."""
+    for name in names:
+        if net.kinds[name] != "FLOAT":
+            raise ModelError(
+                f"model {net.path}: output {name!r} is {net.kinds[name]}, this head needs FLOAT; "
+                'export the model with float32 outputs (or, for a map of class numbers, set head = "argmax")'
+            )
 
 
 def classes_of(source: Semantic | Instance, default: bool) -> tuple[list[str], int]:

@@ -13,7 +13,7 @@ Every folder but ``images`` may be absent; a picture in it is then missing for a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,11 @@ import cv2
 import msgspec
 import numpy as np
 
-from calibration.recordings import read_frames, spread_frames
-from edge.bundle import Model
+from calibration.recordings import Place, read_frames, spread_frames
+from edge.bundle import Model, Role
 from edge.errors import ConfigError
 from edge.types import Array, Image, Instances
+from export.metrics import IGNORED
 from export.recipe import HeldOut
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -41,24 +42,33 @@ class HeldFrame:
     instances: Instances | None = None  # scores are 1
 
 
-def held_frames(heldout: HeldOut, instance: Model | None) -> tuple[int, Callable[[], Iterator[HeldFrame]]]:
+def held_frames(heldout: HeldOut, models: Mapping[Role, Model]) -> tuple[int, Callable[[], Iterator[HeldFrame]]]:
     """Return how many held-out frames there are, and a function that reads them one by one.
 
     Raises `ConfigError` where the folder is not laid out as described above.
     """
     if heldout.folder is None:
         places = spread_frames(heldout.recordings, heldout.frames, heldout.limit)
-        return len(places), lambda: (
-            HeldFrame(f"{n}-{i:05}", image)
-            for (n, i), image in zip(places, read_frames(heldout.recordings, places), strict=True)
-        )
+        return len(places), lambda: _recorded(heldout, places)
     folder = heldout.folder
     pictures = sorted(path for path in _listed(folder / "images") if path.suffix.lower() in SUFFIXES)
     if not pictures:
         raise ConfigError(f"{SETTING}: no png or jpg in {folder / 'images'}; put the held-out frames there")
     chosen = np.linspace(0, len(pictures) - 1, min(heldout.frames, len(pictures))).round().astype(int)
     kinds = _kinds(folder)
-    return len(chosen), lambda: (_with_truth(pictures[i], folder, kinds, instance) for i in chosen.tolist())
+    return len(chosen), lambda: (_with_truth(pictures[i], folder, kinds, models) for i in chosen.tolist())
+
+
+def _recorded(heldout: HeldOut, places: list[Place]) -> Iterator[HeldFrame]:
+    count = 0
+    for (n, i), image in zip(places, read_frames(heldout.recordings, places), strict=False):
+        yield HeldFrame(f"{n}-{i:05}", image)
+        count += 1
+    if count < len(places):
+        raise ConfigError(
+            f"heldout.recordings: gave {count} frames of the {len(places)} chosen when read again; "
+            "use recordings that are the same each time"
+        )
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -78,14 +88,32 @@ def _kinds(folder: Path) -> dict[str, dict[int, str]]:
         raise ConfigError(f'{SETTING}: {path}: {error}; it is {{"NAME": {{"1": "class"}}}}') from error
 
 
-def _with_truth(picture: Path, folder: Path, kinds: dict[str, dict[int, str]], model: Model | None) -> HeldFrame:
+def _with_truth(
+    picture: Path, folder: Path, kinds: dict[str, dict[int, str]], models: Mapping[Role, Model]
+) -> HeldFrame:
     image = _read(picture, cv2.IMREAD_COLOR)
-    maps = {kind: _map(folder / kind / f"{picture.stem}.png", image) for kind in ("semantic", "instances", "defects")}
-    semantic, numbers = maps["semantic"], maps["instances"]
-    truth = None
-    if numbers is not None and model is not None:
-        truth = true_instances(numbers, maps["defects"], kinds.get(picture.stem, {}), model)
-    return HeldFrame(picture.stem, image, None if semantic is None else semantic.astype(np.uint8), truth)
+    files = {kind: folder / kind / f"{picture.stem}.png" for kind in ("semantic", "instances", "defects")}
+    semantic = truth = None
+    if "semantic" in models:
+        semantic = _numbers(files["semantic"], image, len(models["semantic"].classes), IGNORED)
+    model = models.get("instance")
+    ids = _map(files["instances"], image) if model is not None else None
+    if model is not None and ids is not None:
+        defects = _numbers(files["defects"], image, len(model.defects) + 1)
+        truth = true_instances(ids, defects, kinds.get(picture.stem, {}), model)
+    return HeldFrame(picture.stem, image, semantic, truth)
+
+
+def _numbers(path: Path, image: Image, classes: int, ignored: int | None = None) -> Image | None:
+    """Return a map of class numbers; raises `ConfigError` where it holds one that is no class and not `ignored`."""
+    found = _map(path, image)
+    if found is None:
+        return None
+    unknown = found[(found >= classes) & (found != ignored)]
+    if unknown.size:
+        other = f", or {ignored} where it is not to be judged" if ignored is not None else ""
+        raise ConfigError(f"{SETTING}: {path} holds {unknown[0]}; give class numbers, 0 to {classes - 1}{other}")
+    return found.astype(np.uint8)
 
 
 def _map(path: Path, image: Image) -> Array | None:

@@ -29,7 +29,7 @@ class Example:
 
     name: str
     agreement: float
-    picture: bytes  # JPEG: frame, float, bundle, difference
+    picture: bytes  # JPEG: frame and difference, float models and bundle
 
 
 @dataclass
@@ -145,7 +145,9 @@ def _against_truth(sums: _Sums, verdict: Verdict, models: dict[Role, Model]) -> 
     if not any(side.counts.any() or side.frames for side in sums.sides.values()):
         verdict.notes.append("The held-out frames have no truth: agreement only, no mIoU against truth and no mask AP.")
     elif any(side.frames for side in sums.sides.values()) and not has_coco():
-        verdict.notes.append("Mask AP was left out: pycocotools is not installed (pip install 'foveate[bench]').")
+        verdict.notes.append(
+            "Mask AP was left out: pycocotools is not installed (in the checkout: pip install -e '.[bench]')."
+        )
 
 
 def timings(engines: dict[str, OrtEngine], picture: TensorSpec) -> dict[str, float]:

@@ -13,7 +13,7 @@ import onnx.version_converter
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 
 from export.errors import ModelError
-from export.refuse import refuse_axes, refuse_excess, refuse_references
+from export.refuse import refuse_axes, refuse_excess, refuse_names, refuse_references, refuse_values
 
 FILE_LIMIT_BYTES = 512 << 20
 OLDEST_OPSET, LOWEST_OPSET, HIGHEST_OPSET = 7, 17, 21  # what is taken in, and what bundles hold
@@ -31,6 +31,7 @@ class Net:
     shape: tuple[int, ...]  # (1, 3, h, w) or (1, h, w, 3)
     dtype: str  # "float32" or "uint8"
     outputs: dict[str, tuple[int, ...]]
+    kinds: dict[str, str]  # of the outputs: "FLOAT", "INT64", ... as ONNX names them
     path: Path  # for messages
 
     @property
@@ -53,13 +54,15 @@ def load_net(path: Path, input_size: tuple[int, int] | None = None) -> Net:
     """Return the network in file `path`; `input_size` is (width, height) where the file leaves it open.
 
     Raises `ModelError` where the file is missing, too large, no ONNX model, keeps weights elsewhere, has operators of
-    its own, too many nodes, sizes that are not fixed, or more than one input.
+    its own, too many nodes, sizes that are not fixed, weights that are no numbers, or more than one input.
     """
     model = _parse(_read(path), path)
     refuse_references(model, path)
     refuse_excess(model, path)
     model = _standard(model, path)
     refuse_references(model, path)  # nothing that was in a function gets past
+    refuse_names(model, path)
+    refuse_values(model, path)
     model = _at_opset(model, path)
     name, shape = _picture(model, path, input_size)
     model = _inferred(model, name, shape, path)
@@ -71,7 +74,8 @@ def load_net(path: Path, input_size: tuple[int, int] | None = None) -> Net:
     outputs = {value.name: _fixed_shape(value, path) for value in model.graph.output}
     if not outputs:
         raise ModelError(f"model {path}: has no output; export the model again")
-    return Net(model, name, shape, dtype, outputs, path)
+    kinds = {v.name: onnx.TensorProto.DataType.Name(v.type.tensor_type.elem_type) for v in model.graph.output}
+    return Net(model, name, shape, dtype, outputs, kinds, path)
 
 
 def _read(path: Path) -> bytes:
@@ -106,7 +110,13 @@ def _parse(data: bytes, path: Path) -> onnx.ModelProto:
 def _standard(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Inline the model's own functions; refuse operators of any other domain than ONNX's."""
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+            raise ModelError(
+                f"model {path}: its functions cannot be written out: {_first_line(error)}; "
+                "export the model without them"
+            ) from error
     del model.training_info[:]  # initial values and steps of a training: no device needs them
     for node in model.graph.node:
         if node.domain not in DEFAULT_DOMAINS:

@@ -64,16 +64,20 @@ def collect(recipe: Recipe, calibration: Calibration, candidates: Candidates, pr
     models = {role: found.model for role, found in candidates.items()}
     cores = available_cores()
     material = Material()
+    last: list[tuple[Image, Looks]] = []
     with contextlib.ExitStack() as stack:
         engines = {role: opened(stack, role, found.files[found.native], cores) for role, found in candidates.items()}
         cascade = Cascade(engines, models, recipe.regions)
         for number, image in enumerate(read_frames(recordings, places)):
-            looks = cascade.looks(image, cascade.label(image))
-            if number % SELECTION_EVERY == SELECTION_EVERY - 1 or len(places) == 1:
-                material.selection.append((image, looks))
-            if number % SELECTION_EVERY != SELECTION_EVERY - 1:
-                _take_pictures(material, cascade, image, looks)
+            last = [(image, cascade.looks(image, cascade.label(image)))]
+            if number % SELECTION_EVERY == SELECTION_EVERY - 1:
+                material.selection += last
+            else:
+                _take_pictures(material, cascade, *last[0])
             progress(step, 0.5 + (number + 1) / len(places) / 2)
+    if not last:
+        raise ConfigError("calibration.recordings: gave no frame when read again; use recordings that stay the same")
+    material.selection = material.selection or last  # so few frames that the last one serves for both
     return material
 
 

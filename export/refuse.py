@@ -1,16 +1,21 @@
-"""What a foreign ONNX file may not hold: data in other files, and more than an edge device could ever run."""
+"""What a foreign ONNX file may not hold: data elsewhere, more than a device could run, no names, no numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from export.errors import ModelError
 
 MOST_NODES = 20_000  # with the model's own functions written out; large detectors have 2,000
 MOST_AXES = 8  # of one tensor: TensorRT takes no more
+
+MOST_NESTED = 100  # functions in functions: the depth to which onnx writes them out
+FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 
 Functions = dict[tuple[str, str], onnx.FunctionProto]
 
@@ -28,7 +33,12 @@ def refuse_references(model: onnx.ModelProto, path: Path) -> None:
 def refuse_excess(model: onnx.ModelProto, path: Path) -> None:
     """Refuse more nodes or axes than any device could use, before the model's functions are written out."""
     functions = {(function.domain, function.name): function for function in model.functions}
-    count = _written_out(model.graph.node, functions, {})
+    try:
+        count = _written_out(model.graph.node, functions, {})
+    except RecursionError as error:
+        raise ModelError(
+            f"model {path}: has functions nested more than {MOST_NESTED} deep; export the model without them"
+        ) from error
     if count > MOST_NODES:
         raise ModelError(f"model {path}: has more than {MOST_NODES} nodes; an edge device needs a smaller model")
     for tensor in _all_tensors(model):
@@ -40,6 +50,32 @@ def refuse_axes(model: onnx.ModelProto, path: Path) -> None:
     """Refuse tensors of too many axes among those whose shape is known."""
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         _check_axes(value.name, len(value.type.tensor_type.shape.dim), path)
+
+
+def refuse_names(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse names that are no UTF-8, which protobuf gives as bytes."""
+    names = [name for node in model.graph.node for name in (node.name, node.op_type, *node.input, *node.output)]
+    values = (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer)
+    for name in (*names, *(value.name for value in values)):
+        if isinstance(name, bytes):
+            raise ModelError(f"model {path}: the name {name!r} is no UTF-8; export the model again")
+
+
+def refuse_values(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse weights that are no numbers. A single infinite value is a bound, such as `Clip` and `Pad` have."""
+    for tensor in _all_tensors(model):
+        if tensor.data_type not in FLOATS:
+            continue
+        try:
+            values = np.asarray(numpy_helper.to_array(tensor), np.float64)
+        except ValueError as error:
+            raise ModelError(
+                f"model {path}: tensor {tensor.name!r} does not fit its shape: {error}; export it again"
+            ) from error
+        if np.isnan(values).any() or (values.size > 1 and not np.isfinite(values).all()):
+            raise ModelError(
+                f"model {path}: tensor {tensor.name!r} holds NaN or infinite values; export weights that work in float"
+            )
 
 
 def _check_axes(name: str, axes: int, path: Path) -> None:

@@ -29,8 +29,9 @@ EXPLAINED = {
     "heldout_frames": "held-out frames",
 }
 LEGEND = (
-    "Each: the frame, the float models, the bundle, the difference. Red: pixels of another class; "
-    "blue: objects that only the float models have; orange: objects that only the bundle has."
+    "Each: the frame, and three times the part of it that the white frame marks, where the two sides differ most (or "
+    "where something is, if they do not): the difference, what the float models say, what the bundle says. Red: pixels "
+    "of another class; blue: objects that only the float models have; orange: objects that only the bundle has."
 )
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1640px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse}td,th{padding:.2em 1em;border-bottom:1px solid #ddd;text-align:left}

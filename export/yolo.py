@@ -9,7 +9,7 @@ import numpy as np
 from edge import bundle
 from export.errors import ModelError
 from export.graph import Builder, Outputs, integers, real
-from export.heads import MOST_CLASSES, Meaning, class_numbers
+from export.heads import MOST_CLASSES, Meaning, class_numbers, needs_floats
 from export.load import Net
 from export.recipe import Instance
 
@@ -21,6 +21,7 @@ def yolo_meaning(net: Net, source: Instance) -> Meaning:
     if source.defects:
         raise ModelError(f"model {net.path}: head {source.head!r} has no defect map; remove instance.defects")
     rows, masks = _yolo_outputs(net)
+    needs_floats(net, (rows, masks))
     end_to_end = source.head == "yolo-end2end"
     source_classes = source.classes or _classes_of_file(net)
     coefficients = net.outputs[masks][1]

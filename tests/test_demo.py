@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,9 @@ from typing import Any
 
 import cv2
 import pytest
+from rich.console import Console
+
+from examples.belt.live import print_summary
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES = 450
@@ -62,6 +66,16 @@ def test_the_ledger_reconciles(result: dict[str, Any]) -> None:
 
 def test_the_daemon_is_small(result: dict[str, Any]) -> None:
     assert 50 < result["rss_mb"] <= 200
+
+
+def test_the_summary_says_what_it_measured_and_fits_a_terminal(result: dict[str, Any]) -> None:
+    with Console(width=80, file=io.StringIO()) as console, console.capture() as shown:
+        print_summary(console, {**result, "wrong": ["part 1103 (bracket, missing_hole 120 px) " * 2 + "after 9 looks"]})
+    summary = shown.get().split("count error")[1]
+    assert "frames/s at 1080p, rendering left out\n" in summary
+    said, wrong = summary[: summary.index("  part 1103")], summary[summary.index("  part 1103") :]
+    assert all(line[:15].strip() for line in said.splitlines()[1:]), "no line is broken"
+    assert all(line.startswith("  ") for line in wrong.splitlines())
 
 
 def test_the_overlay_is_a_video_of_the_frames(belt_bundle: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmarks.common import data_folder
+from deploy import probe
 from edge import config, errors, events
 from edge.health import Health
 from edge.tell.ledger import Ledger
@@ -142,7 +144,25 @@ def test_every_topic_is_listed() -> None:
         "acks": topics.acks.replace("+", "<receiver>"),
     }
     assert members == set(written)
-    assert set(rows(section(page("topics.md"), "Topics and messages"))) - {"topic"} == set(written.values())
+    listed = set(rows(section(page("topics.md"), "Topics and messages"))) - {"topic"}
+    assert listed == {*written.values(), f"{topics.root}/{probe.TRIED}"}
+
+
+def test_the_files_that_the_people_need_are_listed_with_their_hashes() -> None:
+    text = (DOCS.parent / "examples" / "people" / "README.md").read_text(encoding="utf-8")
+    recipes = "".join(path.read_text() for path in (DOCS.parent / "examples" / "people").glob("*.toml"))
+    hashes = dict(re.findall(r"^([0-9a-f]{64})  (\S+)$", text, flags=re.MULTILINE))
+    listed = set(re.findall(r"^\| `(\S+)` \|", text, flags=re.MULTILINE))
+    assert listed == set(hashes.values())
+    assert set(re.findall(r'"data/(\S+)"', recipes)) <= listed
+
+
+def test_where_data_is_missing_the_page_that_lists_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FOVEATE_DATA", str(tmp_path))
+    with pytest.raises(
+        errors.FoveateError, match=r"there is no folder weights .*\(examples/people/README\.md says which"
+    ):
+        data_folder()
 
 
 class _Line:

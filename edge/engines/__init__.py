@@ -114,5 +114,5 @@ def _listed(engines: Iterable[EngineFile]) -> str:
 
 _HOW_TO_GET = {
     "onnxruntime": "pip install onnxruntime",
-    "tensorrt": "install NVIDIA's TensorRT for this machine and pip install 'foveate[tensorrt]'",
+    "tensorrt": "install NVIDIA's TensorRT for this machine and pip install -e '.[tensorrt]'",
 }

@@ -195,7 +195,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=positive, default=900, metavar="N", help="how long it runs (default 900)")
     parser.add_argument("--headless", action="store_true", help="no live table; for machines")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
-    parser.add_argument("--save", type=Path, metavar="FILE.mp4", help="write a video with everything drawn into it")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE.mp4",
+        help="write a video with everything drawn into it: a large file, and a slower run that takes more memory",
+    )
     return parser
 
 

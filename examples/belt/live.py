@@ -11,9 +11,11 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from edge.config import Config
 
@@ -106,9 +108,10 @@ def print_summary(console: Console, result: dict[str, Any]) -> None:
         f"ledger         {ledger['counted']} counted = {ledger['delivered']} delivered + "
         f"{ledger['queued']} queued + {ledger['lost']} lost"
     )
+    console.print(f"speed          {result['fps']:.1f} frames/s at 1080p, rendering left out")
     console.print(
-        f"speed          {result['fps']:.1f} frames/s at 1080p, {100 * result['looked_share']:.1f} % of the pixels "
-        f"looked at; {result['rss_mb']:.0f} MiB; first result after {result['startup_s']:.2f} s"
+        f"cost           {100 * result['looked_share']:.1f} % of the pixels looked at; {result['rss_mb']:.0f} MiB"
     )
+    console.print(f"start          first result after {result['startup_s']:.2f} s")
     for line in result["wrong"]:
-        console.print(f"  {line}", style="dim")
+        console.print(Padding(Text(line, style="dim"), (0, 0, 0, 2)))

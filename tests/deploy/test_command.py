@@ -62,10 +62,10 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        ("onnx", "run needs onnx, which is not installed; pip install 'foveate[export]'"),
-        ("onnx.helper", "pip install 'foveate[export]'"),
-        ("iotcore", "pip install 'foveate[demo]'"),
-        ("pycuda.driver", "pip install 'foveate[tensorrt]'"),
+        ("onnx", "run needs onnx, which is not installed; in the checkout: pip install -e '.[export]'"),
+        ("onnx.helper", "pip install -e '.[export]'"),
+        ("iotcore", "pip install -e '.[demo]'"),
+        ("pycuda.driver", "pip install -e '.[tensorrt]'"),
         ("examples.nowhere", "run is not part of this installation"),
         ("numpy", "install foveate again"),
     ],

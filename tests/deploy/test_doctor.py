@@ -92,6 +92,17 @@ def test_each_part_that_is_broken_is_named(config: Path, examine: Examine) -> No
     assert "3 to fix" in said
 
 
+def test_another_source_is_tried(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = config.parent / "recording"
+    other.mkdir()
+    cv2.imwrite(str(other / "1.png"), np.zeros((24, 32, 3), np.uint8))
+    doctor.main([str(config), "--source", str(other)])
+    assert "OK  camera front: 32 x 24" in capsys.readouterr().out
+    config.write_text(config.read_text() + '[cameras.back]\nsource = "pictures"\n')
+    assert doctor.main([str(config), "--source", str(other)]) == 1
+    assert f"FIX --source {other}: there are 2 cameras; --source works with one" in capsys.readouterr().out
+
+
 def test_no_bundle(config: Path, examine: Examine) -> None:
     (config.parent / "bundle" / "manifest.json").unlink()
     assert "FIX bundle" in examine(config)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 from pathlib import Path
 from types import ModuleType
@@ -10,15 +11,19 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+from calibration.recordings import read_frames
 from edge.bundle import MANIFEST_LIMIT_BYTES, open_bundle, read_engine
 from edge.engines import open_engine
 from edge.engines.ort import OrtEngine
-from edge.errors import FoveateError
+from edge.errors import ConfigError, FoveateError
 from export import build, precision
 from export.build import export_bundle
 from export.cli import main
+from export.errors import ModelError
 from export.recipe import load_recipe
 from tests.export.nets import SIZE, rewritten, squares
 
@@ -60,7 +65,7 @@ def test_report_has_figures_and_pictures(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_report_judges_against_truth(recipe: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pycocotools", reason="pycocotools is not installed (pip install 'foveate[bench]')")
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed (pip install -e '.[bench]')")
     folder = tmp_path / "truth"
     squares(folder / "images", 4)
     for kind in ("semantic", "instances"):
@@ -156,8 +161,43 @@ def test_an_older_bundle_comes_back_where_its_place_cannot_be_taken(
     assert open_bundle(tmp_path / "out").manifest == old
 
 
-def test_a_bundle_that_could_not_be_loaded_replaces_none(recipe: Path, tmp_path: Path) -> None:
+def test_a_manifest_that_would_be_too_long_is_refused_before_the_work(recipe: Path, tmp_path: Path) -> None:
+    recipe.write_text(f'{recipe.read_text()}\n[provenance]\nnotes = "{"x" * MANIFEST_LIMIT_BYTES}"')
+    steps: list[str] = []
+    with pytest.raises(FoveateError, match=f"a bundle takes {MANIFEST_LIMIT_BYTES} with them; shorten"):
+        export_bundle(recipe, tmp_path / "out", lambda step, _share: steps.append(step))
+    assert steps == []
+
+
+@pytest.mark.parametrize("out", ["/", "b" * 249])
+def test_a_place_that_cannot_be_is_named_before_the_work(recipe: Path, tmp_path: Path, out: str) -> None:
+    steps: list[str] = []
+    with pytest.raises(ConfigError, match=r"--out .*; name a"):
+        export_bundle(recipe, tmp_path / out, lambda step, _share: steps.append(step))
+    assert steps == []
+
+
+def test_the_longest_name_is_taken(recipe: Path, tmp_path: Path) -> None:
+    assert (export_bundle(recipe, tmp_path / ("b" * 248)).path / "manifest.json").is_file()
+
+
+def test_activations_that_are_no_numbers_are_named(recipe: Path, tmp_path: Path) -> None:
+    rewritten(recipe, ('color = "bgr"\n[instance]', 'color = "bgr"\nstd = 1e-9\n[instance]'))
+    model = onnx.load(str(tmp_path / "semantic.onnx"))
+    (first,) = [tensor for tensor in model.graph.initializer if tensor.name == "mean"]
+    first.CopyFrom(numpy_helper.from_array(np.full(first.dims, 1e38, np.float32), "mean"))
+    onnx.save(model, str(tmp_path / "semantic.onnx"))
+    with pytest.raises(
+        ModelError, match=r"semantic\.onnx: tensor '.*' becomes NaN or infinite on calibration pictures"
+    ):
+        export_bundle(recipe, tmp_path / "out")
+
+
+def test_a_bundle_that_could_not_be_loaded_replaces_none(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = export_bundle(recipe, tmp_path / "out").manifest
+    monkeypatch.setattr(build, "_FOUND_BYTES", -MANIFEST_LIMIT_BYTES * 2)
     recipe.write_text(f'{recipe.read_text()}\n[provenance]\nnotes = "{"x" * MANIFEST_LIMIT_BYTES}"')
     with pytest.raises(FoveateError, match=f"manifest.json has .* bytes, at most {MANIFEST_LIMIT_BYTES} are allowed"):
         export_bundle(recipe, tmp_path / "out")
@@ -220,6 +260,26 @@ def test_bad_input_ends_in_one_line(
     assert said in error.splitlines()[-1]
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_frames_are_enough_to_calibrate_on(recipe: Path, tmp_path: Path, count: int) -> None:
+    rewritten(recipe, ("frames = 8", f"frames = {count}"))
+    calibration = export_bundle(recipe, tmp_path / "out").manifest.calibration
+    assert calibration["selection_frames"] == 1
+    assert calibration["semantic_pictures"] == count
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_a_recording_that_is_shorter_the_second_time(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    monkeypatch.setattr(precision, "read_frames", lambda *given: itertools.islice(read_frames(*given), left))
+    if left:
+        assert export_bundle(recipe, tmp_path / "out").manifest.calibration["semantic_pictures"] == left
+    else:
+        with pytest.raises(FoveateError, match="gave no frame when read again"):
+            export_bundle(recipe, tmp_path / "out")
 
 
 def test_nothing_to_look_at_is_said(recipe: Path, tmp_path: Path) -> None:

@@ -123,6 +123,24 @@ def test_bytes_are_not_normalised_twice(tmp_path: Path) -> None:
         semantic(path, classes=list("abc"), mean=0.5)
 
 
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.STRING, TensorProto.DOUBLE])
+def test_logits_that_are_not_float_are_named(tmp_path: Path, kind: int) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["scores"], to=kind)]
+    net = save(tmp_path / "net.onnx", nodes, {}, {"scores": (1, 3, SIZE, SIZE)}, output_type=kind)
+    name = TensorProto.DataType.Name(kind)
+    with pytest.raises(ModelError, match=rf"net\.onnx: output 'scores' is {name}, this head needs FLOAT; export"):
+        semantic(net, classes=list("abc"))
+
+
+def test_a_label_map_of_texts_is_named(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Cast", ["grey"], ["labels"], to=TensorProto.STRING)]
+    nodes = [helper.make_node("ReduceMean", ["x"], ["grey"], axes=[1]), *nodes]
+    shape = (1, 1, SIZE, SIZE)
+    net = save(tmp_path / "net.onnx", nodes, {}, {"labels": shape}, output_type=TensorProto.STRING)
+    with pytest.raises(ModelError, match="output 'labels' is STRING; export class numbers"):
+        semantic(net, head="argmax", classes=list("abc"))
+
+
 def test_wrong_number_of_classes_names_both(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"'logits' is \[1, 3, 16, 16\], the recipe names 4 classes"):
         semantic(semantic_net(tmp_path / "net.onnx"), classes=list("abcd"))

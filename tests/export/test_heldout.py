@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from edge.bundle import Head, Model, TensorSpec
+from edge.config import Camera
 from edge.errors import ConfigError
 from export.heldout import HeldFrame, held_frames
 from export.recipe import HeldOut
 from tests.export.nets import squares
 
-MODEL = Model(["background", "nut", "bolt"], Head("centers"), TensorSpec("image", (8, 8, 3), "uint8"), [], [])
+PICTURE = TensorSpec("image", (8, 8, 3), "uint8")
+MODEL = Model(["background", "nut", "bolt"], Head("centers"), PICTURE, [], [], ["scratch"])
+LABELS = Model(["background", "metal"], Head("labels"), PICTURE, [], [])
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, frames: int = 24) -> list[HeldFrame]:
-    count, frames_of = held_frames(HeldOut(folder=folder, frames=frames), MODEL)
+    count, frames_of = held_frames(HeldOut(folder=folder, frames=frames), {"semantic": LABELS, "instance": MODEL})
     found = list(frames_of())
     assert len(found) == count
     return found
@@ -74,6 +77,41 @@ def test_truth_of_another_size_is_named(folder: Path) -> None:
     cv2.imwrite(str(folder / "instances" / "001.png"), np.zeros((3, 4), np.uint8))
     with pytest.raises(ConfigError, match=r"001.png has shape \(3, 4\), its frame \(64, 64\)"):
         read(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        ("semantic", 2, "holds 2; give class numbers, 0 to 1, or 255 where"),
+        ("semantic", 257, "holds 257; give class numbers, 0 to 1, or 255 where"),
+        ("defects", 2, "holds 2; give class numbers, 0 to 1$"),
+        ("defects", 256, "holds 256; give class numbers, 0 to 1$"),
+    ],
+)
+def test_a_number_that_is_no_class_is_named(folder: Path, kind: str, value: int, said: str) -> None:
+    (folder / kind).mkdir()
+    for path in (folder / "images").iterdir():
+        truth = np.zeros((64, 64), np.uint16)
+        truth[3, 4] = value if path.stem == "001" else 1
+        cv2.imwrite(str(folder / kind / path.name), truth)
+    with pytest.raises(ConfigError, match=rf"{kind}/001\.png {said}"):
+        read(folder)
+
+
+def test_pixels_that_are_not_judged_are_taken(folder: Path) -> None:
+    (folder / "semantic").mkdir()
+    for path in (folder / "images").iterdir():
+        cv2.imwrite(str(folder / "semantic" / path.name), np.full((64, 64), 255, np.uint16))
+    assert all(frame.semantic is not None and (frame.semantic == 255).all() for frame in read(folder))
+
+
+def test_a_recording_that_is_shorter_the_second_time_is_named(tmp_path: Path) -> None:
+    heldout = HeldOut(recordings=[Camera(source=str(squares(tmp_path / "pictures", 5)))])
+    count, frames = held_frames(heldout, {})
+    assert count == 5
+    (tmp_path / "pictures" / "004.png").unlink()
+    with pytest.raises(ConfigError, match="gave 4 frames of the 5 chosen when read again"):
+        list(frames())
 
 
 def test_kinds_that_are_no_json_are_named(folder: Path) -> None:

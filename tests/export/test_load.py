@@ -96,6 +96,52 @@ def function_that_calls_itself(path: Path) -> None:
     with_function(path, [helper.make_node("Own", ["a"], ["b"], domain="own")])
 
 
+def functions_in_functions(path: Path, deep: int) -> None:
+    model = with_function(path, [helper.make_node("Relu", ["a"], ["b"])])
+    opsets = [helper.make_opsetid("own", 1)]
+    for level in range(deep):
+        inner = "Own" if level == 0 else f"Own{level - 1}"
+        body = [helper.make_node(inner, ["a"], ["b"], domain="own")]
+        model.functions.append(helper.make_function("own", f"Own{level}", ["a"], ["b"], body, opsets))
+    model.graph.node[0].op_type = f"Own{deep - 1}"
+    onnx.save(model, str(path))
+
+
+def deep_functions(path: Path) -> None:
+    functions_in_functions(path, 150)
+
+
+def very_deep_functions(path: Path) -> None:
+    functions_in_functions(path, 3000)
+
+
+def with_weight(path: Path, value: float) -> None:
+    weights = {"w": np.asarray([1, 0, value], np.float32).reshape(1, 3, 1, 1)}
+    save(path, [helper.make_node("Conv", ["x", "w"], ["y"])], weights, {"y": (1, 1, SIZE, SIZE)})
+
+
+def no_number(path: Path) -> None:
+    with_weight(path, np.nan)
+
+
+def infinite_weight(path: Path) -> None:
+    with_weight(path, -np.inf)
+
+
+def short_weight(path: Path) -> None:
+    model = onnx.load(str(semantic_net(path)))
+    model.graph.initializer[0].raw_data = b"abc"
+    onnx.save(model, str(path))
+
+
+def name_in_another_code(path: Path) -> None:
+    path.write_bytes(semantic_net(path).read_bytes().replace(b"relu_body", b"rel\xfc_body"))
+
+
+def tensor_in_another_code(path: Path) -> None:
+    path.write_bytes(semantic_net(path).read_bytes().replace(b"logits", b"l\xf6gits"))
+
+
 def too_many_axes(path: Path) -> None:
     weights = {"w": np.ones([1] * 9, np.float32)}
     save(path, [helper.make_node("Add", ["x", "w"], ["y"])], weights, {"y": (1,) * 9})
@@ -167,6 +213,13 @@ def ancient(path: Path) -> None:
         (too_many_nodes, "has more than 20000 nodes; an edge device needs a smaller model"),
         (too_many_nodes_in_functions, "has more than 20000 nodes"),
         (function_that_calls_itself, "has more than 20000 nodes"),
+        (deep_functions, "functions cannot be written out: .*depth exceeds limit"),
+        (very_deep_functions, "has functions nested more than 100 deep"),
+        (no_number, "tensor 'w' holds NaN or infinite values; export weights that work"),
+        (infinite_weight, "tensor 'w' holds NaN or infinite values"),
+        (short_weight, "tensor 'w0' does not fit its shape"),
+        (name_in_another_code, r"the name b'rel\\xfc_body' is no UTF-8; export the model again"),
+        (tensor_in_another_code, r"the name b'l\\xf6gits' is no UTF-8"),
         (too_many_axes, "tensor 'w' has 9 axes, at most 8 are taken"),
         (too_many_axes_inside, "tensor 'wide' has 10 axes, at most 8 are taken"),
         (custom_operator, "node 'mine' is com.example::Conv"),
@@ -214,6 +267,12 @@ def test_input_size_fills_what_is_open(tmp_path: Path) -> None:
 def test_own_functions_are_inlined(tmp_path: Path) -> None:
     with_function(tmp_path / "net.onnx", [helper.make_node("Add", ["a", "a"], ["b"])], calls=3)
     assert [node.op_type for node in load_net(tmp_path / "net.onnx").model.graph.node] == ["Add"] * 3
+
+
+def test_a_bound_may_be_infinite(tmp_path: Path) -> None:
+    weights = {"low": np.zeros((), np.float32), "high": np.full((), np.inf, np.float32)}
+    nodes = [helper.make_node("Clip", ["x", "low", "high"], ["y"])]
+    assert load_net(save(tmp_path / "net.onnx", nodes, weights, {"y": (1, 3, SIZE, SIZE)})).kinds == {"y": "FLOAT"}
 
 
 def test_what_only_inlining_shows_is_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

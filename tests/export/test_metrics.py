@@ -81,7 +81,7 @@ def test_defects_are_compared_on_matched_objects() -> None:
 
 
 def test_mask_ap_of_perfect_half_and_empty_results(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("pycocotools", reason="pycocotools is not installed (pip install 'foveate[bench]')")
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed (pip install -e '.[bench]')")
     truth = objects(two_squares())
     lone, none = two_squares(), np.zeros((20, 30), np.uint8)
     lone[lone == 2] = 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from deploy.archive import MOST, Archive, Event, Position, committed
-from deploy.receiver import Receiver, Settings, main, read_settings
+from deploy.receiver import HELP, Receiver, Settings, main, read_settings
 from edge.errors import ConfigError, LedgerError
 from tests.broker import Broker, Ear, wait_for
 from tests.faults.line import DEVICE, ROOT, configuration, count, open_ledger, receiver
@@ -148,7 +149,7 @@ def test_the_program_ends_well_on_sigterm(broker: Broker, tmp_path: Path) -> Non
     settings = tmp_path / "receiver.toml"
     settings.write_text(f'name = "archive"\ndatabase = "{tmp_path}/a.db"\nport = 1\n')
     command = [sys.executable, "-m", "deploy.receiver", "--config", str(settings), "--port", str(broker.port)]
-    program = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    program = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     ear = Ear(broker.port)
     ledger = open_ledger(config)
     (one,) = ledger.commit([count(1)])
@@ -160,21 +161,79 @@ def test_the_program_ends_well_on_sigterm(broker: Broker, tmp_path: Path) -> Non
 
     assert wait_for(heard, 10)
     program.send_signal(signal.SIGTERM)
-    assert program.wait(10) == 0
+    _, said = program.communicate(timeout=10)
+    assert program.returncode == 0
+    assert f"listening to foveate/+/+/+/event/+ on 127.0.0.1:{broker.port}, database {tmp_path}/a.db" in said
+    assert "ended events=1 " in said
     ear.close()
     assert seqs(tmp_path / "a.db") == [1]
 
 
 def test_settings_that_cannot_be_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--name", "archive"]) == 78
-    assert "missing required field `database`" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("receiver: --database is missing; give the SQLite file")
     with pytest.raises(ConfigError, match="No such file"):
         read_settings(["--config", str(tmp_path / "missing.toml")])
-    with pytest.raises(ConfigError, match="port"):
+    with pytest.raises(ConfigError, match="--port 'many' cannot be used; give the broker's port, 1 to 65535"):
         read_settings(["--name", "a", "--database", "b", "--port", "many"])
     assert read_settings(["--name", "a", "--database", "b"]) == Settings(name="a", database=Path("b"))
     with pytest.raises(ConfigError, match="check password_file"):
         Receiver(Settings(name="a", database=tmp_path / "a.db", username="u", password_file=tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--host", "a..b"),
+        ("--host", ""),
+        ("--port", "0"),
+        ("--port", "99999"),
+        ("--keepalive-s", "-1"),
+        ("--keepalive-s", "99999"),
+        ("--devices", "a/#/b"),
+        ("--devices", "a/b"),
+        ("--name", "a/+"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    assert main(["--name", "a", "--database", "b", option, value]) == 78
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"receiver: {option} ")
+    assert "; give " in line
+
+
+@pytest.mark.parametrize("text", [b"name = '\xff'", b"a = " + b"[" * 5000, b"nam = 'a'", b"database = 5", b"port = 0"])
+def test_a_file_of_settings_that_cannot_be_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes
+) -> None:
+    (tmp_path / "r.toml").write_bytes(text)
+    given = [] if text.startswith(b"name") else ["--name", "a"]
+    given += [] if text.startswith(b"database") else ["--database", "b"]
+    assert main([*given, "--config", str(tmp_path / "r.toml")]) == 78
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_every_setting_has_an_option_with_help() -> None:
+    assert list(HELP) == list(Settings.__struct_fields__)
+
+
+def test_a_topic_that_is_no_text_is_passed_over(tmp_path: Path) -> None:
+    listener = Receiver(Settings(name="archive", database=tmp_path / "a.db"))
+    message = MQTTMessage(topic=b"foveate/s/l/\xff/event/count")
+    message.payload = event(1).payload
+    listener._on_message(listener._client, None, message)
+    assert listener._inbox == []
+    listener.stop()
+
+
+def test_one_database_is_for_one_receiver(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "a.db")
+    (tmp_path / "link.db").symlink_to(tmp_path / "a.db")
+    for name in ("a.db", "link.db"):
+        with pytest.raises(LedgerError, match=rf"a\.db: is in use by process {os.getpid()}; end that one, or give"):
+            Archive(tmp_path / name)
+    archive.close()
+    Archive(tmp_path / "a.db").close()
 
 
 def test_two_receivers_of_one_broker_have_sessions_of_their_own(broker: Broker, tmp_path: Path) -> None:

@@ -214,7 +214,12 @@ def _recorder(
 
     name, camera = next(iter(cameras.items()))  # one video holds one camera
     recorder = Recorder(
-        options.save, camera.size, camera.fps or 25.0, config, models.instance_classes, models.instances.canvas
+        options.save,
+        camera.size,
+        camera.fps or 25.0,
+        config,
+        models.instance_classes,
+        lambda: models.instances.shown,
     )
     return [lambda seen: recorder.add(seen) if seen.frame.camera == name else None], recorder.close
 

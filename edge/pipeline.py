@@ -69,12 +69,12 @@ class Station:
         self._models = models
         self._size = size
         self._wanted = _wanted(config, models)
-        height, width = models.instances.canvas.shape[:2]
-        self._chooser = Chooser(config.attention, size, (width, height), at_border=config.tracks.at_border)
+        canvas = models.instances.size
+        self._chooser = Chooser(config.attention, size, canvas, at_border=config.tracks.at_border)
         self._audit = Audit(
             config.audit,
             size,
-            (width, height),
+            canvas,
             config.attention.canvases,
             models.instance_classes,
             config.tracks.confirm_looks,

@@ -92,7 +92,7 @@ def _take_pictures(material: Material, cascade: Cascade, image: Image, looks: Lo
     if cascade.semantic is not None:
         material.pictures["semantic"].append(cascade.semantic.input.copy())
     if cascade.instance is not None:
-        height, width = cascade.instance.canvas.shape[:2]
+        width, height = cascade.instance.size
         canvases = fill_canvases(image, looks, (width, height), cascade.instance_fill)
         material.pictures["instance"] += canvases[:CANVASES_PER_FRAME]
 

@@ -180,12 +180,14 @@ def test_what_is_remembered_is_bounded() -> None:
     assert min(overlay._verdicts) == 100
 
 
-def test_the_canvas_is_shown_in_a_corner_while_there_are_looks() -> None:
-    canvas = np.full((64, 64, 3), 230, np.uint8)
-    overlay = Overlay(rules(), NAMES, canvas)
+def test_the_canvases_are_shown_in_a_corner_the_first_rightmost() -> None:
+    shown: list[Image] = []
+    overlay = Overlay(rules(), NAMES, lambda: shown)
     assert not changed(overlay.draw(moment())).any()
-    picture = overlay.draw(moment(looks=looks_of([(300, 100, 310, 110)], [(0, 0, 10, 10)])))
+    shown += [np.full((64, 64, 3), 230, np.uint8), np.full((64, 64, 3), 220, np.uint8)]
+    picture = overlay.draw(moment())
     assert (picture[400, 560] == 230).all()
+    assert (picture[400, 400] == 220).all()
 
 
 @settings(deadline=None, max_examples=60)
@@ -205,8 +207,8 @@ def test_any_size_of_frame_and_any_place_of_things_can_be_drawn(width: int, heig
         labels=random.integers(0, 4, (max(1, height // 4), max(1, width // 4))).astype(np.uint8),
         events=[verdict(1, "REJECT"), count(2)],
     )
-    canvas = np.zeros((32, 48, 3), np.uint8)
-    picture = Overlay(rules(lines=[line((0, 0), (width, height))]), NAMES, canvas).draw(seen)
+    canvases = [np.zeros((32, 48, 3), np.uint8)] * 2
+    picture = Overlay(rules(lines=[line((0, 0), (width, height))]), NAMES, lambda: canvases).draw(seen)
     assert picture.shape == (height, width, 3)
     assert picture.dtype == np.uint8
     assert (picture != LEVEL).any()
@@ -240,7 +242,7 @@ def test_tinting_keeps_what_is_background() -> None:
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 47), (32, 18)])
 def test_a_recording_can_be_read_again(tmp_path: Path, size: tuple[int, int]) -> None:
-    recorder = Recorder(tmp_path / "o.mp4", size, 10.0, rules(), NAMES, np.zeros((8, 8, 3), np.uint8))
+    recorder = Recorder(tmp_path / "o.mp4", size, 10.0, rules(), NAMES, lambda: ())
     for _ in range(5):
         recorder.add(moment(size))
     recorder.close()
@@ -259,11 +261,11 @@ def test_a_recording_can_be_read_again(tmp_path: Path, size: tuple[int, int]) ->
 
 def test_a_recording_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(FoveateError, match=r"--save .*none/o\.mp4: .*; name an \.mp4 file"):
-        Recorder(tmp_path / "none" / "o.mp4", (64, 48), 10.0, rules(), NAMES, np.zeros((8, 8, 3), np.uint8))
+        Recorder(tmp_path / "none" / "o.mp4", (64, 48), 10.0, rules(), NAMES, lambda: ())
 
 
 def test_a_recording_for_which_there_is_no_room_says_so(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "o.mp4", SIZE, 10.0, rules(), NAMES, np.zeros((8, 8, 3), np.uint8))
+    recorder = Recorder(tmp_path / "o.mp4", SIZE, 10.0, rules(), NAMES, lambda: ())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
@@ -277,4 +279,4 @@ def test_a_recording_for_which_there_is_no_room_says_so(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_a_frame_is_no_error(tmp_path: Path) -> None:
-    Recorder(tmp_path / "o.mp4", SIZE, 10.0, rules(), NAMES, np.zeros((8, 8, 3), np.uint8)).close()
+    Recorder(tmp_path / "o.mp4", SIZE, 10.0, rules(), NAMES, lambda: ()).close()

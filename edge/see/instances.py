@@ -22,28 +22,34 @@ CUT_PX = 2.0  # canvas pixels from the edge of its crop within which an object c
 
 
 class InstancePass:
-    """Runs the instance model on canvases, in one buffer that lives as long as the process.
-
-    The buffer is `self.canvas`, shape (h, w, 3) uint8 BGR; it holds the last canvas.
-    """
+    """Runs the instance model on canvases, each in a buffer that lives as long as the process."""
 
     def __init__(self, engine: Engine, model: Model, score: float | None = None) -> None:
         self._engine = engine
         self._model = model
         self._score = model.head.score if score is None else score
-        self.canvas: Image = np.full(model.input.shape, model.fill, np.uint8)
+        self.size = model.input.shape[1], model.input.shape[0]  # width, height of a canvas
+        self.shown: list[Image] = []  # the canvases of the last frame, (h, w, 3) uint8 BGR
         self.runs = 0  # inferences so far
+        self._canvases: list[Image] = []
 
     def __call__(self, image: Image, looks: Looks) -> Instances:
         """Return what the instance model sees in `looks` at frame `image` (h, w, 3), each object once."""
         size = image.shape[1], image.shape[0]
         used = range(int(looks.canvases.max()) + 1 if len(looks) else 0)
+        self.shown = [self._canvas(index) for index in used]
         found = [self._look(image, looks, index, size) for index in used]
         return distinct(joined(found, len(self._model.defects)))
 
+    def _canvas(self, index: int) -> Image:
+        if index == len(self._canvases):
+            self._canvases.append(np.full(self._model.input.shape, self._model.fill, np.uint8))
+        return self._canvases[index]
+
     def _look(self, image: Image, looks: Looks, index: int, size: tuple[int, int]) -> Instances:
-        fill_canvas(self.canvas, image, looks, index, self._model.fill)
-        outputs = self._engine.infer({self._model.input.name: self.canvas})
+        canvas = self.shown[index]
+        fill_canvas(canvas, image, looks, index, self._model.fill)
+        outputs = self._engine.infer({self._model.input.name: canvas})
         self.runs += 1
         here = np.flatnonzero(looks.canvases == index)
         head = self._model.head

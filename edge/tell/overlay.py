@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -29,11 +30,13 @@ REMEMBERED = 500  # verdicts that stay on their parts
 class Overlay:
     """Draws moments of one camera; remembers counts and verdicts in between."""
 
-    def __init__(self, config: Config, classes: list[str], canvas: Image | None = None) -> None:
-        """`classes` are the instance classes; `canvas` (h, w, 3) is drawn into a corner as it is at that time."""
+    def __init__(
+        self, config: Config, classes: list[str], canvases: Callable[[], Sequence[Image]] = lambda: ()
+    ) -> None:
+        """`classes` are the instance classes; `canvases` gives those of the last frame, to be drawn into a corner."""
         self._config = config
         self._classes = classes
-        self._canvas = canvas
+        self._canvases = canvases
         self._counts: Counter[str] = Counter()
         self._verdicts: dict[int, str] = {}
         self._order: deque[int] = deque()
@@ -51,8 +54,8 @@ class Overlay:
             _corners(picture, box, LOOK, max(1, round(2 * unit)))
         self._tracks(picture, moment.tracks, unit)
         self._header(picture, moment, unit)
-        if self._canvas is not None and len(moment.looks):
-            _inset(picture, self._canvas, unit)
+        for place, canvas in enumerate(self._canvases()):
+            _inset(picture, canvas, place, unit)
         return picture
 
     def _remember(self, moment: Moment) -> None:
@@ -101,10 +104,16 @@ class Recorder:
     """Writes overlays to an MP4 file."""
 
     def __init__(
-        self, path: Path, size: tuple[int, int], fps: float, config: Config, classes: list[str], canvas: Image
+        self,
+        path: Path,
+        size: tuple[int, int],
+        fps: float,
+        config: Config,
+        classes: list[str],
+        canvases: Callable[[], Sequence[Image]],
     ) -> None:
         """Open `path` for pictures of `size` (width, height); raises `FoveateError` where it cannot be written."""
-        self._overlay = Overlay(config, classes, canvas)
+        self._overlay = Overlay(config, classes, canvases)
         self._path = path
         self._unsure = False  # frames are not yet known to be in the file
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
@@ -176,11 +185,11 @@ def _text(picture: Image, text: str, at: tuple[int, int], unit: float, color: Co
     cv2.putText(picture, text, (x + 3, y - 3), FONT, scale, color, weight, cv2.LINE_AA)
 
 
-def _inset(picture: Image, canvas: Image, unit: float) -> None:
-    """Draw the canvas, what the instance model saw last, into the lower right corner."""
-    side = round(300 * unit)
+def _inset(picture: Image, canvas: Image, place: int, unit: float) -> None:
+    """Draw canvas number `place` that the instance model saw into the lower right corner, the first rightmost."""
+    side, gap = round(300 * unit), round(12 * unit)
     size = side, round(side * canvas.shape[0] / canvas.shape[1])
-    x, y = picture.shape[1] - size[0] - round(12 * unit), picture.shape[0] - size[1] - round(12 * unit)
+    x, y = picture.shape[1] - (size[0] + gap) * (place + 1), picture.shape[0] - size[1] - gap
     if x < 0 or y < 0:
         return
     picture[y : y + size[1], x : x + size[0]] = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)

@@ -54,7 +54,7 @@ class Health:
         self._dropped = 0
         self._gaps = 0
         self._tracks = 0
-        self._waiting = 0
+        self._waiting = self._waiting_frames = 0
         self._audits: dict[str, dict[str, Any]] = {}
         self._stages: deque[dict[str, float]] = deque(maxlen=WINDOW)
         self._lock = threading.Lock()
@@ -91,8 +91,8 @@ class Health:
                 elif isinstance(event, Verdict):
                     self.verdicts[f"{event.gate}/{event.verdict}"] += 1
 
-    def beat(self, moment: Moment, waiting: int, audit: dict[str, Any]) -> None:
-        """Note that a frame is done; `audit` is what its camera's audit says."""
+    def beat(self, moment: Moment, waiting: int, waiting_frames: int, audit: dict[str, Any]) -> None:
+        """Note that a frame is done; the rest is what its station says of it."""
         self._last_s = time.monotonic()
         self.waited = False
         if self.startup_s is None:
@@ -106,7 +106,7 @@ class Health:
             self._frame_px += float(moment.frame.image.shape[0] * moment.frame.image.shape[1])
             self._dropped += moment.frame.dropped
             self._tracks = int((moment.tracks.ids > 0).sum())
-            self._waiting = waiting
+            self._waiting, self._waiting_frames = waiting, waiting_frames
             self._audits[moment.frame.camera] = audit
             self._stages.append(moment.stages_ms)
         self._moves()
@@ -125,6 +125,7 @@ class Health:
                 "looked_share": round(self._looked_px / self._frame_px, 4) if self._frame_px else 0.0,
                 "tracks": self._tracks,
                 "waiting": self._waiting,
+                "waiting_frames": self._waiting_frames,
                 "counted": dict(self.counted),
                 "verdicts": dict(self.verdicts),
                 "audit": dict(self._audits),

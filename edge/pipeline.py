@@ -94,6 +94,11 @@ class Station:
         return self._chooser.waiting
 
     @property
+    def waiting_frames(self) -> int:
+        """For how many frames the one of them that waits longest has been due."""
+        return self._chooser.waiting_frames
+
+    @property
     def audit(self) -> dict[str, Any]:
         """What the audit has found so far."""
         return self._audit.report
@@ -177,7 +182,7 @@ def run(
         moment = station.see(seen, watch, spare=cameras[seen.camera].live and health.waited)
         health.committed(ledger.commit(moment.events))
         watch.lap("ledger")
-        health.beat(moment, station.waiting, station.audit)
+        health.beat(moment, station.waiting, station.waiting_frames, station.audit)
         for watcher in watchers:
             watcher(moment)
 

@@ -1,9 +1,9 @@
 """Which regions and tracks get a look in this frame, and which wait.
 
 A look is worth what has waited for it: a spot nothing explains, a track with few looks, a track not seen for long.
-The value of a track and of a spot grows with each frame it waits; a spot that was never looked at is worth most of all,
-and one that showed nothing is looked at again after ever longer times. A canvas costs the same however full it is: room
-that is left goes to tracks that will be due before long.
+The value of a track and of a spot grows with each frame it waits, so that nothing waits for ever; a spot that was
+never looked at begins with most, and one that showed nothing is looked at again after ever longer times. A canvas
+costs the same however full it is: room that is left goes to tracks that will be due before long.
 """
 
 from __future__ import annotations
@@ -28,40 +28,46 @@ KNOWN = 0.6  # share of a cut object's box inside a track's box above which it i
 SAME_SPOT = 0.5  # share of a spot inside a remembered one above which it is the same
 MOST_DOUBLINGS = 3  # of the interval between looks at a spot that shows nothing
 MEMORY_FRAMES = 256  # after which a look at a spot is forgotten
-MOST_REMEMBERED = 256
+MOST_REMEMBERED = 512
 NOTHING = np.zeros((0, 4), np.int32)
 
 
 class SpotMemory:
-    """Where was looked in vain, carried along with what lies there."""
+    """Spots that wait for a look, and where was looked in vain; carried along with what lies there."""
 
     def __init__(self) -> None:
         self._boxes = np.zeros((0, 4), np.float32)
-        self._frames = np.zeros(0, np.int64)  # of the last look
+        self._frames = np.zeros(0, np.int64)  # of the last look; where there was none, of the first sight
         self._tries = np.zeros(0, np.int64)
 
     def move(self, shift: npt.NDArray[np.float32]) -> None:
         """Carry what is remembered by `shift` (2,) frame pixels."""
         self._boxes += np.tile(shift, 2)
 
-    def values(self, spots: Boxes, frame: int, retry_frames: int) -> npt.NDArray[np.float64]:
-        """Return (n,) what a look at each of `spots` (n, 4) is worth; 1 is due."""
+    def values(
+        self, spots: Boxes, frame: int, retry_frames: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Return what a look at each of `spots` (n, 4) is worth (n,), 1 is due, and for how many frames it is (n,)."""
         known = self._known(spots)
-        values = np.full(len(spots), NEW_SPOT_VALUE)
-        for i in np.flatnonzero(known >= 0):
-            doublings = min(int(self._tries[known[i]]) - 1, MOST_DOUBLINGS)
-            values[i] = (frame - self._frames[known[i]]) / (retry_frames * 2**doublings)
-        return values
+        tries = np.append(self._tries, 0)[known]
+        since = frame - np.append(self._frames, frame)[known]
+        interval = retry_frames * 2 ** np.clip(tries - 1, 0, MOST_DOUBLINGS)
+        new = tries == 0
+        values = since / interval + np.where(new, NEW_SPOT_VALUE, 0.0)
+        return values, np.where(new, since, np.maximum(since - interval, 0))
 
-    def note(self, spots: Boxes, frame: int) -> None:
-        """Remember that `spots` (n, 4) were looked at in `frame`."""
+    def note(self, spots: Boxes, frame: int, looked: npt.NDArray[np.bool_]) -> None:
+        """Remember that `spots` (n, 4) are there in `frame`, and which of them were `looked` at (n,) in it."""
         known = self._known(spots)
-        tries = np.where(known >= 0, np.append(self._tries, 0)[known], 0) + 1
+        follows = (known >= 0) & (np.append(self._tries, 1)[known] == 0)  # what was looked at may grow to be another
+        self._boxes[known[follows]] = spots[follows]
         kept = frame - self._frames < MEMORY_FRAMES
-        kept[known[known >= 0]] = False
-        self._boxes = np.concatenate([self._boxes[kept], spots.astype(np.float32)])[-MOST_REMEMBERED:]
-        self._frames = np.concatenate([self._frames[kept], np.full(len(spots), frame)])[-MOST_REMEMBERED:]
-        self._tries = np.concatenate([self._tries[kept], tries])[-MOST_REMEMBERED:]
+        kept[known[looked & (known >= 0)]] = False
+        told = looked | (known < 0)
+        tries = np.append(self._tries, 0)[known] + looked
+        self._boxes = np.concatenate([self._boxes[kept], spots[told].astype(np.float32)])[-MOST_REMEMBERED:]
+        self._frames = np.concatenate([self._frames[kept], np.full(int(told.sum()), frame)])[-MOST_REMEMBERED:]
+        self._tries = np.concatenate([self._tries[kept], tries[told]])[-MOST_REMEMBERED:]
 
     def _known(self, spots: Boxes) -> npt.NDArray[np.int64]:
         """Return (n,) which remembered spot each of `spots` mostly lies in, -1 for none."""
@@ -90,6 +96,7 @@ class Chooser:
         self._memory = SpotMemory()
         self._cut = np.zeros((0, 4), np.int32)  # boxes of unknown objects that their crop cut, widened
         self.waiting = 0  # candidates left over in the last frame
+        self.waiting_frames = 0  # for how long the one that waits longest has been due
 
     def choose(
         self,
@@ -106,9 +113,10 @@ class Chooser:
         """
         self._memory.move(shift)
         spots = np.concatenate([tiles(regions.boxes, self._canvas), self._cut])
-        boxes, worth = self._tracked(expected)
+        boxes, *tracked = self._tracked(expected)
         sources = np.concatenate([boxes, spots])
-        values = np.concatenate([worth, self._memory.values(_float(spots), frame, self._rules.retry_frames)])
+        spotted = self._memory.values(_float(spots), frame, self._rules.retry_frames)
+        values, ages = (np.concatenate(pair) for pair in zip(tracked, spotted, strict=True))
         values[lie_in(_float(sources), _float(audited))] = 0.0  # they are seen there
         ripe = np.flatnonzero(values >= 1)
         order = ripe[np.argsort(-values[ripe], kind="stable")]
@@ -117,7 +125,9 @@ class Chooser:
         looks, kept = pack(wanted, self._canvas, self._rules.canvases, self._rules.max_scale, due=len(merged))
         self.waiting = len(merged) - int(np.count_nonzero(kept < len(merged)))
         looks = _beside(looks, audited)
-        self._memory.note(_float(spots[lie_in(_float(spots), _float(looks.sources))]), frame)
+        looked = lie_in(_float(sources), _float(looks.sources))
+        self.waiting_frames = int(ages[(values >= 1) & ~looked].max(initial=0))
+        self._memory.note(_float(spots), frame, looked[len(boxes) :])
         return looks
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
@@ -127,8 +137,8 @@ class Chooser:
         sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1, initial=0.0)
         self._cut = padded(unknown, self._pad_px + sides / 2, self._size)
 
-    def _tracked(self, tracks: Tracks) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """Return the crop and the value of a look at each track; 1 is due, more is overdue."""
+    def _tracked(self, tracks: Tracks) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Return the crop and the value of a look at each track, 1 is due, and for how many frames it is due."""
         pad = self._pad_px + np.minimum(WIDEN_PX * tracks.since_look, self._pad_px)
         boxes = padded(tracks.boxes, pad.astype(np.float32), self._size)
         early = tracks.looks < self._rules.inspect_looks
@@ -138,7 +148,7 @@ class Chooser:
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         if self._waits:  # what the border cuts would be measured wrongly
             inside &= ~touches_border(tracks.boxes, self._size)
-        return boxes, np.where(inside, value, 0.0)
+        return boxes, np.where(inside, value, 0.0), np.maximum(tracks.since_look - interval, 0)
 
 
 def _beside(looks: Looks, audited: npt.NDArray[np.int32]) -> Looks:

@@ -287,3 +287,31 @@ def test_an_audited_piece_has_a_canvas_of_its_own_beyond_the_budget() -> None:
     assert looks.scales.tolist() == [1, 1]
     alone = chooser(canvases=1).choose(0, NONE, NOBODY, STILL, piece)
     assert alone.canvases.tolist() == [0]
+
+
+def test_how_long_the_longest_waits_is_told() -> None:
+    choose = chooser(canvases=1, refresh_frames=10)
+    due = tracks_of([(0, 0, 300, 300), (400, 0, 700, 300), (800, 0, 1100, 300)], looks=[9] * 3, since_look=[25, 17, 12])
+    choose.choose(0, NONE, due, STILL)
+    assert (choose.waiting, choose.waiting_frames) == (2, 7)
+    choose.choose(1, NONE, NOBODY, STILL)
+    assert (choose.waiting, choose.waiting_frames) == (0, 0)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 3), st.integers(2, 14), st.integers(1, 10))
+def test_nothing_starves_however_much_is_due(canvases: int, things: int, tracked: int) -> None:
+    """Spots that show nothing and tracks that are due in every frame, each the size of a canvas."""
+    places = [(330 * (i % 5), 330 * (i // 5), 330 * (i % 5) + 280, 330 * (i // 5) + 280) for i in range(things)]
+    tracked = min(tracked, things)
+    choose = chooser(canvases=canvases, refresh_frames=1, retry_frames=1)
+    waited, longest = np.zeros(things, int), 0
+    for frame in range(150):
+        waited += 1
+        known = tracks_of(places[:tracked], looks=[9] * tracked, since_look=waited[:tracked].tolist())
+        looks = choose.choose(frame, spots(*places[tracked:]), known, STILL)
+        seen = [covers(looks, place) for place in places]
+        waited[seen] = 0
+        longest = max(longest, int(waited.max()))
+        assert choose.waiting_frames <= longest
+    assert longest <= 10 + 16 * things / canvases  # spots back off eightfold, and begin with a head start

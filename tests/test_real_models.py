@@ -16,8 +16,8 @@ from benchmarks.common import PEOPLE, Options, data_folder
 from edge.bundle import Model, open_bundle, read_engine
 from edge.engines import open_engine
 from edge.errors import FoveateError
-from edge.see.heads import decode_prototypes
 from edge.see.instances import distinct, to_frame
+from edge.see.prototypes import decode_prototypes
 from edge.types import Image, Instances, Looks
 from export.build import export_bundle
 

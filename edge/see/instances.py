@@ -11,8 +11,10 @@ from edge.boxes import areas_of, common_of, overlaps
 from edge.bundle import Model
 from edge.engines import Engine
 from edge.errors import EngineError
-from edge.see.heads import Found, decode_centers, decode_prototypes
+from edge.see.centers import decode_centers
+from edge.see.found import Found
 from edge.see.packing import fill_canvas
+from edge.see.prototypes import decode_prototypes
 from edge.types import Image, Instances, Looks
 
 SURELY_SAME_IOU = 0.7  # two instances of one frame that overlap more are one object, whatever their classes

@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from edge.bundle import Head
 from edge.config import load_config
-from edge.see.heads import decode_centers
+from edge.see.centers import decode_centers
 from edge.see.instances import distinct, joined, select, to_frame
 from edge.see.packing import fill_canvas, pack
 from edge.types import Instances, Looks

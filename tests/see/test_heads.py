@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.bundle import Head
-from edge.see.heads import SMALLEST_CELLS, VOTE_RADIUS_PX, Found, decode_centers, decode_prototypes, suppress
+from edge.see.centers import SMALLEST_CELLS, VOTE_RADIUS_PX, decode_centers
+from edge.see.found import Found
+from edge.see.prototypes import decode_prototypes, suppress
 from edge.types import Array
 
 SIDE = 128  # of the canvas

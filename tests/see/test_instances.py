@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.bundle import Head
-from edge.see.heads import Found
+from edge.see.found import Found
 from edge.see.instances import InstancePass, distinct, to_frame
 from edge.see.packing import pack
 from edge.types import Array, Image, Instances

@@ -1,0 +1,34 @@
+"""What a decoder finds on one canvas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.types import Boxes
+
+SCORE_UNITS = 255.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Objects on one canvas, in canvas pixels."""
+
+    boxes: Boxes  # (n, 4)
+    scores: npt.NDArray[np.float32]  # (n,)
+    classes: npt.NDArray[np.uint8]  # (n,)
+    centers: npt.NDArray[np.float32]  # (n, 2)
+    areas: npt.NDArray[np.float32]  # (n,)
+    defects: npt.NDArray[np.float32]  # (n, d) canvas pixels per defect class
+    masks: list[npt.NDArray[np.bool_]]  # n, stretched over the boxes
+    places: npt.NDArray[np.int32]  # (n,) index of the place the object is in
+
+    @classmethod
+    def none(cls, defects: int) -> Found:
+        """Return no objects; `defects` is the number of defect classes."""
+        empty = np.zeros(0, np.float32)
+        corners = np.zeros((0, 4), np.float32)
+        flaws = np.zeros((0, defects), np.float32)
+        return cls(corners, empty, np.zeros(0, np.uint8), corners[:, :2], empty, flaws, [], np.zeros(0, np.int32))

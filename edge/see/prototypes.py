@@ -1,0 +1,102 @@
+"""Outputs of a `prototypes` head on one canvas -> objects: YOLO-style boxes, coefficients and prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge.boxes import overlaps
+from edge.bundle import PROTOTYPE_STRIDE, Head
+from edge.see.found import Found
+from edge.types import Array, Boxes
+
+
+def decode_prototypes(outputs: Mapping[str, Array], places: npt.NDArray[np.int32], head: Head, score: float) -> Found:
+    """Decode YOLO-style heads: boxes, and masks as combinations of prototypes (Bolya et al. 2019, YOLACT, section 3).
+
+    Boxes belong to the place (n, 4) their centre lies in and are clipped to it; those in a gutter are dropped.
+    """
+    sound = np.isfinite(outputs["boxes"]).all(axis=1) & (outputs["boxes"][:, 2:] > outputs["boxes"][:, :2]).all(axis=1)
+    best = np.flatnonzero((outputs["scores"] >= score) & sound)
+    boxes, scores = outputs["boxes"][best].astype(np.float32), outputs["scores"][best].astype(np.float32)
+    classes = outputs["classes"][best].astype(np.uint8)
+    owner = _owner_places(boxes, places)
+    kept = np.flatnonzero(owner >= 0)
+    if head.nms:
+        kept = kept[suppress(boxes[kept], scores[kept], classes[kept], head.iou)]
+    limits = places[owner[kept]].astype(np.float32)
+    clipped = np.concatenate(
+        [np.maximum(boxes[kept, :2], limits[:, :2]), np.minimum(boxes[kept, 2:], limits[:, 2:])], axis=1
+    )
+    prototypes = outputs["prototypes"]
+    masks = _prototype_masks(outputs["coefficients"][best][kept], prototypes, clipped)
+    areas, centers = _mask_moments(masks, clipped)
+    none = np.zeros((len(kept), 0), np.float32)
+    return _without_empty(Found(clipped, scores[kept], classes[kept], centers, areas, none, masks, owner[kept]))
+
+
+def _owner_places(boxes: Boxes, places: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return (n,) the index of the place that holds each box's centre, or -1."""
+    centers = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    inside = np.asarray(((centers >= places[None, :, :2]) & (centers < places[None, :, 2:])).all(axis=2))
+    return np.where(inside.any(axis=1), inside.argmax(axis=1) if len(places) else -1, -1).astype(np.int32)
+
+
+def suppress(
+    boxes: Boxes, scores: npt.NDArray[np.float32], classes: npt.NDArray[np.uint8], iou: float
+) -> npt.NDArray[np.int64]:
+    """Return the indices that greedy non-maximum suppression per class keeps, best first."""
+    order = np.argsort(-scores, kind="stable")
+    overlap = overlaps(boxes, boxes)
+    kept: list[int] = []
+    for i in order:
+        rivals = [k for k in kept if classes[k] == classes[i]]
+        if not rivals or float(overlap[i, rivals].max()) <= iou:
+            kept.append(int(i))
+    return np.asarray(kept, np.int64)
+
+
+def _prototype_masks(coefficients: Array, prototypes: Array, boxes: Boxes) -> list[npt.NDArray[np.bool_]]:
+    """Return one mask per box at canvas resolution, thresholded after enlarging, clipped to the box."""
+    s = PROTOTYPE_STRIDE
+    low, high = np.round(boxes[:, :2]).astype(int), np.round(boxes[:, 2:]).astype(int)  # centres inside the box
+    flat = prototypes.reshape(len(prototypes), -1)
+    logits: Array = (coefficients @ flat).reshape(len(coefficients), *prototypes.shape[1:])
+    masks: list[npt.NDArray[np.bool_]] = []
+    for plane, (x0, y0), (x1, y1) in zip(logits, low.tolist(), high.tolist(), strict=True):
+        # cut with one cell of margin before enlarging: the border cells need their neighbours
+        left, top = max(0, x0 // s - 1), max(0, y0 // s - 1)
+        part = np.ascontiguousarray(plane[top : y1 // s + 2, left : x1 // s + 2])
+        fine = cv2.resize(part, None, fx=s, fy=s, interpolation=cv2.INTER_LINEAR)
+        ox, oy = x0 - left * s, y0 - top * s
+        masks.append(fine[oy : oy + y1 - y0, ox : ox + x1 - x0] > 0)
+    return masks
+
+
+def _mask_moments(masks: list[npt.NDArray[np.bool_]], boxes: Boxes) -> tuple[Array, Array]:
+    """Return areas (n,) and centroids (n, 2) of masks at canvas resolution."""
+    areas, centers = np.zeros(len(masks), np.float32), np.zeros((len(masks), 2), np.float32)
+    for i, mask in enumerate(masks):
+        ys, xs = np.nonzero(mask)
+        areas[i] = len(xs)
+        if len(xs):
+            centers[i] = np.round(boxes[i, :2]) + np.asarray((xs.mean() + 0.5, ys.mean() + 0.5))
+    return areas, centers
+
+
+def _without_empty(found: Found) -> Found:
+    """Drop objects whose mask holds nothing."""
+    kept = np.flatnonzero(found.areas > 0)
+    return Found(
+        found.boxes[kept],
+        found.scores[kept],
+        found.classes[kept],
+        found.centers[kept],
+        found.areas[kept],
+        found.defects[kept],
+        [found.masks[i] for i in kept],
+        found.places[kept],
+    )

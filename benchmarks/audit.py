@@ -19,10 +19,10 @@ from benchmarks.loop import belt_frames, belt_models, station
 from edge.config import Config
 from edge.events import AuditEvent
 from edge.health import Stopwatch
-from edge.pipeline import Models
 from edge.proportion import upper_bound
 from edge.see.audit import SIZES, seen_share
 from edge.see.regions import foreground
+from edge.station import Models
 from edge.types import Frame, Image, Labels
 from examples.belt.belt import Belt
 from examples.belt.scene import View
@@ -101,10 +101,11 @@ def _good(config: Config, models: Models, frames: int, seed: int) -> dict[str, A
     while done < frames:
         watched = station(config, models)
         for frame in belt_frames(config, seed, min(frames - done, 2000)):
-            events = watched.see(frame, Stopwatch()).events
-            alarms += sum(isinstance(event, AuditEvent) for event in events)
+            moment = watched.see(frame, Stopwatch())
+            alarms += sum(isinstance(event, AuditEvent) for event in moment.events)
             done += 1
-        objects, missed = objects + watched.audit["objects"], missed + watched.audit["missed"]
+        told = watched.report(moment).audit
+        objects, missed = objects + told["objects"], missed + told["missed"]
         seed += 1
     return {
         "good_frames": done,

@@ -12,8 +12,8 @@ import msgspec
 from edge.bundle import open_bundle
 from edge.config import Camera, Config, load_config
 from edge.daemon import open_models
-from edge.pipeline import Models, Station
 from edge.see.cameras import open_camera
+from edge.station import Models, Station
 from edge.types import Frame
 from examples.belt.demo import HERE, cache_folder
 from export.build import cached_bundle

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.config import RegionRules
-from edge.see.attention import tiles
+from edge.see.crops import tiles
 from edge.see.packing import fill_canvas, pack
 from edge.see.regions import find_regions, foreground
 from edge.types import Image, Labels, Looks
@@ -41,5 +41,5 @@ def fill_canvases(image: Image, looks: Looks, canvas_size: tuple[int, int], fill
     count = int(looks.canvases.max()) + 1 if len(looks) else 0
     canvases = [np.empty((canvas_size[1], canvas_size[0], 3), np.uint8) for _ in range(count)]
     for index, canvas in enumerate(canvases):
-        fill_canvas(canvas, image, looks, index, fill)
+        fill_canvas(canvas, [image], looks, index, fill)
     return canvases

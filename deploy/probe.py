@@ -19,8 +19,8 @@ from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Config, Mqtt
 from edge.engines import choose_engine, open_engine
 from edge.errors import ConfigError, FoveateError
-from edge.pipeline import check_confidence, check_names, check_places
 from edge.see.cameras import open_camera
+from edge.site_checks import check_confidence, check_names, check_places
 from edge.tell.connection import BROKEN
 from edge.tell.login import read_login
 from edge.tell.topics import Topics

@@ -26,11 +26,13 @@ from edge.engines import Engine, choose_engine, open_engine
 from edge.errors import BundleError, FoveateError
 from edge.events import GapEvent
 from edge.health import Health
-from edge.pipeline import Models, Station, Watcher, check_confidence, run
+from edge.pipeline import Watcher, run
 from edge.see.cameras import Camera, open_camera
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
+from edge.site_checks import check_confidence
 from edge.spare import check_spared
+from edge.station import Models, Stations
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
 from edge.threads import available_cores
@@ -69,9 +71,8 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         ledger = Ledger(config.state, config.ledger, config.mqtt.receivers if config.mqtt else [])
         stack.callback(ledger.close)
         ids = _ids(ledger)
-        stations = {
-            name: Station(name, camera.size, config, models, lambda: next(ids)) for name, camera in cameras.items()
-        }
+        sizes = {name: camera.size for name, camera in cameras.items()}
+        stations = Stations(config, models, sizes, lambda: next(ids))
         _note_blind_time(config, ledger, cameras)
         _say_what_runs(config, cameras)
         onlookers, finish = _recorder(config, options, models, cameras)
@@ -82,7 +83,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
             finish()
         except FoveateError as error:  # after the summary, and after what has ended the run
             failure = failure or error
-        summary = summarise(health, ledger, models)
+        summary = summarise(health, ledger)
     if options.json is not None:
         write_json(options.json, summary)
     if failure is not None:
@@ -92,7 +93,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
 
 def _look(
     cameras: dict[str, Camera],
-    stations: dict[str, Station],
+    stations: Stations,
     config: Config,
     options: Options,
     ledger: Ledger,
@@ -243,7 +244,7 @@ def _stopped_by_signals(health: Health) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def summarise(health: Health, ledger: Ledger, models: Models) -> dict[str, Any]:
+def summarise(health: Health, ledger: Ledger) -> dict[str, Any]:
     """Return what a run did; the keys of `--json`."""
     state = health.state()
     identity = ledger.identity()
@@ -264,7 +265,10 @@ def summarise(health: Health, ledger: Ledger, models: Models) -> dict[str, Any]:
             "lost": identity.lost,
         },
         "looks": state["looks"],
-        "canvases": models.instances.runs,
+        "canvases": state["canvases"],
+        "canvas_ms": state["canvas_ms"],
+        "saved_ms": state["saved_ms"],
+        "spent": state["spent"],
         "looked_share": state["looked_share"],
         "rss_mb": state["rss_mb"],
         "startup_s": state["startup_s"],

@@ -8,29 +8,44 @@ import time
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.events import Count, Event, Verdict
-from edge.types import Gap, Moment
+from edge.types import REASONS, Gap, Moment
 
 DARK_S = 5.0  # without any frame, after which the mode is Error
-WINDOW = 512  # frames over which times are summarised
+WINDOW = 512  # rounds over which times are summarised
+CANVAS_GAIN = 0.05  # weight of one round in what a canvas costs
+CASCADE = ("semantic", "regions", "attention", "instances")  # the stages that a full-frame pass would replace
+
+
+@dataclass(frozen=True, slots=True)
+class CameraReport:
+    """What one camera's station tells in the state message."""
+
+    tracks: int  # confirmed
+    tiles: int  # canvases that a pass over the whole of its frames would take
+    waiting: int  # spots and tracks that were due for a look in the last frame and got none
+    waiting_frames: int  # for how many frames the one of them that waits longest has been due
+    audit: dict[str, Any]
 
 
 class Stopwatch:
-    """Milliseconds of each stage of one frame."""
+    """Milliseconds of each stage of the frames that are looked at together."""
 
     def __init__(self) -> None:
         self.stages_ms: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """Put the time since the last lap down to `stage`."""
+        """Add the time since the last lap to `stage`."""
         now = time.perf_counter()
-        self.stages_ms[stage] = (now - self._last) * 1000
+        self.stages_ms[stage] = self.stages_ms.get(stage, 0.0) + (now - self._last) * 1000
         self._last = now
 
 
@@ -43,20 +58,21 @@ class Health:
         self.waited = False  # something was waited for since the last frame
         self.frames = 0
         self.looks = 0
+        self.canvases = 0
         self.startup_s: float | None = None
         self.counted: Tally[str] = Tally()
         self.verdicts: Tally[str] = Tally()
         self._beats = list(beats)
         self._first_s = self._last_s = 0.0  # s, monotonic: when the first and the newest frame were done
         self._busy_s = 0.0
-        self._looked_px = 0.0
+        self._spent_px = np.zeros(len(REASONS))  # frame pixels that were looked at, by reason
         self._frame_px = 0.0
         self._dropped = 0
         self._gaps = 0
-        self._tracks = 0
-        self._waiting = self._waiting_frames = 0
-        self._audits: dict[str, dict[str, Any]] = {}
-        self._stages: deque[dict[str, float]] = deque(maxlen=WINDOW)
+        self._cameras: dict[str, CameraReport] = {}
+        self._canvas_ms = 0.0
+        self._saved_ms: deque[float] = deque(maxlen=WINDOW)  # per frame of each round
+        self._rounds: deque[tuple[int, dict[str, float]]] = deque(maxlen=WINDOW)  # frames and what their stages took
         self._lock = threading.Lock()
 
     def stop(self) -> None:
@@ -91,30 +107,48 @@ class Health:
                 elif isinstance(event, Verdict):
                     self.verdicts[f"{event.gate}/{event.verdict}"] += 1
 
-    def beat(self, moment: Moment, waiting: int, waiting_frames: int, audit: dict[str, Any]) -> None:
-        """Note that a frame is done; the rest is what its station says of it."""
+    def beat(self, moments: Sequence[Moment], report: Callable[[Moment], CameraReport]) -> None:
+        """Note that the frames of `moments`, looked at together, are done; `report` tells of each one's camera."""
         self._last_s = time.monotonic()
         self.waited = False
         if self.startup_s is None:
             self.startup_s, self._first_s = since_process_start(), self._last_s
-        sides = (moment.looks.sources[:, 2:] - moment.looks.sources[:, :2]).astype(np.float64)
+        reports = {moment.frame.camera: report(moment) for moment in moments}
+        stages_ms = moments[0].stages_ms
         with self._lock:
-            self.frames += 1
-            self.looks += len(moment.looks)
-            self._busy_s += sum(moment.stages_ms.values()) / 1000
-            self._looked_px += float(sides.prod(axis=1).sum())
-            self._frame_px += float(moment.frame.image.shape[0] * moment.frame.image.shape[1])
-            self._dropped += moment.frame.dropped
-            self._tracks = int((moment.tracks.ids > 0).sum())
-            self._waiting, self._waiting_frames = waiting, waiting_frames
-            self._audits[moment.frame.camera] = audit
-            self._stages.append(moment.stages_ms)
+            self._busy_s += sum(stages_ms.values()) / 1000
+            self._rounds.append((len(moments), stages_ms))
+            self._cameras |= reports
+            for moment in moments:
+                self._note(moment)
+            self._note_canvases(moments, sum(told.tiles for told in reports.values()))
         self._moves()
+
+    def _note(self, moment: Moment) -> None:
+        looks = moment.looks
+        sides = (looks.sources[:, 2:] - looks.sources[:, :2]).astype(np.float64)
+        self.frames += 1
+        self.looks += len(looks)
+        self._spent_px += np.bincount(looks.reasons, sides[:, 0] * sides[:, 1], len(REASONS))
+        self._frame_px += float(moment.frame.image.shape[0] * moment.frame.image.shape[1])
+        self._dropped += moment.frame.dropped
+
+    def _note_canvases(self, moments: Sequence[Moment], tiles: int) -> None:
+        """Learn what a canvas costs, and what is saved against looking at the whole of every frame, in `tiles`."""
+        stages_ms = moments[0].stages_ms
+        used = 1 + max(int(moment.looks.canvases.max(initial=-1)) for moment in moments)
+        self.canvases += used
+        if used:
+            cost_ms = stages_ms["instances"] / used
+            self._canvas_ms += CANVAS_GAIN * (cost_ms - self._canvas_ms) if self._canvas_ms else cost_ms
+        spent_ms = sum(stages_ms[stage] for stage in CASCADE)
+        self._saved_ms.append((tiles * self._canvas_ms - spent_ms) / len(moments))
 
     def state(self) -> dict[str, Any]:
         """Return what the retained `state` message says of the loop."""
         with self._lock:  # the pipeline waits for it: only copies in here
-            times = list(self._stages)
+            rounds, saved_ms, cameras = list(self._rounds), list(self._saved_ms), dict(self._cameras)
+            spent_px = self._spent_px.copy()
             state: dict[str, Any] = {
                 "mode": self._mode(),
                 "frames": self.frames,
@@ -122,19 +156,21 @@ class Health:
                 "gaps": self._gaps,
                 "fps_wall": round(self.fps_wall(), 1),
                 "looks": self.looks,
-                "looked_share": round(self._looked_px / self._frame_px, 4) if self._frame_px else 0.0,
-                "tracks": self._tracks,
-                "waiting": self._waiting,
-                "waiting_frames": self._waiting_frames,
+                "canvases": self.canvases,
+                "canvas_ms": round(self._canvas_ms, 3),
+                "looked_share": round(float(spent_px.sum()) / self._frame_px, 4) if self._frame_px else 0.0,
                 "counted": dict(self.counted),
                 "verdicts": dict(self.verdicts),
-                "audit": dict(self._audits),
                 "startup_s": self.startup_s,
             }
-        busy_s = sum(sum(row.values()) for row in times) / 1000
-        state["fps"] = round(len(times) / busy_s, 1) if busy_s else 0.0
-        state["ms"] = _medians(times)
-        state["ms_p99"] = round(float(np.percentile([sum(t.values()) for t in times], 99)), 2) if times else 0.0
+        state |= _of_cameras(cameras)
+        state["spent"] = _shares(spent_px)
+        state["saved_ms"] = round(float(np.mean(saved_ms)), 2) if saved_ms else 0.0
+        latencies_ms = [sum(stages.values()) for _, stages in rounds]
+        busy_s = sum(latencies_ms) / 1000
+        state["fps"] = round(sum(count for count, _ in rounds) / busy_s, 1) if busy_s else 0.0
+        state["ms"] = _medians([{stage: ms / count for stage, ms in stages.items()} for count, stages in rounds])
+        state["ms_p99"] = round(float(np.percentile(latencies_ms, 99)), 2) if rounds else 0.0
         state["rss_mb"] = peak_resident_mb()
         return state
 
@@ -154,6 +190,22 @@ class Health:
         if not self.frames:
             return "Preoperational"
         return "Error" if time.monotonic() - self._last_s > DARK_S else "Operational"
+
+
+def _of_cameras(cameras: dict[str, CameraReport]) -> dict[str, Any]:
+    """Return what all cameras together tell, and each one's audit."""
+    return {
+        "tracks": sum(camera.tracks for camera in cameras.values()),
+        "waiting": sum(camera.waiting for camera in cameras.values()),
+        "waiting_frames": max((camera.waiting_frames for camera in cameras.values()), default=0),
+        "audit": {name: camera.audit for name, camera in cameras.items()},
+    }
+
+
+def _shares(spent_px: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Return the share of the pixels looked at by reason; reasons that took none are left out."""
+    shares = spent_px / max(1.0, float(spent_px.sum()))
+    return {name: round(float(share), 4) for name, share in zip(REASONS, shares, strict=True) if share > 0}
 
 
 def _medians(times: list[dict[str, float]]) -> dict[str, float]:

@@ -62,17 +62,27 @@ class Regions:
         return len(self.boxes)
 
 
+REASONS = ("new", "spot", "cut", "young", "refresh", "early", "audit", "whole")  # why something gets a look
+
+
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """Which crops of the frame the instance model sees, and where they lie on its canvases."""
+    """Which crops of one or several frames the instance model sees, and where they lie on its canvases."""
 
     sources: npt.NDArray[np.int32]  # (n, 4) frame pixels
     canvases: npt.NDArray[np.int32]  # (n,) index of the canvas
     places: npt.NDArray[np.int32]  # (n, 4) canvas pixels
     scales: npt.NDArray[np.float32]  # (n,) canvas pixels per frame pixel; 1 = native resolution
+    frames: npt.NDArray[np.int32]  # (n,) index of the frame, among those that are looked at together
+    reasons: npt.NDArray[np.int32]  # (n,) index into `REASONS`
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    def of(self, frame: int) -> Looks:
+        """Return the looks at frame number `frame` of those that are looked at together."""
+        kept = self.frames == frame
+        return self if kept.all() else Looks(*(getattr(self, name)[kept] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)

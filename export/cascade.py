@@ -43,7 +43,7 @@ class Cascade:
         if self.instance is None or self._canvas is None:
             return Result(labels, None, None)
         looks = self.looks(image, labels) if looks is None else looks
-        found = self.instance(image, looks)
+        found = self.instance([image], looks)[0]
         return Result(labels, looks, select(found, np.flatnonzero(found.whole)))  # what decisions are made from
 
     def looks(self, image: Image, labels: Labels | None) -> Looks:

@@ -206,7 +206,7 @@ def test_a_model_that_gives_a_class_without_a_name(tmp_path: Path) -> None:
     model = open_bundle(write_bundle(tmp_path / "bundle")).manifest.models["instance"]
     engine: Engine = Wild(model)
     with pytest.raises(EngineError, match="gives class 9, the manifest names 2"):
-        InstancePass(engine, model)(picture([(48, 48)]), looks_of([(0, 0, 96, 96)], [(0, 0, 96, 96)]))
+        InstancePass(engine, model)([picture([(48, 48)])], looks_of([(0, 0, 96, 96)], [(0, 0, 96, 96)]))
 
 
 @pytest.mark.parametrize("torn", [b"\0" * 21, b"\xff" * 21, b"nan".ljust(21), b"-inf".ljust(21), b"12", b"x" * 500])

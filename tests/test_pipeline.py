@@ -19,10 +19,11 @@ from edge.engines import Engine, open_engine
 from edge.errors import ConfigError
 from edge.events import Count, Event, GapEvent, Verdict
 from edge.health import Health
-from edge.pipeline import Models, Station, moments, run
+from edge.pipeline import rounds, run
 from edge.see.cameras import Camera
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
+from edge.station import Models, Station, Stations
 from edge.types import Frame, Gap, Image, Moment
 from tests.see.coded import (
     FRAME,
@@ -123,8 +124,8 @@ def play(
 ) -> tuple[Memory, Health, list[Moment]]:
     rules, ids = rules or settings(), itertools.count(1)
     memory, health, seen = Memory(), Health(), list[Moment]()
-    station = Station("c", FRAME, rules, models(), lambda: next(ids))
-    run({"c": Recording("c", items)}, {"c": station}, memory, health, watchers=[seen.append], **options)
+    stations = Stations(rules, models(), {"c": FRAME}, lambda: next(ids))
+    run({"c": Recording("c", items)}, stations, memory, health, watchers=[seen.append], **options)
     return memory, health, seen
 
 
@@ -181,8 +182,8 @@ def test_the_onnx_models_decide_as_their_python_doubles_do() -> None:
     ]
     pair = Models(SemanticPass(opened[0], semantic), InstancePass(opened[1], instance), NAMES, NAMES, ["scratch"])
     memory = Memory()
-    station = Station("c", FRAME, settings(), pair, lambda: next(ids))
-    run({"c": Recording("c", frames(70, flawed=(1,)))}, {"c": station}, memory, Health())
+    stations = Stations(settings(), pair, {"c": FRAME}, lambda: next(ids))
+    run({"c": Recording("c", frames(70, flawed=(1,)))}, stations, memory, Health())
     for engine in opened:
         engine.close()
     assert memory.events == plain
@@ -202,8 +203,8 @@ def test_what_is_decided_is_committed_before_the_next_frame_is_read() -> None:
             return super().commit(events)
 
     ids = itertools.count(1)
-    station = Station("c", FRAME, settings(), models(), lambda: next(ids))
-    run({"c": Noting("c", frames(5))}, {"c": station}, Writing(), Health(), watchers=[lambda _: order.append("watch")])
+    stations = Stations(settings(), models(), {"c": FRAME}, lambda: next(ids))
+    run({"c": Noting("c", frames(5))}, stations, Writing(), Health(), watchers=[lambda _: order.append("watch")])
     assert order == ["read", "commit", "watch"] * 5 + ["read"]
 
 
@@ -232,14 +233,14 @@ def test_the_run_ends_after_the_frames_asked_for_gaps_not_counted() -> None:
 
 def test_the_run_ends_after_the_frame_in_which_it_is_told_to() -> None:
     memory, health, seen, ids = Memory(), Health(), list[Moment](), itertools.count(1)
-    station = Station("c", FRAME, settings(), models(), lambda: next(ids))
+    stations = Stations(settings(), models(), {"c": FRAME}, lambda: next(ids))
 
     def watch(moment: Moment) -> None:
         seen.append(moment)
         if len(seen) == 4:
             health.stop()
 
-    run({"c": Recording("c", frames(20))}, {"c": station}, memory, health, watchers=[watch])
+    run({"c": Recording("c", frames(20))}, stations, memory, health, watchers=[watch])
     assert len(seen) == 4
 
 
@@ -247,7 +248,7 @@ def test_cameras_take_turns_and_the_last_recording_ends_the_run() -> None:
     rules = settings(cameras={"a": config.Camera(source="x"), "b": config.Camera(source="y")}, lines=[], gates=[])
     ids = itertools.count(1)
     pair = models()
-    stations = {name: Station(name, FRAME, rules, pair, lambda: next(ids)) for name in "ab"}
+    stations = Stations(rules, pair, dict.fromkeys("ab", FRAME), lambda: next(ids))
     seen: list[str] = []
     cameras: dict[str, Camera] = {"a": Recording("a", frames(2)), "b": Recording("b", frames(4))}
     run(cameras, stations, Memory(), Health(), watchers=[lambda moment: seen.append(moment.frame.camera)])
@@ -258,9 +259,9 @@ def test_a_live_camera_without_a_new_frame_keeps_the_loop_alive() -> None:
     beats = []
     health = Health(lambda: beats.append(1))
     ids = itertools.count(1)
-    station = Station("c", FRAME, settings(), models(), lambda: next(ids))
+    stations = Stations(settings(), models(), {"c": FRAME}, lambda: next(ids))
     camera = Recording("c", [None, None, *frames(2)], live=True)
-    run({"c": camera}, {"c": station}, Memory(), health, frames=2)
+    run({"c": camera}, stations, Memory(), health, frames=2)
     assert len(beats) == 4
     assert health.frames == 2
 
@@ -288,7 +289,7 @@ def test_silent_cameras_do_not_hold_up_the_others(dead: int) -> None:
     cameras: dict[str, Camera] = {f"dead{i}": Paced(f"dead{i}", None) for i in range(dead)}
     cameras["good"] = Paced("good", 0.02)
     begin = time.monotonic()
-    assert len(list(moments(cameras, Health(), 30))) == 30
+    assert sum(len(together) for together in rounds(cameras, Health(), 30)) == 30
     assert time.monotonic() - begin < 29 * 0.02 * 1.6
 
 
@@ -302,7 +303,7 @@ def test_cameras_that_are_all_silent_are_waited_for_without_a_busy_loop(count: i
             health.stop()
 
     health.on_beat(beat)
-    assert not list(moments({str(i): Paced(str(i), None) for i in range(count)}, health, None))
+    assert not list(rounds({str(i): Paced(str(i), None) for i in range(count)}, health, None))
     assert 3 <= len(beats) < 100
     assert max(np.diff(beats)) < 0.4
 
@@ -313,28 +314,28 @@ def test_recordings_keep_their_order_however_late_a_frame_is() -> None:
     health = Health()
     health.on_beat(lambda: beats.append(1))
     late = Recording("a", [None, None, *frames(1), None, *frames(1)])
-    seen = moments({"a": late, "b": Recording("b", frames(2))}, health, None)
-    assert [got.camera for got in seen] == ["a", "b", "a", "b"]
+    seen = rounds({"a": late, "b": Recording("b", frames(2))}, health, None)
+    assert [[got.camera for got in together] for together in seen] == [["a", "b"], ["a", "b"]]
     assert len(beats) >= 3
 
 
 def test_a_recording_that_gives_nothing_is_left_when_told_to_stop() -> None:
     health = Health()
     health.on_beat(health.stop)
-    assert not list(moments({"a": Recording("a", [None] * 1000)}, health, None))
+    assert not list(rounds({"a": Recording("a", [None] * 1000)}, health, None))
 
 
 def test_dropped_frames_move_the_belt_all_the_same() -> None:
     """Every second frame only: the counts stay the same, and velocities and ages are still by the frame."""
     ids, memory, seen = itertools.count(1), Memory(), list[Moment]()
-    station = Station("c", FRAME, settings(), models(), lambda: next(ids))
+    stations = Stations(settings(), models(), {"c": FRAME}, lambda: next(ids))
 
     class Skipping(Recording):
         def read(self, timeout_s: float) -> Frame | Gap | None:
             got = super().read(timeout_s)
             return Frame("c", got.index * 2, got.index / 5, got.image, dropped=1) if isinstance(got, Frame) else got
 
-    run({"c": Skipping("c", frames(90)[::2])}, {"c": station}, memory, Health(), watchers=[seen.append])
+    run({"c": Skipping("c", frames(90)[::2])}, stations, memory, Health(), watchers=[seen.append])
     moving = [moment.tracks for moment in seen if 40 < moment.frame.index < 60 and len(moment.tracks)]
     assert moving
     for tracks in moving:

@@ -71,6 +71,8 @@ def centred(image: Image) -> Looks:
         np.zeros(1, np.int32),
         np.asarray([[x, y, x + size[0], y + size[1]]], np.int32),
         np.asarray([scale], np.float32),
+        np.zeros(1, np.int32),
+        np.zeros(1, np.int32),
     )
 
 

@@ -25,6 +25,11 @@ class Found:
     masks: list[npt.NDArray[np.bool_]]  # n, stretched over the boxes
     places: npt.NDArray[np.int32]  # (n,) index of the place the object is in
 
+    def of(self, rows: npt.NDArray[np.bool_]) -> Found:
+        """Return the objects where `rows` (n,) is true."""
+        kept = {name: getattr(self, name)[rows] for name in self.__slots__ if name != "masks"}
+        return Found(**kept, masks=[mask for mask, keep in zip(self.masks, rows, strict=True) if keep])
+
     @classmethod
     def none(cls, defects: int) -> Found:
         """Return no objects; `defects` is the number of defect classes."""

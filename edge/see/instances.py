@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,40 +32,49 @@ class InstancePass:
         self._model = model
         self._score = model.head.score if score is None else score
         self.size = model.input.shape[1], model.input.shape[0]  # width, height of a canvas
-        self.shown: list[Image] = []  # the canvases of the last frame, (h, w, 3) uint8 BGR
+        self.shown: list[Image] = []  # the canvases of the last frames, (h, w, 3) uint8 BGR
         self.runs = 0  # inferences so far
         self._canvases: list[Image] = []
 
-    def __call__(self, image: Image, looks: Looks) -> Instances:
-        """Return what the instance model sees in `looks` at frame `image` (h, w, 3), each object once."""
-        size = image.shape[1], image.shape[0]
-        used = range(int(looks.canvases.max()) + 1 if len(looks) else 0)
-        self.shown = [self._canvas(index) for index in used]
-        found = [self._look(image, looks, index, size) for index in used]
-        return distinct(joined(found, len(self._model.defects)))
-
-    def _canvas(self, index: int) -> Image:
-        if index == len(self._canvases):
+    def reserve(self, canvases: int) -> None:
+        """Make the buffers of so many canvases, the most that there will be at a time."""
+        while len(self._canvases) < canvases:
             self._canvases.append(np.full(self._model.input.shape, self._model.fill, np.uint8))
-        return self._canvases[index]
 
-    def _look(self, image: Image, looks: Looks, index: int, size: tuple[int, int]) -> Instances:
-        canvas = self.shown[index]
-        fill_canvas(canvas, image, looks, index, self._model.fill)
+    def __call__(self, images: Sequence[Image], looks: Looks) -> list[Instances]:
+        """Return what the instance model sees in `looks`, for each of the frames `images` (h, w, 3), each object once.
+
+        Several frames may share a canvas.
+        """
+        used = int(looks.canvases.max(initial=-1)) + 1
+        self.reserve(used)
+        self.shown = self._canvases[:used]
+        parts: list[list[Instances]] = [[] for _ in images]
+        for index, canvas in enumerate(self.shown):
+            fill_canvas(canvas, images, looks, index, self._model.fill)
+            here = np.flatnonzero(looks.canvases == index)
+            found = self._look(canvas, looks.places[here])
+            owners = looks.frames[here]
+            for frame in np.unique(owners).tolist():
+                mine = found if (owners == frame).all() else found.of(owners[found.places] == frame)
+                height, width = images[frame].shape[:2]
+                parts[frame].append(to_frame(mine, looks, here, (width, height)))
+        return [distinct(joined(part, len(self._model.defects))) for part in parts]
+
+    def _look(self, canvas: Image, places: npt.NDArray[np.int32]) -> Found:
         outputs = self._engine.infer({self._model.input.name: canvas})
         self.runs += 1
-        here = np.flatnonzero(looks.canvases == index)
         head = self._model.head
         if head.family == "centers":
-            found = decode_centers(outputs, looks.places[here], head, self._score, len(self._model.defects))
+            found = decode_centers(outputs, places, head, self._score, len(self._model.defects))
         else:
-            found = decode_prototypes(outputs, looks.places[here], head, self._score)
+            found = decode_prototypes(outputs, places, head, self._score)
         if found.classes.max(initial=0) >= len(self._model.classes):
             raise EngineError(
                 f"instance model: gives class {found.classes.max()}, the manifest names {len(self._model.classes)} "
                 "with the background; export the bundle again"
             )
-        return to_frame(found, looks, here, size)
+        return found
 
 
 def to_frame(found: Found, looks: Looks, here: npt.NDArray[np.int64], size: tuple[int, int]) -> Instances:

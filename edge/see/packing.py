@@ -1,14 +1,14 @@
 """Looks -> canvases of one fixed shape, and back.
 
-Shelf packing: crops sorted by height fill shelves from left to right, with a gutter between any two crops, so that
-no convolution output that decides about one crop is dominated by another. Each place belongs to exactly one look;
-whatever is found in it belongs to that look (the owner test).
+Crops are packed by maximal rectangles (best short side fit; Jylänki 2010, "A thousand ways to pack the bin", section
+2.4), the largest first, with a gutter between any two, so that no convolution output that decides about one crop is
+dominated by another. Each place belongs to exactly one look; whatever is found in it belongs to that look (the owner
+test).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -17,33 +17,50 @@ import numpy.typing as npt
 from edge.types import Image, Looks
 
 GUTTER_PX = 8  # canvas pixels between crops
+FILL = 0.85  # of a canvas' area that crops of many shapes take before some find no room any more
+LEAST_PX = 16 + GUTTER_PX  # sides of free room that is worth remembering
+MOST_LEFT = 1 << 30
 
 
-@dataclass
-class _Canvas:
-    """The shelves of one canvas while it is being filled."""
+class _Free:
+    """The room that is left on one canvas: the largest free rectangles, which may overlap; gutters included."""
 
-    width: int
-    height: int
-    x: int = 0  # where the next crop of the open shelf goes
-    top: int = 0  # of the open shelf
-    shelf: int = 0  # height of the open shelf
+    def __init__(self, width: int, height: int) -> None:
+        self._whole = [(0, 0, width + GUTTER_PX, height + GUTTER_PX)]
+        self._rects = self._whole
 
     @property
     def empty(self) -> bool:
         """Tell whether no crop has been placed."""
-        return self.shelf == 0
+        return self._rects is self._whole
 
     def place(self, width: int, height: int) -> tuple[int, int] | None:
-        """Return the corner for a crop, or None if it does not fit any more."""
-        if self.x + width > self.width:
-            self.top, self.x, self.shelf = self.top + self.shelf + GUTTER_PX, 0, 0
-        if self.x + width > self.width or self.top + height > self.height:
-            return None
-        corner = self.x, self.top
-        self.x += width + GUTTER_PX
-        self.shelf = max(self.shelf, height)
+        """Return the corner for a crop, in the rectangle whose shorter side it fits best; None if there is no room."""
+        width, height = width + GUTTER_PX, height + GUTTER_PX
+        least, corner = MOST_LEFT, None
+        for x0, y0, x1, y1 in self._rects:
+            across, down = x1 - x0 - width, y1 - y0 - height
+            if across >= 0 and down >= 0 and min(across, down) < least:
+                least, corner = min(across, down), (x0, y0)
+        if corner is not None:
+            self._take(*corner, corner[0] + width, corner[1] + height)
         return corner
+
+    def _take(self, left: int, top: int, right: int, bottom: int) -> None:
+        """Cut a crop out of every free rectangle, and keep of the pieces those that lie in no other."""
+        kept, cut = [], []
+        for rect in self._rects:
+            x0, y0, x1, y1 = rect
+            if x0 >= right or x1 <= left or y0 >= bottom or y1 <= top:
+                kept.append(rect)
+                continue
+            pieces = ((x0, y0, left, y1), (right, y0, x1, y1), (x0, y0, x1, top), (x0, bottom, x1, y1))
+            cut += [piece for piece in pieces if piece[2] - piece[0] > LEAST_PX and piece[3] - piece[1] > LEAST_PX]
+        cut.sort(key=lambda piece: (piece[0] - piece[2]) * (piece[3] - piece[1]))  # the largest first: it holds others
+        for x0, y0, x1, y1 in cut:
+            if not any(a <= x0 and b <= y0 and c >= x1 and d >= y1 for a, b, c, d in kept):
+                kept.append((x0, y0, x1, y1))
+        self._rects = kept
 
 
 def pack(
@@ -53,7 +70,7 @@ def pack(
     max_scale: float = 1.0,
     due: int | None = None,
 ) -> tuple[Looks, npt.NDArray[np.int64]]:
-    """Place crops of the frame on at most `canvases` canvases of `canvas_size` (width, height).
+    """Place crops of one frame on at most `canvases` canvases of `canvas_size` (width, height).
 
     `sources` is (n, 4) in frame pixels, most valuable first. A crop larger than a canvas is scaled down to fit, a
     smaller one is enlarged at most `max_scale` times. The first `due` sources (default: all) open canvases; the others
@@ -63,69 +80,67 @@ def pack(
     due = len(sources) if due is None else due
     sizes = (sources[:, 2:] - sources[:, :2]).astype(np.float64)
     scales = np.minimum(max_scale, (np.asarray(canvas_size) / np.maximum(sizes, 1)).min(axis=1, initial=np.inf))
-    targets = np.maximum(1, np.floor(sizes * scales[:, None] + 1e-6)).astype(int)
-    chosen = _within_area(targets[:due], canvas_size, canvases)
-    open_canvases, places = _shelve(targets, chosen, canvas_size, canvases)
-    used = [canvas for canvas in open_canvases if not canvas.empty]
-    places |= _placed(used, targets, range(due, len(sources)))
+    targets = np.maximum(1, (sizes * scales[:, None] + 1e-6).astype(int))
+    sides: list[list[int]] = targets.tolist()
+    rooms, places = _settled(sides, _within_room(targets[:due], canvas_size, canvases), due, canvas_size, canvases)
+    used = [room for room in rooms if not room.empty]
+    places |= _placed(used, sides, range(due, len(sides)))
     kept = np.asarray(sorted(places), np.int64)
     corners = np.asarray([places[int(i)] for i in kept], np.int32).reshape(-1, 3)
     boxes = np.concatenate([corners[:, 1:], corners[:, 1:] + targets[kept]], axis=1).astype(np.int32)
-    return Looks(sources[kept], corners[:, 0], boxes, scales[kept].astype(np.float32)), kept
+    zeros = np.zeros(len(kept), np.int32)
+    return Looks(sources[kept], corners[:, 0], boxes, scales[kept].astype(np.float32), zeros, zeros), kept
 
 
-def _within_area(targets: npt.NDArray[np.int_], canvas_size: tuple[int, int], canvases: int) -> npt.NDArray[np.int64]:
-    """Return the first crops, by value, whose area together can fit at all."""
-    areas = (targets + GUTTER_PX).prod(axis=1)
-    room = canvases * (canvas_size[0] + GUTTER_PX) * (canvas_size[1] + GUTTER_PX)
-    return np.flatnonzero(np.cumsum(areas) <= room).astype(np.int64)
+def room_of(targets: npt.NDArray[np.int_]) -> npt.NDArray[np.int64]:
+    """Return (n,) the canvas pixels that crops of (width, height) `targets` (n, 2) take, gutters included."""
+    sides = np.asarray(targets, np.int64) + GUTTER_PX
+    return sides[:, 0] * sides[:, 1]
 
 
-def _shelve(
-    targets: npt.NDArray[np.int_], chosen: npt.NDArray[np.int64], canvas_size: tuple[int, int], canvases: int
-) -> tuple[list[_Canvas], dict[int, tuple[int, int, int]]]:
-    """Return the canvases and (canvas, x, y) of each crop that finds room; none gives way to one that is worth less.
+def _within_room(targets: npt.NDArray[np.int_], canvas_size: tuple[int, int], canvases: int) -> int:
+    """Return how many crops, by value, will surely or nearly fit; one always does."""
+    room = canvases * float(room_of(np.asarray([canvas_size]))[0])
+    return max(1, int(np.count_nonzero(np.cumsum(room_of(targets)) <= FILL * room)))
 
-    Tallest first wastes least, but may leave out the most valuable: then it is tried with fewer of the first ones, and
-    the others fill what is left.
+
+def _settled(
+    sides: list[list[int]], count: int, due: int, canvas_size: tuple[int, int], canvases: int
+) -> tuple[list[_Free], dict[int, tuple[int, int, int]]]:
+    """Return the room left and (canvas, x, y) of each crop that finds room; none gives way to one that is worth less.
+
+    The largest first wastes least, but may leave out the most valuable: then it is tried with fewer of the first ones,
+    and the others fill what is left.
     """
-    count = len(chosen)
     while True:
-        first, rest = chosen[:count], chosen[count:]
-        tallest = first[np.argsort(-targets[first, 1], kind="stable")]
-        open_canvases = [_Canvas(*canvas_size) for _ in range(canvases)]
-        places = _placed(open_canvases, targets, [*tallest.tolist(), *rest.tolist()])
-        if all(i in places for i in first.tolist()):
-            return open_canvases, places
+        first = range(min(count, due))
+        rooms = [_Free(*canvas_size) for _ in range(canvases)]
+        places = _placed(rooms, sides, sorted(first, key=lambda i: -sides[i][0] * sides[i][1]))
+        if len(places) == len(first):
+            return rooms, places | _placed(rooms, sides, range(len(first), due))
         count -= 1 + count // 64
 
 
-def _placed(
-    open_canvases: list[_Canvas], targets: npt.NDArray[np.int_], order: Iterable[int]
-) -> dict[int, tuple[int, int, int]]:
-    """Place crops one by one and return (canvas, x, y) of those that found room."""
-    spots = {i: _first_fit(open_canvases, *targets[i].tolist()) for i in order}
-    return {i: spot for i, spot in spots.items() if spot is not None}
+def _placed(rooms: list[_Free], sides: list[list[int]], order: Iterable[int]) -> dict[int, tuple[int, int, int]]:
+    """Place crops one by one, each on the first canvas with room; return (canvas, x, y) of those that found some."""
+    spots = {}
+    for i in order:
+        width, height = sides[i]
+        for canvas, room in enumerate(rooms):
+            corner = room.place(width, height)
+            if corner is not None:
+                spots[i] = (canvas, *corner)
+                break
+    return spots
 
 
-def _first_fit(open_canvases: list[_Canvas], width: int, height: int) -> tuple[int, int, int] | None:
-    """Return (canvas, x, y) on the first canvas with room, or None."""
-    for index, canvas in enumerate(open_canvases):
-        before = canvas.x, canvas.top, canvas.shelf
-        corner = canvas.place(width, height)
-        if corner is not None:
-            return index, *corner
-        canvas.x, canvas.top, canvas.shelf = before
-    return None
-
-
-def fill_canvas(canvas: Image, image: Image, looks: Looks, index: int, fill: int) -> None:
-    """Copy every crop of canvas `index` from frame `image` (h, w, 3) to its place in `canvas`, grey elsewhere."""
+def fill_canvas(canvas: Image, images: Sequence[Image], looks: Looks, index: int, fill: int) -> None:
+    """Copy every crop of canvas `index` from its frame (h, w, 3) to its place in `canvas`, grey elsewhere."""
     canvas[:] = fill
-    for i in np.flatnonzero(looks.canvases == index):
+    for i in np.flatnonzero(looks.canvases == index).tolist():
         sx0, sy0, sx1, sy1 = looks.sources[i].tolist()
         x0, y0, x1, y1 = looks.places[i].tolist()
-        crop, target = image[sy0:sy1, sx0:sx1], canvas[y0:y1, x0:x1]
+        crop, target = images[looks.frames[i]][sy0:sy1, sx0:sx1], canvas[y0:y1, x0:x1]
         if crop.shape == target.shape:
             target[:] = crop
         else:

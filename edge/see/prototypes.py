@@ -35,7 +35,8 @@ def decode_prototypes(outputs: Mapping[str, Array], places: npt.NDArray[np.int32
     masks = _prototype_masks(outputs["coefficients"][best][kept], prototypes, clipped)
     areas, centers = _mask_moments(masks, clipped)
     none = np.zeros((len(kept), 0), np.float32)
-    return _without_empty(Found(clipped, scores[kept], classes[kept], centers, areas, none, masks, owner[kept]))
+    found = Found(clipped, scores[kept], classes[kept], centers, areas, none, masks, owner[kept])
+    return found.of(areas > 0)
 
 
 def _owner_places(boxes: Boxes, places: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -85,18 +86,3 @@ def _mask_moments(masks: list[npt.NDArray[np.bool_]], boxes: Boxes) -> tuple[Arr
         if len(xs):
             centers[i] = np.round(boxes[i, :2]) + np.asarray((xs.mean() + 0.5, ys.mean() + 0.5))
     return areas, centers
-
-
-def _without_empty(found: Found) -> Found:
-    """Drop objects whose mask holds nothing."""
-    kept = np.flatnonzero(found.areas > 0)
-    return Found(
-        found.boxes[kept],
-        found.scores[kept],
-        found.classes[kept],
-        found.centers[kept],
-        found.areas[kept],
-        found.defects[kept],
-        [found.masks[i] for i in kept],
-        found.places[kept],
-    )

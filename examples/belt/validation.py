@@ -134,7 +134,7 @@ def look(session: Any, image: Array, crops: Array) -> Instances:
     canvas = np.empty((CANVAS, CANVAS, 3), np.uint8)
     found = []
     for index in range(int(looks.canvases.max()) + 1 if len(looks) else 0):
-        fill_canvas(canvas, image, looks, index, FILL)
+        fill_canvas(canvas, [image], looks, index, FILL)
         found.append(_decode(session, canvas, looks, np.flatnonzero(looks.canvases == index)))
     seen = distinct(joined(found, len(DEFECTS)))
     return select(seen, np.flatnonzero(seen.whole))

@@ -97,4 +97,6 @@ def looks_of(sources: Sequence[Box], places: Sequence[Box], scales: Sequence[flo
         np.zeros(n, np.int32),
         np.asarray(places, np.int32).reshape(-1, 4),
         np.asarray(scales or [1.0] * n, np.float32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
     )

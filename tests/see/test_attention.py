@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import Attention
-from edge.see.attention import MOST_DOUBLINGS, Chooser, cut, merge
+from edge.see.attention import NOTHING, Chooser
+from edge.see.crops import cut, merge
+from edge.see.sharing import share
+from edge.see.spots import MOST_DOUBLINGS
 from edge.types import Looks, Regions, Tracks
 from tests.see.made import Box, instances_of, tracks_of
 
@@ -26,8 +29,25 @@ def rules(**changes: object) -> Attention:
     return Attention(**changes)  # type: ignore[arg-type]
 
 
-def chooser(pad: int = 16, at_border: str = "track", **changes: object) -> Chooser:
-    return Chooser(rules(pad_px=pad, **changes), SIZE, CANVAS, at_border=at_border)
+class Alone(Chooser):
+    """The chooser of the only camera there is."""
+
+    def choose(
+        self,
+        frame: int,
+        regions: Regions,
+        expected: Tracks,
+        shift: npt.NDArray[np.float32],
+        audited: npt.NDArray[np.int32] = NOTHING,
+    ) -> Looks:
+        wanted = self.candidates(frame, regions, expected, shift, audited)
+        looks = share([wanted], CANVAS, self._rules.canvases, self._rules.max_scale)
+        self.settle(frame, looks)
+        return looks
+
+
+def chooser(pad: int = 16, at_border: str = "track", **changes: object) -> Alone:
+    return Alone(rules(pad_px=pad, **changes), SIZE, CANVAS, at_border=at_border)
 
 
 def spots(*boxes: Box) -> Regions:
@@ -246,7 +266,7 @@ def test_tiles_cover_their_box_and_none_is_larger_than_allowed(x: int, y: int, w
 @given(st.lists(st.tuples(*[st.integers(0, 600)] * 2, *[st.integers(1, 400)] * 2), max_size=12))
 def test_merging_loses_no_box_and_costs_no_more(sides: list[tuple[int, ...]]) -> None:
     boxes = np.asarray([(x, y, x + w, y + h) for x, y, w, h in sides], np.int32).reshape(-1, 4)
-    merged = merge(boxes, CANVAS)
+    merged, _ = merge(boxes, CANVAS)
     assert len(merged) <= len(boxes)
 
     def area(some: npt.NDArray[np.int32]) -> int:
@@ -271,8 +291,8 @@ def test_as_many_spots_as_there_can_be_take_bounded_time() -> None:
 
 
 def test_boxes_side_by_side_are_one_look_and_boxes_apart_are_two() -> None:
-    near = merge(np.asarray([(0, 0, 100, 100), (90, 0, 190, 100)], np.int32), CANVAS)
-    far = merge(np.asarray([(0, 0, 100, 100), (150, 0, 250, 100)], np.int32), CANVAS)
+    near, _ = merge(np.asarray([(0, 0, 100, 100), (90, 0, 190, 100)], np.int32), CANVAS)
+    far, _ = merge(np.asarray([(0, 0, 100, 100), (150, 0, 250, 100)], np.int32), CANVAS)
     assert near.tolist() == [[0, 0, 190, 100]]
     assert len(far) == 2
 

@@ -180,7 +180,7 @@ def see(
     for x0, y0, x1, y1 in boxes:
         image[y0:y1, x0:x1] = 255
     looks, _ = pack(np.asarray(sources, np.int32).reshape(-1, 4), (64, 64), canvases)
-    return passed(image, looks)
+    return passed([image], looks)[0]
 
 
 def test_an_object_is_found_where_it_is_in_the_frame() -> None:

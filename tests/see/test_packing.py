@@ -122,7 +122,7 @@ def test_crops_of_native_size_are_copied_exactly_and_the_rest_is_grey(sources: S
     looks, _ = pack(sources, CANVAS, canvases)
     for index in range(canvases):
         canvas = np.full((CANVAS[1], CANVAS[0], 3), 255, np.uint8)
-        fill_canvas(canvas, image, looks, index, 114)
+        fill_canvas(canvas, [image], looks, index, 114)
         empty = np.ones(canvas.shape[:2], np.bool_)
         for i in np.flatnonzero(looks.canvases == index):
             (x0, y0, x1, y1), (sx0, sy0, sx1, sy1) = looks.places[i].tolist(), looks.sources[i].tolist()
@@ -141,7 +141,7 @@ def test_a_resized_crop_shows_its_content_where_it_belongs(side: int, scale: flo
     looks, _ = pack(source, (96, 96), 1, max_scale=2.0)
     assert looks.scales[0] == pytest.approx(scale)
     canvas = np.zeros((96, 96, 3), np.uint8)
-    fill_canvas(canvas, image, looks, 0, 114)
+    fill_canvas(canvas, [image], looks, 0, 114)
     extent = round(side * scale)
     assert looks.places[0].tolist() == [0, 0, extent, extent]
     middle = extent // 2
@@ -155,8 +155,10 @@ def test_only_the_crops_of_the_canvas_asked_for_are_drawn() -> None:
         np.asarray([0, 1], np.int32),
         np.asarray([[0, 0, 8, 8], [16, 0, 24, 8]], np.int32),
         np.ones(2, np.float32),
+        np.zeros(2, np.int32),
+        np.zeros(2, np.int32),
     )
     canvas = np.zeros((16, 32, 3), np.uint8)
-    fill_canvas(canvas, np.full((8, 8, 3), 200, np.uint8), looks, 1, 5)
+    fill_canvas(canvas, [np.full((8, 8, 3), 200, np.uint8)], looks, 1, 5)
     assert (canvas[:8, 16:24] == 200).all()
     assert (np.delete(canvas[:8], np.s_[16:24], axis=1) == 5).all()

@@ -1,0 +1,50 @@
+"""What a configuration must fulfil for these models and this camera."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from edge.bundle import TensorSpec
+from edge.config import Config, Gate, Line, check_point, class_numbers
+from edge.errors import ConfigError
+
+
+def check_names(config: Config, semantic: list[str], instance: list[str], defects: list[str]) -> None:
+    """Raise `ConfigError` where `config` names a class that the models do not have; the background is none to name."""
+    class_numbers(config.regions.classes, semantic[1:], "regions.classes")
+    class_numbers(config.tracks.classes, instance[1:], "tracks.classes")
+    for gate in config.gates:
+        class_numbers(list(gate.defects), defects, f"gate {gate.name!r}: defects")
+
+
+def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
+    """Raise `ConfigError` where a line or gate of camera `name` leaves its frame of `size` (w, h) or never counts."""
+    rules: list[Line | Gate] = [*config.lines, *config.gates]
+    for rule in rules:
+        if rule.camera == name:
+            check_point(rule.start, size, f"line or gate {rule.name!r}: start")
+            check_point(rule.end, size, f"line or gate {rule.name!r}: end")
+    for line in config.lines:
+        reach = _reach(line, size)
+        if line.camera == name and line.hysteresis_px >= reach:
+            raise ConfigError(
+                f"line {line.name!r}: hysteresis_px {line.hysteresis_px:g}: no point of the frame is so far from it; "
+                f"set less than {reach:g}"
+            )
+
+
+def check_confidence(config: Config, outputs: Sequence[TensorSpec]) -> None:
+    """Raise `ConfigError` where `config` asks for a confidence that is not among the semantic model's `outputs`."""
+    if config.regions.confidence > 0 and all(spec.name != "confidence" for spec in outputs):
+        raise ConfigError(
+            f"regions.confidence {config.regions.confidence:g}: the bundle's semantic model gives no confidence; "
+            "leave it out, or export a model that gives its logits"
+        )
+
+
+def _reach(line: Line, size: tuple[int, int]) -> float:
+    """Return how far the farthest corner of a frame of `size` is from a line, pixels."""
+    (x0, y0), (x1, y1) = line.start, line.end
+    corners = [(x, y) for x in (0, size[0]) for y in (0, size[1])]
+    return max(abs((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) for x, y in corners) / math.hypot(x1 - x0, y1 - y0)

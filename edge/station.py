@@ -1,0 +1,225 @@
+"""What one camera needs between a frame and its events; frames that are looked at together share the canvases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edge.config import Attention, Config, class_numbers
+from edge.decide.counting import LineCounter
+from edge.decide.gate import QualityGate
+from edge.decide.tracks import Tracker
+from edge.events import Event, GapEvent
+from edge.health import CameraReport, Stopwatch
+from edge.see.attention import Candidates, Chooser
+from edge.see.audit import Audit
+from edge.see.instances import InstancePass
+from edge.see.regions import find_regions, foreground, painted, widened
+from edge.see.sharing import share
+from edge.site_checks import check_names, check_places
+from edge.types import Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Tracks
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The two models of a bundle, loaded."""
+
+    semantic: Callable[[Frame], Labels]
+    instances: InstancePass
+    semantic_classes: list[str]
+    instance_classes: list[str]
+    defects: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What the semantic pass tells of one frame, before anything in it is looked at."""
+
+    frame: Frame
+    labels: Labels
+    found: Image  # (h, w) of label size: the foreground
+    regions: Regions
+    candidates: Candidates
+
+
+class Station:
+    """Everything that one camera needs between a frame and its events."""
+
+    def __init__(
+        self, name: str, size: tuple[int, int], config: Config, models: Models, new_id: Callable[[], int]
+    ) -> None:
+        """`size` is the camera's (width, height); raises `ConfigError` on a class or point that is not there."""
+        check_names(config, models.semantic_classes, models.instance_classes, models.defects)
+        check_places(config, name, size)
+        self._config = config
+        self._models = models
+        self._size = size
+        self._wanted = _wanted(config, models)
+        canvas = models.instances.size
+        self._attention = Chooser(config.attention, size, canvas, at_border=config.tracks.at_border)
+        self._audit = Audit(
+            config.audit,
+            size,
+            canvas,
+            config.attention.canvases,
+            models.instance_classes,
+            config.tracks.confirm_looks,
+        )
+        names = config.tracks.classes or models.instance_classes[1:]
+        followed = class_numbers(names, models.instance_classes, "tracks.classes")
+        self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id)
+        classes, defects = models.instance_classes, models.defects
+        self._counters = [LineCounter(line, classes) for line in config.lines if line.camera == name]
+        self._gates = [QualityGate(gate, classes, defects) for gate in config.gates if gate.camera == name]
+        self._last: int | None = None
+        self._tracks: Tracks | None = None
+
+    def report(self, moment: Moment) -> CameraReport:
+        """Return what is to be told of this camera after `moment`."""
+        return CameraReport(
+            tracks=int(np.count_nonzero(moment.tracks.ids)),
+            tiles=len(self._attention.tiles),
+            waiting=self._attention.waiting,
+            waiting_frames=self._attention.waiting_frames,
+            audit=self._audit.report,
+        )
+
+    def see(self, frame: Frame, watch: Stopwatch, *, spare: bool = False) -> Moment:
+        """Return all that is known of `frame`, what was decided in it included; `watch` takes each stage's time.
+
+        `spare` says that there was time left before it.
+        """
+        return see_together([self], [frame], self._models, self._config.attention, watch, [spare])[0]
+
+    def glance(self, frame: Frame, watch: Stopwatch, *, spare: bool) -> Glance:
+        """Return what the semantic pass tells of `frame`, and what is worth a look in it."""
+        labels = self._models.semantic(frame)
+        watch.lap("semantic")
+        rules = widened(self._config.regions) if self._audit.alarm else self._config.regions
+        found = foreground(labels, self._wanted, rules.confidence)
+        elapsed = 1 if self._last is None else max(1, frame.index - self._last)
+        self._last = frame.index
+        expected = self._tracker.predict(found, labels.scale, elapsed)
+        explained = painted(expected.masks, expected.boxes, found.shape, labels.scale)
+        regions = find_regions(found, explained, labels.scale, rules, self._size)
+        watch.lap("regions")
+        tile = self._audit.tile(frame.index, spare=spare)
+        candidates = self._attention.candidates(frame.index, regions, expected, self._tracker.shift, tile)
+        watch.lap("attention")
+        return Glance(frame, labels, found, regions, candidates)
+
+    def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
+        """Return all that is known of the frame, now that `looks` have shown `instances` in it."""
+        frame, labels = glance.frame, glance.labels
+        self._attention.settle(frame.index, looks)
+        watch.lap("attention")
+        tracks, ended = self._tracker.update(instances, looks)
+        self._attention.follow(instances, tracks)
+        self._tracks = tracks
+        watch.lap("tracks")
+        events: list[Event] = []
+        for counter in self._counters:
+            events += counter.count(frame, tracks, ended)
+        for gate in self._gates:
+            events += gate.judge(frame, instances, tracks, ended)
+        watch.lap("rules")
+        tile = glance.candidates.audited
+        events += self._audit.judge(frame, tile, glance.found, labels.scale, instances, tracks, ended)
+        watch.lap("audit")
+        return Moment(frame, labels, glance.regions, looks, instances, tracks, self._marked(events), watch.stages_ms)
+
+    def blind(self, gap: Gap) -> list[Event]:
+        """Return what a time without sight means, and forget all tracks: what is there now need not be what was."""
+        events: list[Event] = [gap_event(gap)]
+        if self._tracks is not None:
+            for gate in self._gates:
+                events += gate.blind(gap, self._tracks)
+        for counter in self._counters:
+            counter.reset()
+        self._tracker.reset()
+        self._attention.reset()
+        self._audit.reset()
+        self._tracks = None
+        return self._marked(events)
+
+    def _marked(self, events: Sequence[Event]) -> list[Event]:
+        """Return `events`, as simulated ones where the configuration says that they are."""
+        if not self._config.simulated:
+            return list(events)
+        return [msgspec.structs.replace(event, simulated=True) for event in events]
+
+
+class Stations:
+    """The stations of all cameras: frames that are there at the same time share the canvases."""
+
+    def __init__(
+        self, config: Config, models: Models, sizes: Mapping[str, tuple[int, int]], new_id: Callable[[], int]
+    ) -> None:
+        """`sizes` are the (width, height) of the cameras' frames, by name; raises `ConfigError` as `Station` does."""
+        self._rules = config.attention
+        self._models = models
+        self._stations = {name: Station(name, size, config, models, new_id) for name, size in sizes.items()}
+        models.instances.reserve(len(sizes) * (config.attention.canvases + 1))  # each may have a piece audited
+
+    def see(self, frames: Sequence[Frame], watch: Stopwatch, spare: Sequence[bool]) -> list[Moment]:
+        """Return all that is known of `frames`, at most one of each camera; `spare` says for each if time was left."""
+        stations = [self._stations[frame.camera] for frame in frames]
+        return see_together(stations, frames, self._models, self._rules, watch, spare)
+
+    def blind(self, gap: Gap) -> list[Event]:
+        """Return what a time without sight of one camera means."""
+        return self._stations[gap.camera].blind(gap)
+
+    def report(self, moment: Moment) -> CameraReport:
+        """Return what is to be told of the camera of `moment`."""
+        return self._stations[moment.frame.camera].report(moment)
+
+
+def see_together(
+    stations: Sequence[Station],
+    frames: Sequence[Frame],
+    models: Models,
+    rules: Attention,
+    watch: Stopwatch,
+    spare: Sequence[bool],
+) -> list[Moment]:
+    """Return all that is known of one frame of each station's camera; they share the canvases that `rules` give each.
+
+    The audit's come beside them. `watch` takes what each stage costs all of them together; `spare` says for each
+    whether there was time left before its frame.
+    """
+    each = list(zip(stations, frames, spare, strict=True))
+    glances = [station.glance(frame, watch, spare=time_left) for station, frame, time_left in each]
+    canvases = rules.canvases * len(frames)
+    looks = share([glance.candidates for glance in glances], models.instances.size, canvases, rules.max_scale)
+    watch.lap("attention")
+    instances = models.instances([frame.image for frame in frames], looks)
+    watch.lap("instances")
+    return [
+        station.decide(glance, looks.of(i), instances[i], watch)
+        for i, (station, glance) in enumerate(zip(stations, glances, strict=True))
+    ]
+
+
+def gap_event(gap: Gap) -> GapEvent:
+    """Return the event that tells of `gap`."""
+    return GapEvent(
+        time=gap.until,
+        camera=gap.camera,
+        frame=gap.index,
+        since=gap.since,
+        until=gap.until,
+        reason=gap.reason,
+    )
+
+
+def _wanted(config: Config, models: Models) -> npt.NDArray[np.uint8]:
+    """Return a lookup table (256,) uint8: 1 for every semantic class that deserves attention."""
+    names = config.regions.classes or models.semantic_classes[1:]
+    table: npt.NDArray[np.uint8] = np.zeros(256, np.uint8)
+    table[class_numbers(names, models.semantic_classes, "regions.classes")] = 1
+    return table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import threading
 import time
@@ -33,6 +32,7 @@ from edge.see.semantic import SemanticPass
 from edge.site_checks import check_confidence
 from edge.spare import check_spared
 from edge.station import Models, Stations
+from edge.summary import check_target, summarise, write_json
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
 from edge.threads import available_cores
@@ -242,61 +242,3 @@ def _stopped_by_signals(health: Health) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def summarise(health: Health, ledger: Ledger) -> dict[str, Any]:
-    """Return what a run did; the keys of `--json`."""
-    state = health.state()
-    identity = ledger.identity()
-    return {
-        "frames": state["frames"],
-        "interrupted": health.stopping,
-        "dropped": state["dropped"],
-        "gaps": state["gaps"],
-        "fps": round(health.fps(), 1),
-        "fps_wall": state["fps_wall"],
-        "counted": state["counted"],
-        "verdicts": state["verdicts"],
-        "totals": dict(ledger.totals()),
-        "ledger": {
-            "counted": identity.counted,
-            "delivered": identity.delivered,
-            "queued": identity.queued,
-            "lost": identity.lost,
-        },
-        "looks": state["looks"],
-        "canvases": state["canvases"],
-        "canvas_ms": state["canvas_ms"],
-        "saved_ms": state["saved_ms"],
-        "spent": state["spent"],
-        "looked_share": state["looked_share"],
-        "rss_mb": state["rss_mb"],
-        "startup_s": state["startup_s"],
-        "ms": state["ms"],
-        "ms_p99": state["ms_p99"],
-    }
-
-
-def check_target(flag: str, path: Path | None) -> None:
-    """Raise `FoveateError` where a file that a run is to write at its end has no folder that can be written."""
-    if path is not None and not _writable(path):
-        raise FoveateError(f"{flag} {path}: cannot be written; name a file in a folder that exists and you may write")
-
-
-def _writable(path: Path) -> bool:
-    """Return whether a file `path` can be written, or made; OpenCV ends the process at a name that is not UTF-8."""
-    try:
-        str(path).encode()
-        return not path.is_dir() and os.access(path if path.exists() else path.resolve().parent, os.W_OK)
-    except (OSError, RuntimeError, UnicodeEncodeError):  # a folder that may not be looked into, a loop of links
-        return False
-
-
-def write_json(path: Path, summary: dict[str, Any]) -> None:
-    """Write `summary` to `path`; raises `FoveateError` where that cannot be."""
-    try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
-    except OSError as error:
-        raise FoveateError(
-            f"--json {path}: cannot be written: {error.strerror}; name a file in a folder you may write"
-        ) from error

@@ -21,12 +21,12 @@ import pytest
 from deploy import doctor
 from edge import config
 from edge.bundle import Model, open_bundle
-from edge.daemon import check_target
 from edge.engines import Engine
 from edge.errors import BundleError, CameraError, ConfigError, EngineError, FoveateError, LedgerError
 from edge.see.cameras import open_camera
 from edge.see.cameras.capture import without_password
 from edge.see.instances import InstancePass
+from edge.summary import check_target
 from edge.tell.ledger import Ledger
 from edge.types import Array
 from examples.belt.belt import crossings

@@ -26,9 +26,9 @@ from deploy.archive import Event as Received
 from deploy.receiver import Receiver, Settings
 from edge.__main__ import positive
 from edge.config import Config, Mqtt, load_config
-from edge.daemon import check_target, write_json
 from edge.errors import BrokerError, FoveateError
 from edge.events import Event
+from edge.summary import check_target, write_json
 from examples.belt.live import LiveTable, export_progress, print_summary
 from examples.belt.score import as_json, score
 from export.build import cached_bundle

@@ -26,7 +26,7 @@ SOON_VALUE = 0.6  # of a look at a track from which it may fill room on a canvas
 EARLY_INTERVAL = 2  # frames between the first looks at a track
 WIDEN_PX = 0.5  # frame pixels per frame without a look by which a track's crop grows
 KNOWN = 0.6  # share of a cut object's box inside a track's box above which it is that track's object
-MOST_CANDIDATES = 256  # of one frame, the most valuable: a flood takes bounded time
+MOST_CANDIDATES = 128  # of one frame, the most valuable: a flood takes bounded time
 NEW, SPOT, CUT, YOUNG, REFRESH, EARLY, AUDIT, WHOLE = range(len(REASONS))
 NOTHING = np.zeros((0, 4), np.int32)
 
@@ -89,8 +89,7 @@ class Chooser:
         `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before; `audited` (n, 4)
         is looked at in any case.
         """
-        self._memory.move(shift)
-        wishes = self._wishes = self._wish(frame, regions, expected, audited)
+        wishes = self._wishes = self._wish(frame, regions, expected, shift, audited)
         ripe = np.flatnonzero(wishes.values >= 1)
         ripe = ripe[np.argsort(-wishes.values[ripe], kind="stable")][:MOST_CANDIDATES]
         due, first = merge(wishes.sources[ripe], self._canvas)
@@ -115,8 +114,7 @@ class Chooser:
         self.waiting = int(np.count_nonzero(~lie_in(_float(self._due), sources)))
         looked = lie_in(_float(wishes.sources), sources)
         self.waiting_frames = int(wishes.ages[(wishes.values >= 1) & ~looked].max(initial=0))
-        first = len(wishes.sources) - wishes.spots
-        self._memory.note(_float(wishes.sources[first:]), frame, looked[first:])
+        self._memory.note(frame, looked[len(looked) - wishes.spots :])
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
         """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame."""
@@ -128,11 +126,19 @@ class Chooser:
         sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1, initial=0.0)
         self._cut = padded(unknown, self._pad_px + sides / 2, self._size)
 
-    def _wish(self, frame: int, regions: Regions, expected: Tracks, audited: npt.NDArray[np.int32]) -> _Wishes:
+    def _wish(
+        self,
+        frame: int,
+        regions: Regions,
+        expected: Tracks,
+        shift: npt.NDArray[np.float32],
+        audited: npt.NDArray[np.int32],
+    ) -> _Wishes:
         seen = tiles(regions.boxes, self._canvas)
         spots = np.concatenate([seen, self._cut])
         boxes, track_values, track_ages, early = self._tracked(expected)
-        spot_values, spot_ages, new = self._memory.values(_float(spots), frame, self._rules.retry_frames)
+        self._memory.see(_float(spots), shift)
+        spot_values, spot_ages, new = self._memory.values(frame, self._rules.retry_frames)
         spot_reasons = np.where(new, NEW, SPOT)
         spot_reasons[len(seen) :] = CUT
         sources = np.concatenate([boxes, spots])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +31,15 @@ class _Peaks:
     homes: npt.NDArray[np.int64]  # (p,) index of the place
 
 
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Where the cells of a label map lie, row by row."""
+
+    xs: npt.NDArray[np.int32]  # (n,) column
+    ys: npt.NDArray[np.int32]  # (n,) row
+    middles: npt.NDArray[np.float32]  # (2, n) x, y in canvas pixels
+
+
 def decode_centers(
     outputs: Mapping[str, Array], places: npt.NDArray[np.int32], head: Head, score: float, defects: int
 ) -> Found:
@@ -38,107 +47,117 @@ def decode_centers(
 
     `defects` is the number of defect classes. Objects come in the order of their places.
     """
-    labels, stride = outputs["labels"], head.label_stride
+    labels = outputs["labels"]
+    grid = _grid(labels.shape, head.label_stride)
     peaks = _sure_peaks(outputs["peaks"], places, score)
-    flaw_xs, flaw_ys = _pixels(outputs["defects"] if defects else np.zeros((0, 0), np.uint8))
-    homes = _homes(labels.shape, places, stride)
-    solid = np.asarray(labels > 0)
-    solid[flaw_ys // stride, flaw_xs // stride] = True  # a bite out of the contour still belongs to its part
-    xs, ys = _pixels((solid & (homes >= 0)).view(np.uint8))
-    owners = _owners(outputs["offsets"], xs, ys, homes[ys, xs], peaks, len(places), head)
-    flaws = np.zeros((len(peaks.scores), defects), np.float32)
-    if defects:
-        of_cell = np.full(labels.shape, -1, np.int32)
-        of_cell[ys, xs] = owners
-        flaw_kinds = np.minimum(outputs["defects"][flaw_ys, flaw_xs], defects)
-        flaws = _tally(of_cell[flaw_ys // stride, flaw_xs // stride], flaw_kinds, len(flaws), defects + 1)[:, 1:]
-    kinds = labels[ys, xs]
-    mine = (owners >= 0) & (kinds > 0)
-    return _measured(xs[mine], ys[mine], owners[mine], kinds[mine], peaks, flaws, stride)
+    homes = _homes(labels.shape, places, head.label_stride)
+    flaws = np.flatnonzero(outputs["defects"] != 0) if defects else np.zeros(0, np.int64)
+    flawed = _cells_of(flaws, outputs["defects"].shape[1], labels.shape[1], head.label_stride) if defects else flaws
+    solid = labels.ravel() > 0
+    solid[flawed] = True  # a bite out of the contour still belongs to its part
+    cells = np.flatnonzero(solid & (homes >= 0))
+    owners = _owners(outputs["offsets"].reshape(2, -1), cells, homes.take(cells), peaks, grid, len(places), head)
+    areas = np.zeros((len(peaks.scores), defects), np.float32)
+    if len(flaws):
+        of_cell = np.full(labels.size, -1, np.int16)
+        of_cell[cells] = owners
+        kinds = np.minimum(outputs["defects"].ravel().take(flaws), defects)
+        areas = _tally(of_cell.take(flawed), kinds, len(areas), defects + 1)[:, 1:]
+    kinds = labels.ravel().take(cells)
+    mine = np.flatnonzero((owners >= 0) & (kinds > 0))
+    return _measured(grid, cells[mine], owners[mine], kinds[mine], peaks, areas, head.label_stride)
+
+
+@lru_cache(maxsize=4)
+def _grid(shape: tuple[int, ...], stride: int) -> _Grid:
+    ys, xs = (axis.ravel().astype(np.int32) for axis in np.indices(shape))
+    return _Grid(xs, ys, ((np.stack([xs, ys]) + 0.5) * stride).astype(np.float32))
 
 
 def _sure_peaks(found: Array, places: npt.NDArray[np.int32], score: float) -> _Peaks:
     sure = found[found[:, 2] >= max(1.0, score * SCORE_UNITS)]
     inside = (sure[:, None, :2] >= places[None, :, :2]) & (sure[:, None, :2] < places[None, :, 2:])
-    peaks, homes = np.nonzero(inside.all(axis=2))
-    order = np.argsort(homes, kind="stable")
-    sure = sure[peaks[order]]
-    return _Peaks(sure[:, :2].astype(np.float32), (sure[:, 2] / SCORE_UNITS).astype(np.float32), homes[order])
-
-
-def _pixels(mask: Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return x and y (n,) of what is not 0 in a map (h, w) uint8; ten times as fast as `np.nonzero`."""
-    points = cv2.findNonZero(mask) if mask.size else None
-    flat = np.zeros((0, 2), np.int32) if points is None else np.asarray(points, np.int32).reshape(-1, 2)
-    return flat[:, 0], flat[:, 1]
+    homes, peaks = np.nonzero((inside[:, :, 0] & inside[:, :, 1]).T)
+    sure = sure[peaks]
+    return _Peaks(sure[:, :2].astype(np.float32), (sure[:, 2] / SCORE_UNITS).astype(np.float32), homes)
 
 
 def _homes(shape: tuple[int, ...], places: npt.NDArray[np.int32], stride: int) -> npt.NDArray[np.int16]:
-    """Return (h, w) the index of the place each cell lies in, even in part, -1 in gutters."""
+    """Return (h * w,) the index of the place each cell lies in, even in part, -1 in gutters."""
     homes = np.full(shape, -1, np.int16)
-    lows, highs = (places[:, :2] // stride).tolist(), (-(-places[:, 2:] // stride)).tolist()
-    for i, ((x0, y0), (x1, y1)) in enumerate(zip(lows, highs, strict=True)):
-        homes[y0:y1, x0:x1] = i
-    return homes
+    for i, (x0, y0, x1, y1) in enumerate(places.tolist()):
+        homes[y0 // stride : -(-y1 // stride), x0 // stride : -(-x1 // stride)] = i
+    return homes.ravel()
+
+
+def _cells_of(pixels: npt.NDArray[np.int64], width: int, columns: int, stride: int) -> npt.NDArray[np.int64]:
+    """Return (n,) the cells, `columns` in a row, that hold `pixels` (n,), `width` in a row."""
+    return (pixels // width) // stride * columns + (pixels % width) // stride
 
 
 def _owners(
-    offsets: Array, xs: Array, ys: Array, homes: Array, peaks: _Peaks, places: int, head: Head
-) -> npt.NDArray[np.int64]:
-    """Return (n,) the peak that each cell joins, -1 where none in its place is near enough."""
+    offsets: Array,
+    cells: npt.NDArray[np.int64],
+    homes: npt.NDArray[np.int16],
+    peaks: _Peaks,
+    grid: _Grid,
+    places: int,
+    head: Head,
+) -> npt.NDArray[np.int16]:
+    """Return (n,) the peak that each of `cells` (n,) joins, -1 where none in its place is near enough."""
     counts = np.bincount(peaks.homes, minlength=places)
     most = int(counts.max(initial=0))
     if not most:
-        return np.full(len(xs), -1, np.int64)
+        return np.full(len(cells), -1, np.int16)
     slots = np.arange(len(peaks.homes)) - (np.cumsum(counts) - counts)[peaks.homes]
-    table = np.zeros((places, most), np.int64)  # of each place, its peaks
-    table[peaks.homes, slots] = np.arange(len(peaks.homes))
-    points = np.full((2, places, most), np.float32(NOWHERE))
-    points[:, peaks.homes, slots] = peaks.points.T
-    stride, unit = np.float32(head.label_stride), np.float32(head.offset_px)
-    dx, dy = (
-        points[axis][homes] - ((at + np.float32(0.5)) * stride + offsets[axis, ys, xs] * unit)[:, None]
-        for axis, at in enumerate((xs.astype(np.float32), ys.astype(np.float32)))
-    )
-    distances = dx * dx + dy * dy
-    nearest = distances.argmin(axis=1)
-    rows = np.arange(len(xs))
-    near = distances[rows, nearest] <= VOTE_RADIUS_PX**2
-    return np.where(near, table[homes, nearest], -1)
+    table = np.zeros((most, places), np.int16)  # of each place, its peaks
+    table[slots, peaks.homes] = np.arange(len(peaks.homes))
+    points = np.full((2, most, places), np.float32(NOWHERE))
+    points[:, slots, peaks.homes] = peaks.points.T
+    distances = np.zeros((most, len(cells)), np.float32)
+    for axis in (0, 1):
+        gaps = points[axis].take(homes, axis=1)
+        gaps -= grid.middles[axis].take(cells) + offsets[axis].take(cells) * np.float32(head.offset_px)
+        gaps *= gaps
+        distances += gaps
+    nearest = distances.min(axis=0, initial=VOTE_RADIUS_PX**2)
+    owners = np.full(len(cells), -1, np.int16)
+    for slot in range(most - 1, -1, -1):  # of two at the same distance the first
+        np.copyto(owners, table[slot].take(homes), where=distances[slot] <= nearest)
+    return owners
 
 
 def _tally(owners: Array, kinds: Array, peaks: int, most: int) -> npt.NDArray[np.float32]:
     """Return (peaks, most) how many of each kind belong to each peak."""
     kept = owners >= 0
-    counts = np.bincount(owners[kept] * most + kinds[kept], minlength=peaks * most)
+    counts = np.bincount(owners[kept].astype(np.int64) * most + kinds[kept], minlength=peaks * most)
     return counts.reshape(peaks, most).astype(np.float32)
 
 
 def _measured(
-    xs: Array, ys: Array, owners: Array, kinds: Array, peaks: _Peaks, flaws: npt.NDArray[np.float32], stride: int
+    grid: _Grid,
+    cells: npt.NDArray[np.int64],
+    owners: npt.NDArray[np.int16],
+    kinds: Array,
+    peaks: _Peaks,
+    flaws: npt.NDArray[np.float32],
+    stride: int,
 ) -> Found:
-    """Return the objects made of foreground cells `xs`, `ys` (n,) with owners (n,) and labels `kinds` (n,)."""
-    count = len(peaks.scores)
-    order = np.argsort(owners, kind="stable")
-    xs, ys = xs[order], ys[order]
-    cells = np.bincount(owners, minlength=count)
-    ends = np.cumsum(cells)
-    kept = np.flatnonzero(cells >= SMALLEST_CELLS)
-    starts, areas = (ends - cells)[kept], cells[kept]
+    """Return the objects made of foreground `cells` (n,) with owners (n,) and labels `kinds` (n,)."""
+    counts = np.bincount(owners, minlength=len(peaks.scores))
+    kept = np.flatnonzero(counts >= SMALLEST_CELLS)
     if not len(kept):
         return Found.none(flaws.shape[1])
-    there = np.flatnonzero(cells)  # `reduceat` wants segments that are not empty
+    order = np.argsort(owners, kind="stable")  # of 16 bits, for which it is a radix sort
+    xs, ys = grid.xs.take(cells[order]), grid.ys.take(cells[order])
+    there = np.flatnonzero(counts)  # `reduceat` wants segments that are not empty
     rows = np.searchsorted(there, kept)
-    first = (ends - cells)[there]
-    low = np.stack([np.minimum.reduceat(axis, first)[rows] for axis in (xs, ys)], axis=1)
-    high = np.stack([np.maximum.reduceat(axis, first)[rows] for axis in (xs, ys)], axis=1) + 1
-    sums = np.stack([np.add.reduceat(axis, first, dtype=np.float64)[rows] for axis in (xs, ys)], axis=1)
-    votes = _tally(owners, kinds, count, int(kinds.max()) + 1)
-    masks = []
-    for (left, top), (width, height), start, area in zip(low, high - low, starts, areas, strict=True):
-        mask = np.zeros((height, width), np.bool_)
-        mask[ys[start : start + area] - top, xs[start : start + area] - left] = True
-        masks.append(mask)
+    starts = (np.cumsum(counts) - counts)[there]
+    low = np.stack([np.minimum.reduceat(axis, starts)[rows] for axis in (xs, ys)], axis=1)
+    high = np.stack([np.maximum.reduceat(axis, starts)[rows] for axis in (xs, ys)], axis=1) + 1
+    sums = np.stack([np.add.reduceat(axis, starts, dtype=np.float64)[rows] for axis in (xs, ys)], axis=1)
+    areas = counts[kept]
+    votes = _tally(owners, kinds, len(counts), int(kinds.max()) + 1)
     return Found(
         boxes=(np.concatenate([low, high], axis=1) * stride).astype(np.float32),
         scores=peaks.scores[kept],
@@ -146,6 +165,17 @@ def _measured(
         centers=((sums / areas[:, None] + 0.5) * stride).astype(np.float32),
         areas=(areas * stride**2).astype(np.float32),
         defects=flaws[kept],
-        masks=masks,
+        masks=[
+            _mask(xs[start : start + area] - left, ys[start : start + area] - top, right - left, bottom - top)
+            for start, area, (left, top), (right, bottom) in zip(
+                starts[rows].tolist(), areas.tolist(), low.tolist(), high.tolist(), strict=True
+            )
+        ],
         places=peaks.homes[kept].astype(np.int32),
     )
+
+
+def _mask(xs: Array, ys: Array, width: int, height: int) -> npt.NDArray[np.bool_]:
+    mask = np.zeros((height, width), np.bool_)
+    mask[ys, xs] = True
+    return mask

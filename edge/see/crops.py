@@ -42,35 +42,43 @@ def merge(boxes: npt.NDArray[np.int32], canvas: tuple[int, int]) -> tuple[npt.ND
 
     Returns the joined boxes (m, 4) in the order of their first ones, and the indices (m,) of these.
     """
+    if len(boxes) < 2:
+        return boxes, np.arange(len(boxes))
     partners = _cheaper(boxes[:, None], boxes[None], canvas)
     np.fill_diagonal(partners, val=False)
     heads: npt.NDArray[np.bool_] = np.logical_not(partners.any(axis=1))  # what can join no other
-    merged, open_heads = boxes.copy(), np.zeros(0, np.int64)
+    merged = boxes.copy()
+    joined: dict[int, list[int]] = {}  # the first box of each group -> round all of them
     for i in np.flatnonzero(~heads).tolist():
-        others = merged[open_heads]
-        joins = _cheaper(boxes[i], others, canvas)
-        if joins.any():
-            at = open_heads[joins.argmax()]
-            merged[at] = _union(boxes[i], merged[at])
-        else:
-            open_heads = np.append(open_heads, i)
-    heads[open_heads] = True
+        box = boxes[i].tolist()
+        home = next((head for head, other in joined.items() if _cheap(box, other, canvas)), None)
+        joined[i if home is None else home] = box if home is None else _round(box, joined[home])
+    for head, box in joined.items():
+        merged[head], heads[head] = box, True
     return merged[heads], np.flatnonzero(heads)
 
 
 def _cheaper(a: npt.NDArray[np.int32], b: npt.NDArray[np.int32], canvas: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return whether one crop round each of `a` (..., 4) and `b` (..., 4) costs no more than both, and fits."""
-    union = _union(a, b)
-    width, height = union[..., 2] - union[..., 0], union[..., 3] - union[..., 1]
-    area = width.astype(np.int64) * height
-    fits = (width <= canvas[0]) & (height <= canvas[1]) & (area <= _areas(a) + _areas(b))
-    return np.asarray(fits | (area == _areas(b)))  # or one lies in the other, however large this is
-
-
-def _union(a: npt.NDArray[np.int32], b: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    low, high = np.minimum(a[..., :2], b[..., :2]), np.maximum(a[..., 2:], b[..., 2:])
-    return np.concatenate([low, high], axis=-1)
+    width = (np.maximum(a[..., 2], b[..., 2]) - np.minimum(a[..., 0], b[..., 0])).astype(np.int64)
+    height = np.maximum(a[..., 3], b[..., 3]) - np.minimum(a[..., 1], b[..., 1])
+    area, area_a, area_b = width * height, _areas(a), _areas(b)
+    fits = (width <= canvas[0]) & (height <= canvas[1]) & (area <= area_a + area_b)
+    return np.asarray(fits | (area == area_a) | (area == area_b))  # or one lies in the other, however large that is
 
 
 def _areas(boxes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     return np.asarray((boxes[..., 2] - boxes[..., 0]).astype(np.int64) * (boxes[..., 3] - boxes[..., 1]))
+
+
+def _cheap(a: list[int], b: list[int], canvas: tuple[int, int]) -> bool:
+    """Tell of two boxes what `_cheaper` tells of many; an order of magnitude faster for two."""
+    x0, y0, x1, y1 = _round(a, b)
+    area, area_b = (x1 - x0) * (y1 - y0), (b[2] - b[0]) * (b[3] - b[1])
+    area_a = (a[2] - a[0]) * (a[3] - a[1])
+    fits = x1 - x0 <= canvas[0] and y1 - y0 <= canvas[1] and area <= area_a + area_b
+    return fits or area in (area_a, area_b)
+
+
+def _round(a: list[int], b: list[int]) -> list[int]:
+    return [min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])]

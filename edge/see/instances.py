@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.boxes import areas_of, common_of, overlaps
+from edge.boxes import areas_of, common_of
 from edge.bundle import Model
 from edge.engines import Engine
 from edge.errors import EngineError
@@ -21,6 +21,8 @@ from edge.types import Image, Instances, Looks
 SURELY_SAME_IOU = 0.7  # two instances of one frame that overlap more are one object, whatever their classes
 SAME_IOU = 0.5  # two instances of one frame that overlap more are one object seen in two looks
 CONTAINED = 0.8  # or when one lies in the other by this share of its own box
+NEAR = 0.25  # and their centres are nearer than this, in sides of a square like the smaller one
+CORNER = np.asarray([0, 1, 0, 1])  # columns of a box: its upper left corner, for both corners of another
 CUT_PX = 2.0  # canvas pixels from the edge of its crop within which an object counts as cut
 
 
@@ -86,7 +88,7 @@ def to_frame(found: Found, looks: Looks, here: npt.NDArray[np.int64], size: tupl
     look = here[found.places] if len(here) else found.places.astype(np.int64)
     places, sources = looks.places[look].astype(np.float32), looks.sources[look].astype(np.float32)
     unit = 1.0 / looks.scales[look][:, None]
-    corner, source = np.tile(places[:, :2], 2), np.tile(sources[:, :2], 2)
+    corner, source = places[:, CORNER], sources[:, CORNER]
     return Instances(
         ((found.boxes - corner) * unit + source).astype(np.float32),
         found.scores,
@@ -125,8 +127,11 @@ def distinct(instances: Instances) -> Instances:
     """Keep one of several instances of the same object: a whole one, then the sharpest, the largest, the surest."""
     if len(instances) < 2:
         return instances
+    common = common_of(instances.boxes, instances.boxes)
+    if np.count_nonzero(common) <= len(instances):  # each only with itself
+        return instances
     rank = np.lexsort((-instances.scores, -instances.areas_px, -np.round(instances.scales, 1), ~instances.whole))
-    same = _same_object(instances)
+    same = _same_object(instances, common)
     kept: list[int] = []
     for i in rank:
         if not same[i, kept].any():
@@ -134,16 +139,16 @@ def distinct(instances: Instances) -> Instances:
     return select(instances, np.asarray(sorted(kept), np.int64))
 
 
-def _same_object(instances: Instances) -> npt.NDArray[np.bool_]:
-    """Return (n, n) whether two instances overlap so much that they must be one object."""
-    boxes = instances.boxes
-    iou = overlaps(boxes, boxes)
-    areas = areas_of(boxes)
-    contained = common_of(boxes, boxes) / np.maximum(np.minimum(areas[:, None], areas[None, :]), 1e-6)
-    nearby = np.linalg.norm(instances.centers[:, None] - instances.centers[None, :], axis=2)
-    reach = 0.25 * np.sqrt(np.minimum(areas[:, None], areas[None, :]))
-    same_class = instances.classes[:, None] == instances.classes[None, :]
-    alike = same_class & ((iou > SAME_IOU) | ((contained > CONTAINED) & (nearby < reach)))
+def _same_object(instances: Instances, common: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return (n, n) whether two instances, whose boxes share `common` (n, n), must be one object."""
+    areas, centers = areas_of(instances.boxes), instances.centers
+    smaller = np.minimum(areas[:, None], areas)
+    iou = common / np.maximum(areas[:, None] + areas - common, 1e-6)
+    contained = common / np.maximum(smaller, 1e-6)
+    apart_x, apart_y = centers[:, None, 0] - centers[:, 0], centers[:, None, 1] - centers[:, 1]
+    nearby = apart_x**2 + apart_y**2 < NEAR**2 * smaller
+    same_class = instances.classes[:, None] == instances.classes
+    alike = same_class & ((iou > SAME_IOU) | ((contained > CONTAINED) & nearby))
     return np.asarray((iou > SURELY_SAME_IOU) | alike)
 
 

@@ -22,43 +22,45 @@ class SpotMemory:
         self._boxes = np.zeros((0, 4), np.float32)
         self._frames = np.zeros(0, np.int64)  # of the last look; where there was none, of the first sight
         self._tries = np.zeros(0, np.int64)
+        self._spots = np.zeros((0, 4), np.float32)  # of this frame
+        self._known = np.zeros(0, np.int64)  # (n,) which remembered spot each of them mostly lies in, -1 for none
 
-    def move(self, shift: npt.NDArray[np.float32]) -> None:
-        """Carry what is remembered by `shift` (2,) frame pixels."""
+    def see(self, spots: Boxes, shift: npt.NDArray[np.float32]) -> None:
+        """Note which `spots` (n, 4) are in this frame; what is remembered has moved by `shift` (2,) frame pixels."""
         self._boxes[:, :2] += shift
         self._boxes[:, 2:] += shift
+        self._spots, self._known = spots, np.full(len(spots), -1, np.int64)
+        if len(self._boxes) and len(spots):
+            shares = common_of(spots, self._boxes) / np.maximum(areas_of(spots), 1.0)[:, None]
+            np.copyto(self._known, shares.argmax(axis=1), where=shares.max(axis=1) >= SAME_SPOT)
 
     def values(
-        self, spots: Boxes, frame: int, retry_frames: int
+        self, frame: int, retry_frames: int
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Return what a look at each of `spots` (n, 4) is worth (n,), for how many frames it is due, and if it is new.
+        """Return what a look at each spot is worth (n,), for how many frames it is due, and whether it is new.
 
         A value of 1 is due.
         """
-        known = self._known(spots)
-        tries = np.append(self._tries, 0)[known]
-        since = frame - np.append(self._frames, frame)[known]
+        if not len(self._spots):
+            return np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.bool_)
+        tries = np.append(self._tries, 0)[self._known]
+        since = frame - np.append(self._frames, frame)[self._known]
         interval = retry_frames * 2 ** np.clip(tries - 1, 0, MOST_DOUBLINGS)
         new = tries == 0
         values = since / interval + np.where(new, NEW_SPOT_VALUE, 0.0)
         return values, np.where(new, since, np.maximum(since - interval, 0)), new
 
-    def note(self, spots: Boxes, frame: int, looked: npt.NDArray[np.bool_]) -> None:
-        """Remember that `spots` (n, 4) are there in `frame`, and which of them were `looked` at (n,) in it."""
-        known = self._known(spots)
+    def note(self, frame: int, looked: npt.NDArray[np.bool_]) -> None:
+        """Remember which of the spots of this frame were `looked` at (n,) in it."""
+        spots, known = self._spots, self._known
+        kept = frame - self._frames < MEMORY_FRAMES
+        if not len(spots) and kept.all():
+            return
         follows = (known >= 0) & (np.append(self._tries, 1)[known] == 0)  # what was looked at may grow to be another
         self._boxes[known[follows]] = spots[follows]
-        kept = frame - self._frames < MEMORY_FRAMES
         kept[known[looked & (known >= 0)]] = False
         told = looked | (known < 0)
         tries = np.append(self._tries, 0)[known] + looked
-        self._boxes = np.concatenate([self._boxes[kept], spots[told].astype(np.float32)])[-MOST_REMEMBERED:]
+        self._boxes = np.concatenate([self._boxes[kept], spots[told]])[-MOST_REMEMBERED:]
         self._frames = np.concatenate([self._frames[kept], np.full(int(told.sum()), frame)])[-MOST_REMEMBERED:]
         self._tries = np.concatenate([self._tries[kept], tries[told]])[-MOST_REMEMBERED:]
-
-    def _known(self, spots: Boxes) -> npt.NDArray[np.int64]:
-        """Return (n,) which remembered spot each of `spots` mostly lies in, -1 for none."""
-        if not len(self._boxes) or not len(spots):
-            return np.full(len(spots), -1, np.int64)
-        shares = common_of(spots, self._boxes) / np.maximum(areas_of(spots), 1.0)[:, None]
-        return np.where(shares.max(axis=1) >= SAME_SPOT, shares.argmax(axis=1), -1).astype(np.int64)

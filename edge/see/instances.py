@@ -23,6 +23,7 @@ SAME_IOU = 0.5  # two instances of one frame that overlap more are one object se
 CONTAINED = 0.8  # or when one lies in the other by this share of its own box
 NEAR = 0.25  # and their centres are nearer than this, in sides of a square like the smaller one
 CORNER = np.asarray([0, 1, 0, 1])  # columns of a box: its upper left corner, for both corners of another
+MOST_INSTANCES = 1000  # of one frame, the surest: bounded state, and what compares all with all takes bounded time
 CUT_PX = 2.0  # canvas pixels from the edge of its crop within which an object counts as cut
 
 
@@ -61,7 +62,7 @@ class InstancePass:
                 mine = found if (owners == frame).all() else found.of(owners[found.places] == frame)
                 height, width = images[frame].shape[:2]
                 parts[frame].append(to_frame(mine, looks, here, (width, height)))
-        return [distinct(joined(part, len(self._model.defects))) for part in parts]
+        return [distinct(surest(joined(part, len(self._model.defects)))) for part in parts]
 
     def _look(self, canvas: Image, places: npt.NDArray[np.int32]) -> Found:
         outputs = self._engine.infer({self._model.input.name: canvas})
@@ -121,6 +122,13 @@ def joined(parts: list[Instances], defects: int) -> Instances:
     parts = [*parts, _none(defects)]
     arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
     return Instances(**arrays, masks=[mask for part in parts for mask in part.masks])
+
+
+def surest(instances: Instances) -> Instances:
+    """Return `instances`, the `MOST_INSTANCES` with the highest scores where there are more, in their order."""
+    if len(instances) <= MOST_INSTANCES:
+        return instances
+    return select(instances, np.sort(np.argsort(-instances.scores, kind="stable")[:MOST_INSTANCES]))
 
 
 def distinct(instances: Instances) -> Instances:

@@ -417,7 +417,7 @@ def test_any_finite_boxes_give_objects_inside_their_place(corners: list[tuple[fl
         assert mask.shape == tuple(whole) or (mask.size <= MOST_MASK_CELLS < whole.prod())
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (90, 91), (91, 91), (400, 300), (3, 40000), (40000, 1), (2000, 2000)])
+@pytest.mark.parametrize("shape", [(1, 1), (90, 91), (91, 91), (400, 300), (40, 4000), (40000, 1), (2000, 2000)])
 def test_a_mask_keeps_its_shape_with_fewer_cells(shape: tuple[int, int]) -> None:
     """A disc stays the share of its box that it was."""
     ys, xs = np.indices(shape)

@@ -48,4 +48,5 @@ def thinned(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         step += 1
     if step == 1:
         return mask
-    return mask[min(step // 2, height - 1) :: step, min(step // 2, width - 1) :: step].copy()
+    rows, columns = slice(min(step // 2, height - 1), None, step), slice(min(step // 2, width - 1), None, step)
+    return np.ascontiguousarray(mask[rows, columns])

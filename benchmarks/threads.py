@@ -2,9 +2,9 @@
 
 The same frames of the belt, in memory, for all. `semantic` and `instance` are the engines alone, on the inputs that
 they have in the loop; `rest` is the loop with engines that answer at once with what was recorded; `ledger` commits the
-same events, with the delivery to a real mosquitto beside it; `together` is the loop as it is. Replays are deterministic,
-so each frame has the same work in every round: the median over the rounds is taken frame by frame, then the mean over
-the frames. The control does the same with OpenBLAS threads and with onnxruntime's threads spinning.
+same events, with the delivery to a real mosquitto beside it; `together` is the loop as it is. A replay does the same
+work in every round: the median over the rounds is taken frame by frame, then the mean over the frames. The control is
+the same with OpenBLAS threads and with onnxruntime's threads spinning.
 
 ``python -m benchmarks.threads PART FOLDER --port N [--control]`` is one such process.
 """

@@ -115,11 +115,11 @@ def test_what_is_remembered_of_all_tracks_weighs_no_more(tmp_path: Path) -> None
     counter, gate = LineCounter(LINE, ["", "part"]), QualityGate(GATE, ["", "part"], ["scratch"])
     audit = Audit(config.Audit(), SIZE, (96, 96), 1, ["", "part"], 10**6)
     frame = Frame("c", 0, 0.0, np.zeros((1, 1, 3), np.uint8))
-    for _ in range(40):
-        counter.count(frame, tracks, [])
+    tile = np.asarray([[0, 0, *SIZE]], np.int32)
+    audit.judge(frame, tile, NOTHING, (20.0, 20.0), found, tracks, [])
+    counter.count(frame, tracks, [])
+    for _ in range(config.MOST_LOOKS + 3):
         gate.judge(frame, found, tracks, [])
-        tile = np.asarray([[0, 0, *SIZE]], np.int32)
-        audit.judge(frame, tile, NOTHING, (20.0, 20.0), found, tracks, [])
     limit = bounds(tmp_path)
     weight = weighed() - before
     assert 0.2 * (limit["rules"] + limit["audit"]) < weight < limit["rules"] + limit["audit"]

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from edge import threads
+from deploy.probe import with_source
 from edge.__main__ import positive
 from edge.config import Config, load_config
+from edge.daemon import Options, serve
 from edge.errors import FoveateError
-from edge.types import Moment
+from edge.summary import check_target, write_json
+from edge.types import Looks, Moment, Tracks
 
 WHY = {
     "new": "spots never looked at",
@@ -34,10 +37,7 @@ WHY = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a configuration and say what it costs; return the exit code."""
-    threads.pin()
     options = _parser().parse_args(argv)
-    from edge.summary import check_target, write_json  # noqa: PLC0415  the pins come before NumPy and its threads
-
     check_target("--json", options.json)
     check_target("--plot", options.plot)
     logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s %(message)s")
@@ -64,17 +64,17 @@ class Rounds:
 
     def note(self, moment: Moment) -> None:
         """Note one frame; those of a round share their times."""
-        canvases = 1 + int(moment.looks.canvases.max(initial=-1))
-        tracks = int((moment.tracks.ids > 0).sum())
-        if self.rows and self.rows[-1]["stages_ms"] is moment.stages_ms:
-            row = self.rows[-1]
-            row |= {
-                "frames": row["frames"] + 1,
-                "canvases": max(row["canvases"], canvases),
-                "tracks": row["tracks"] + tracks,
-            }
-        else:
-            self.rows.append({"frames": 1, "canvases": canvases, "tracks": tracks, "stages_ms": moment.stages_ms})
+        self.add(moment.stages_ms, moment.looks, moment.tracks)
+
+    def add(self, stages_ms: dict[str, float], looks: Looks, tracks: Tracks) -> None:
+        """Note a frame by its parts."""
+        canvases, confirmed = 1 + int(looks.canvases.max(initial=-1)), int((tracks.ids > 0).sum())
+        if not self.rows or self.rows[-1]["stages_ms"] is not stages_ms:
+            self.rows.append({"frames": 0, "canvases": 0, "tracks": 0, "stages_ms": stages_ms})
+        row = self.rows[-1]
+        row["frames"] += 1
+        row["canvases"] = max(row["canvases"], canvases)
+        row["tracks"] += confirmed
 
 
 def measure(config: Config, file: Path, frames: int | None, warmup: int) -> dict[str, Any]:
@@ -82,8 +82,6 @@ def measure(config: Config, file: Path, frames: int | None, warmup: int) -> dict
 
     Raises `FoveateError` where no frame comes.
     """
-    from edge.daemon import Options, serve  # noqa: PLC0415  the pins come before NumPy and its threads
-
     rounds = Rounds()
     with tempfile.TemporaryDirectory(prefix="foveate-bench-") as folder:
         alone = msgspec.structs.replace(config, state=Path(folder), mqtt=None, simulated=True)
@@ -96,8 +94,6 @@ def measure(config: Config, file: Path, frames: int | None, warmup: int) -> dict
 
 
 def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    import numpy as np  # noqa: PLC0415
-
     count = sum(row["frames"] for row in rows)
     rounds_ms = [sum(row["stages_ms"].values()) for row in rows]
     figures: dict[str, Any] = {
@@ -124,7 +120,7 @@ def table(result: dict[str, Any]) -> list[str]:
     lines = [
         f"{result['measured_frames']} frames of {cameras} camera{'s' * (cameras > 1)}",
         f"{result['fps']:.1f} frames/s of the loop ({result['fps_wall']:.1f} by the clock, with reading and decoding)",
-        f"{result['round_ms_median']:.1f} ms a round; p90 {result['round_ms_p90']:.1f}, p99 {result['round_ms_p99']:.1f}",
+        "ms a round: " + ", ".join(f"{name} {result[f'round_ms_{name}']:.1f}" for name in ("median", "p90", "p99")),
         "",
         f"{'stage':12}{'median ms':>10}{'p99 ms':>10}{'share':>8}   per frame",
     ]
@@ -138,7 +134,7 @@ def table(result: dict[str, Any]) -> list[str]:
         *lines,
         "",
         f"looked at    {result['looked_share']:.1%} of the pixels, on {canvases}",
-        f"saved        {abs(saved):.1f} ms a frame {than} than the instance model alone on whole frames",
+        f"saved        {abs(saved):.1f} ms a frame {than} than the instance model on whole frames, as sharp",
         *(f"spent on     {share:6.1%}  {WHY[name]}" for name, share in _by_share(result["spent"])),
         f"memory       {result['rss_mb']:.0f} MiB at the most",
         f"start        first result after {result['startup_s']:.2f} s",
@@ -153,8 +149,6 @@ def _config(options: argparse.Namespace) -> Config:
     config = load_config(options.config)
     if options.source is None:
         return config
-    from deploy.probe import with_source  # noqa: PLC0415
-
     return with_source(config, options.source)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,7 +149,7 @@ class Audit:
         if len(tile):
             self._sample(tile, found, scale, instances, tracks)
             changes += self._explain(frame, tile[0], found, scale, instances, tracks)
-        confirmed = list(self._confirmed(tracks))
+        confirmed = self._confirmed(tracks)
         changes += [change for row in confirmed for change in self._count(frame, tracks, row)]
         if len(tile) or confirmed:
             self.report = self._report()
@@ -199,10 +198,12 @@ class Audit:
                 size = next(name for name, limit in SIZES.items() if instances.areas_px[i] < limit)
                 self._open[key] = missed, size
 
-    def _confirmed(self, tracks: Tracks) -> Iterator[int]:
-        for row in np.flatnonzero(tracks.looks >= self._confirm_looks).tolist():
-            if int(tracks.keys[row]) in self._open:
-                yield row
+    def _confirmed(self, tracks: Tracks) -> list[int]:
+        """Return the rows of the tracks that were judged and are confirmed now."""
+        if not self._open:
+            return []
+        keys, sure = tracks.keys.tolist(), np.flatnonzero(tracks.looks >= self._confirm_looks).tolist()
+        return [row for row in sure if keys[row] in self._open]
 
     def _count(self, frame: Frame, tracks: Tracks, row: int) -> list[AuditEvent]:
         """Count a judged object that is confirmed now."""

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import TrackRules
-from edge.decide.tracks import MOST_MISSES, MOST_TRACKS, TENTATIVE_FRAMES, Tracker, associate
+from edge.decide.tracks import MOST_MISSES, MOST_TRACKS, TENTATIVE_FRAMES, Tracker
 from edge.types import Image, Instances, Looks, Tracks
-from tests.see.made import Box, instances_of, looks_of, tracks_of
+from tests.see.made import Box, instances_of, looks_of
 
 SIZE = (640, 480)
 SCALE = (4.0, 4.0)
@@ -269,37 +269,6 @@ def test_parts_close_together_on_a_belt_keep_their_ids() -> None:
     had = identities(paths, np.arange(20), motion="belt")
     assert [len(ids) for ids in had] == [1] * 20
     assert len(set().union(*had)) == 20
-
-
-@settings(max_examples=40)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(0, 8), st.booleans())
-def test_no_track_and_no_instance_is_in_two_pairs(seed: int, tracks: int, instances: int, rigid: bool) -> None:
-    random = np.random.default_rng(seed)
-
-    def boxes(count: int) -> list[Box]:
-        return [square(random.uniform(0, 200), random.uniform(0, 200), random.uniform(5, 60)) for _ in range(count)]
-
-    usable = np.flatnonzero(random.random(instances) < 0.8)
-    pairs = associate(tracks_of(boxes(tracks)), instances_of(boxes(instances)), usable, rigid=rigid)
-    assert len({row for row, _ in pairs}) == len({i for _, i in pairs}) == len(pairs)
-    assert {i for _, i in pairs} <= set(usable.tolist())
-
-
-def test_of_two_pairings_the_cheaper_on_the_whole_is_made() -> None:
-    known = tracks_of([square(100, 100), square(130, 100)])
-    found = instances_of([square(116, 100), square(146, 100)])  # the second is nearest to the first
-    assert associate(known, found, np.arange(2), rigid=False) == [(0, 0), (1, 1)]
-
-
-def test_the_same_class_goes_before_a_little_distance() -> None:
-    known = tracks_of([square(100, 100)], classes=[2])
-    found = instances_of([square(101, 100), square(103, 100)], classes=[1, 2])
-    assert associate(known, found, np.arange(2), rigid=False) == [(0, 1)]
-
-
-def test_what_is_far_away_is_another_object() -> None:
-    assert associate(tracks_of([square(100, 100)]), instances_of([square(300, 100)]), np.arange(1), rigid=False) == []
-    assert associate(tracks_of([square(100, 100)]), instances_of([square(125, 100)]), np.arange(1), rigid=True) == []
 
 
 def held(follow: Tracker) -> int:

@@ -28,7 +28,7 @@ from edge.see.attention import Chooser
 from edge.see.audit import Audit
 from edge.see.cameras import Camera
 from edge.see.instances import InstancePass
-from edge.see.regions import find_regions, foreground, painted, widened
+from edge.see.regions import Painter, find_regions, foreground, widened
 from edge.types import Frame, Gap, Instances, Labels, Moment, Tracks
 
 WAIT_S = 0.2  # how long the loop waits for a frame before it looks after other things
@@ -85,6 +85,7 @@ class Station:
         classes, defects = models.instance_classes, models.defects
         self._counters = [LineCounter(line, classes) for line in config.lines if line.camera == name]
         self._gates = [QualityGate(gate, classes, defects) for gate in config.gates if gate.camera == name]
+        self._painter = Painter()
         self._last: int | None = None
         self._tracks: Tracks | None = None
 
@@ -115,7 +116,7 @@ class Station:
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
         expected = self._tracker.predict(found, labels.scale, elapsed)
-        explained = painted(expected.masks, expected.boxes, found.shape, labels.scale)
+        explained = self._painter(expected.masks, expected.boxes, found.shape, labels.scale)
         regions = find_regions(found, explained, labels.scale, rules, self._size)
         watch.lap("regions")
         tile = self._audit.tile(frame.index, spare=spare)

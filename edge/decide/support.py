@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.blobs import blobs_of
 from edge.types import Array, Boxes, Image
 
 LIKE = 0.75  # ratio of a blob's and a box's sides below which the blob is not just this object
@@ -32,7 +33,7 @@ def blob_offsets(
     offsets, known = np.zeros((len(boxes), 2), np.float32), np.zeros(len(boxes), np.bool_)
     if not len(boxes):
         return offsets, known
-    _, blobs, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
+    blobs, stats = blobs_of(found)
     under = np.asarray([_main_blob(blobs[y0:y1, x0:x1]) for x0, y0, x1, y1 in _cells(boxes, scale, found.shape)])
     spans = stats[under, :4].astype(np.float32)
     low, high = spans[:, :2], spans[:, :2] + spans[:, 2:]

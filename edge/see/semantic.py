@@ -59,12 +59,13 @@ def _halves(image: Image, width: int, height: int) -> bool:
     Whole factors stay whole, so that what is averaged does not change. Others end with less than two: then a thin line
     may be spread over two pixels wherever it lies, not only between them.
     """
-    (rows, columns), (more_rows, more_columns) = image.shape[:2], (2 * height, 2 * width)
+    rows, columns = image.shape[:2]
+    more_rows, more_columns = 2 * height, 2 * width
     if rows % 2 or columns % 2 or (rows, columns) == (more_rows, more_columns):
         return False
-    if rows % height == 0 and columns % width == 0:
-        return rows % more_rows == 0 and columns % more_columns == 0
-    return rows >= more_rows and columns >= more_columns
+    if rows % height == columns % width == 0:
+        return bool(rows % more_rows == columns % more_columns == 0)
+    return bool(rows >= more_rows and columns >= more_columns)
 
 
 def fitted_size(image: Image, target: Image, fit: str) -> tuple[int, int]:

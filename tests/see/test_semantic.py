@@ -115,7 +115,7 @@ def test_whole_factors_average_just_the_pixels_of_each_cell(factors: tuple[int, 
     np.testing.assert_allclose(engine.seen[0], cells, atol=2)  # every halving rounds
 
 
-@given(st.integers(50, 400), st.integers(96, 900), st.sampled_from(["stretch", "letterbox"]), st.data())
+@given(st.integers(64, 400), st.integers(96, 900), st.sampled_from(["stretch", "letterbox"]), st.data())
 def test_a_thin_line_anywhere_keeps_half_of_its_share_at_least(
     height: int, width: int, fit: str, data: st.DataObject
 ) -> None:

@@ -142,7 +142,8 @@ def test_tracks_at_and_beyond_the_border_are_painted_only_inside(box: tuple[int,
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_a_painter_paints_what_is_painted_by_itself_and_forgets_old_masks(seed: int, most: int) -> None:
     random = np.random.default_rng(seed)
-    paint, masks, boxes = Painter(), [], np.zeros((0, 4), np.float32)
+    paint, boxes = Painter(), np.zeros((0, 4), np.float32)
+    masks: list[npt.NDArray[np.bool_]] = []
     for shape in [(120, 160)] * 8 + [(60, 80)] * 4:
         masks = [mask for mask in masks if random.random() < 0.7][:most]
         masks += [random.random(random.integers(1, 40, 2)) < 0.5 for _ in range(most - len(masks))]

@@ -97,15 +97,16 @@ class Health:
         self.waited = False
         if self.startup_s is None:
             self.startup_s, self._first_s = since_process_start(), self._last_s
-        sides = (moment.looks.sources[:, 2:] - moment.looks.sources[:, :2]).astype(np.float64)
+        x0, y0, x1, y1 = moment.looks.sources.T.astype(np.float64)
+        looked_px = float((x1 - x0) @ (y1 - y0))
         with self._lock:
             self.frames += 1
             self.looks += len(moment.looks)
             self._busy_s += sum(moment.stages_ms.values()) / 1000
-            self._looked_px += float(sides.prod(axis=1).sum())
+            self._looked_px += looked_px
             self._frame_px += float(moment.frame.image.shape[0] * moment.frame.image.shape[1])
             self._dropped += moment.frame.dropped
-            self._tracks = int((moment.tracks.ids > 0).sum())
+            self._tracks = int(np.count_nonzero(moment.tracks.ids > 0))
             self._waiting, self._waiting_frames = waiting, waiting_frames
             self._audits[moment.frame.camera] = audit
             self._stages.append(moment.stages_ms)

@@ -71,7 +71,7 @@ def align(
     if len(before) <= reach or before.sum() < len(before) * 0.05 or now.sum() < len(now) * 0.05:
         return None
     errors = _errors(before, now, reach)
-    spread = float(errors.mean())
+    spread = float(errors.sum()) / len(errors)
     if spread <= 0:
         return None
     shifts = np.arange(-reach, reach + 1)

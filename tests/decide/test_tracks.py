@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import TrackRules
-from edge.decide.tracks import MOST_MISSES, MOST_TRACKS, TENTATIVE_FRAMES, Tracker
+from edge.decide.tracks import MOST_MISSES, MOST_TRACKS, STRETCH_GAIN, STRIPS, TENTATIVE_FRAMES, Tracker
 from edge.types import Image, Instances, Looks, Tracks
 from tests.see.made import Box, instances_of, looks_of
 
@@ -296,6 +296,34 @@ def test_a_hundred_thousand_short_lived_objects_leave_nothing_behind() -> None:
     assert len(told) == 100_000
     assert most <= 500 * 24
     assert held(follow) == 0
+
+
+@pytest.mark.parametrize("motion", ["free", "belt"])
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 9))
+def test_many_looks_at_once_teach_what_they_would_one_by_one(motion: str, seed: int, count: int) -> None:
+    random, together, single = np.random.default_rng(seed), tracker(motion=motion), tracker(motion=motion)
+    boxes = [square(100 + 60 * i, random.uniform(30, 450)) for i in range(count)]
+    velocities, waited = random.normal(0, 8, (count, 2)), random.integers(0, 30, count)
+    for follow in (together, single):
+        step(follow, instances_of(boxes))
+        follow._state.velocities[:], follow._state.since_look[:] = velocities, waited
+    pairs = [(int(row), i) for i, row in enumerate(random.permutation(count))]
+    moved = random.normal(0, 30, (count, 2))
+    found = instances_of(boxes, centers=(together._state.centers[[row for row, _ in pairs]] + moved).tolist())
+    together._measure(pairs, found)
+    for pair in pairs:
+        single._measure([pair], found)
+    for name in ("boxes", "centers", "velocities", "votes", "looks", "since_look", "instances"):
+        np.testing.assert_allclose(getattr(together._state, name), getattr(single._state, name), rtol=1e-6)
+    np.testing.assert_allclose(together._stretch, single._stretch, atol=1e-7)
+
+
+def test_perspective_is_learnt_by_the_share_that_a_part_was_ahead_of_its_prediction() -> None:
+    follow = tracker(motion="belt")
+    step(follow, instances_of([square(100, 30)]))
+    follow._state.velocities[:], follow._state.since_look[:] = (10, 0), 8
+    follow._measure([(0, 0)], instances_of([square(108, 30)]))  # 88 px instead of 80
+    np.testing.assert_allclose(follow._stretch, [STRETCH_GAIN * 0.1, *[0] * (STRIPS - 1)], rtol=1e-6)
 
 
 def test_what_exceeds_the_most_tracks_is_not_tracked() -> None:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from benchmarks.common import Options
 from benchmarks.loop import belt_config, station
 from edge.bundle import Model, Role, open_bundle, read_engine
 from edge.config import Config
+from edge.decide.tracks import Tracker
 from edge.engines import Engine, choose_engine, open_engine
 from edge.health import Health, Stopwatch
 from edge.pipeline import Models, Station
@@ -29,12 +30,15 @@ from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
 from edge.tell.ledger import Ledger
 from edge.threads import available_cores
-from edge.types import Array, Frame, Moment
+from edge.types import Array, Boxes, Frame, Instances, Looks, Moment
 from examples.belt.belt import FPS, Belt
 
 FRAMES, QUICK_FRAMES = 1100, 300
 SETTLED = 100  # frames before which the belt is still filling
 BLOCK = 120  # frames held in memory: 750 MB
+OBJECTS = (20, 30, 100)  # that the tracker alone is timed with
+TRACKER_FRAMES = 100
+SIZE = 1920, 1080
 MANY = 3  # canvases in a frame, or more: one bucket
 
 
@@ -76,12 +80,15 @@ class Cost:
 
 def run(options: Options) -> dict[str, Any]:
     """Return median and p90 of what is not network, in all and per stage, and by how many canvases a frame has."""
-    count = QUICK_FRAMES if options.quick else FRAMES
+    frames = QUICK_FRAMES if options.quick else FRAMES
     with contextlib.ExitStack() as stack:
         config = belt_config()
         networks = {role: _network(config, role, stack) for role in ("semantic", "instance")}
-        costs = list(islice(_costs(config, networks, options.seed, stack), count))
-    return _figures(costs[SETTLED:])
+        costs = list(islice(_costs(config, networks, options.seed, stack), frames))
+    figures = _figures(costs[SETTLED:])
+    for objects in OBJECTS:
+        figures |= _spread(f"tracker_{objects}_objects_ms", list(_tracker_ms(config, objects)))
+    return figures
 
 
 def _network(config: Config, role: Role, stack: contextlib.ExitStack) -> tuple[Timed, Model]:
@@ -140,6 +147,38 @@ def _frames(seed: int) -> Iterator[Frame]:
         first = belt.index
         images = [image.copy() for image in belt.frames(BLOCK)]
         yield from (Frame("belt", i, i / FPS, image) for i, image in enumerate(images, start=first))
+
+
+def _tracker_ms(config: Config, objects: int) -> Iterator[float]:
+    """Yield what the tracker alone takes per frame with `objects` on a belt, every one of them seen in every frame."""
+    ids, (width, height), scale = count(1), SIZE, 8
+    tracker = Tracker(config.tracks, [1], 2, SIZE, lambda: next(ids))
+    spots = np.stack(np.meshgrid(np.arange(10) * 130 + 100, np.arange(10) * 95 + 90), axis=2).reshape(-1, 2)[:objects]
+    for i in range(TRACKER_FRAMES):
+        corners = (spots + np.asarray([4 * i, 0])).astype(np.float32)
+        boxes = np.hstack([corners, corners + 64])
+        found = np.zeros((height // scale, width // scale), np.uint8)
+        for x0, y0, x1, y1 in (boxes // scale).astype(int).tolist():
+            found[y0:y1, x0:x1] = 1
+        instances, looks = _seen(boxes)
+        started = time.perf_counter()
+        tracker.predict(found, (scale, scale), 1)
+        tracker.update(instances, looks)
+        if i > 0:  # all begin in the first
+            yield (time.perf_counter() - started) * 1000
+
+
+def _seen(boxes: Boxes) -> tuple[Instances, Looks]:
+    """Return an instance in each of `boxes` (n, 4), and a look at each."""
+    n = len(boxes)
+    sources = np.hstack([boxes[:, :2] - 16, boxes[:, 2:] + 16]).astype(np.int32)
+    ones = np.ones(n, np.float32)
+    centers = ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32)
+    masks = [np.ones((16, 16), np.bool_) for _ in range(n)]
+    instances = Instances(
+        boxes, ones, ones.astype(np.uint8), centers, 4096 * ones, np.zeros((n, 0), np.float32), masks, ones, ones > 0
+    )
+    return instances, Looks(sources, np.zeros(n, np.int32), sources, ones)
 
 
 def _figures(costs: list[Cost]) -> dict[str, Any]:

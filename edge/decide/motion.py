@@ -86,21 +86,11 @@ def align(
 def _errors(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], reach: int) -> npt.NDArray[np.float64]:
     """Return (2 reach + 1,) the mean squared difference where both profiles (n,) overlap, for shifts -reach to reach.
 
-    The sum of (b - a)^2 is that of a^2 and of b^2, from running sums, less twice that of ab, a correlation. Profiles
+    The sum of (a - b)^2 over the overlap is that of a^2, of b^2 and of -2ab, and each of them a correlation. Profiles
     are whole numbers: nothing is rounded before the division.
     """
-    shifts, n = np.arange(-reach, reach + 1), len(before)
-    padded = np.zeros(n + 2 * reach)
-    padded[reach : reach + n] = now
-    products = np.correlate(padded, before.astype(np.float64), "valid")
-    first, last = np.maximum(0, -shifts), n - np.maximum(0, shifts)  # cells of `before` that `now` overlaps
-    of_before, of_now = _running(before), _running(now)
-    squares = of_before[last] - of_before[first] + of_now[last + shifts] - of_now[first + shifts]
-    return np.asarray((squares - 2 * products) / (last - first))
-
-
-def _running(profile: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return (n + 1,) the sum of the squares of the first 0, 1, ... n cells of `profile` (n,)."""
-    sums = np.zeros(len(profile) + 1)
-    np.cumsum(np.square(profile, dtype=np.float64), out=sums[1:])
-    return sums
+    n, before = len(before), before.astype(np.float64)
+    shifted, inside = np.zeros(n + 2 * reach), np.zeros(n + 2 * reach)
+    shifted[reach:-reach], inside[reach:-reach] = now, 1
+    squares = np.correlate(inside, before * before) + np.correlate(shifted * shifted, np.ones(n))
+    return np.asarray((squares - 2 * np.correlate(shifted, before)) / np.correlate(inside, np.ones(n)))

@@ -93,4 +93,5 @@ def _errors(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], reach
     shifted, inside = np.zeros(n + 2 * reach), np.zeros(n + 2 * reach)
     shifted[reach:-reach], inside[reach:-reach] = now, 1
     squares = np.correlate(inside, before * before) + np.correlate(shifted * shifted, np.ones(n))
-    return np.asarray((squares - 2 * np.correlate(shifted, before)) / np.correlate(inside, np.ones(n)))
+    overlap = n - np.abs(np.arange(-reach, reach + 1))
+    return np.asarray((squares - 2 * np.correlate(shifted, before)) / overlap)

@@ -90,12 +90,14 @@ class Painter:
 
     def _cells(self, mask: Mask, columns: int, rows: int, width: int) -> Cells:
         """Return the cells of `mask`, stretched to `rows` and `columns`, in a map of `width` read row by row."""
-        _, sizes = self._known.setdefault(id(mask), (mask, {}))  # held, so that no other mask gets its id
+        known = self._known.get(id(mask))
+        if known is None:  # the mask is held, so that no other gets its id
+            known = self._known[id(mask)] = mask, {}
         key = columns, rows, width
-        if key not in sizes:
+        if key not in known[1]:
             ys, xs = np.nonzero(_stretched(mask, columns, rows))
-            sizes[key] = ys * width + xs
-        return sizes[key]
+            known[1][key] = ys * width + xs
+        return known[1][key]
 
 
 def painted(masks: list[Mask], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]) -> Image:

@@ -44,7 +44,7 @@ class SemanticPass:
 
         OpenCV averages two by two pixels several times faster than any other number of them.
         """
-        while _halves(image, width, height):
+        while _half_helps(image, width, height):
             shape = image.shape[0] // 2, image.shape[1] // 2
             if shape not in self._halves:
                 self._halves[shape] = np.empty((*shape, 3), np.uint8)
@@ -53,7 +53,7 @@ class SemanticPass:
         return image
 
 
-def _halves(image: Image, width: int, height: int) -> bool:
+def _half_helps(image: Image, width: int, height: int) -> bool:
     """Tell whether half of `image` is a step on its way to `width` and `height`; the last step may be a half itself.
 
     Whole factors stay whole, so that what is averaged does not change. Others end with less than two: then a thin line

@@ -76,8 +76,8 @@ def _compared(figures: dict[str, Any], runs: Mapping[str, Sequence[Run]]) -> dic
     """Return `one` against the better of the rivals, and how far they decide the same."""
     rival = max(("eight", "single"), key=lambda mode: figures[f"{mode}_fps"])
     ours, theirs = _decided(runs["one"][0]), _decided(runs[rival][0])
-    counters = sorted({*ours, *theirs})
-    counts = [name for name in counters if not name.startswith("gate")]
+    counts = sorted(name for name in {*ours, *theirs} if name.startswith("line-"))
+    verdicts = sorted(name for name in {*ours, *theirs} if name.startswith("gate-"))
     return {
         "rival": rival,
         "fps_ratio": figures["one_fps"] / figures[f"{rival}_fps"],
@@ -85,9 +85,12 @@ def _compared(figures: dict[str, Any], runs: Mapping[str, Sequence[Run]]) -> dic
         "rss_ratio": figures["one_rss_mib"] / figures[f"{rival}_rss_mib"],
         "pss_ratio": figures["one_pss_mib"] / max(1e-9, figures[f"{rival}_pss_mib"]),
         "canvases_ratio": figures["one_canvases"] / figures[f"{rival}_canvases"],
-        "counts_one": sum(ours.get(name, 0) for name in counts),
-        "counts_rival": sum(theirs.get(name, 0) for name in counts),
-        "counters_equal": f"{sum(ours.get(name) == theirs.get(name) for name in counters)} of {len(counters)}",
+        "counted_one": sum(ours.get(name, 0) for name in counts),
+        "counted_rival": sum(theirs.get(name, 0) for name in counts),
+        "counted_apart": sum(abs(ours.get(name, 0) - theirs.get(name, 0)) for name in counts),  # by line and class
+        "judged_one": sum(ours.get(name, 0) for name in verdicts),
+        "judged_rival": sum(theirs.get(name, 0) for name in verdicts),
+        "judged_apart": sum(abs(ours.get(name, 0) - theirs.get(name, 0)) for name in verdicts),  # by gate and verdict
     }
 
 

@@ -23,12 +23,17 @@ READ_S = 60.0
 
 @contextlib.contextmanager
 def belt_models() -> Iterator[tuple[Config, Models]]:
-    """Yield the belt's configuration and its models, exported where that has not been done."""
+    """Yield the belt's configuration and its models."""
+    config = belt_config()
+    with contextlib.ExitStack() as stack:
+        yield config, open_models(config, open_bundle(config.bundle), stack)
+
+
+def belt_config() -> Config:
+    """Return the belt's configuration with its bundle, exported where that has not been done; OpenCV has one thread."""
     cv2.setNumThreads(1)
     bundle = cached_bundle(HERE / "recipe.toml", cache_folder())
-    config = msgspec.structs.replace(load_config(HERE / "config.toml"), bundle=bundle.path, mqtt=None)
-    with contextlib.ExitStack() as stack:
-        yield config, open_models(config, open_bundle(bundle.path), stack)
+    return msgspec.structs.replace(load_config(HERE / "config.toml"), bundle=bundle.path, mqtt=None)
 
 
 def station(config: Config, models: Models) -> Station:

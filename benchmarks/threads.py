@@ -47,7 +47,7 @@ from edge.types import Array, Frame, Image
 
 FRAMES, QUICK_FRAMES = 60, 15
 START = 100  # frames after which the belt is full
-ROUNDS, QUICK_ROUNDS = 7, 1
+ROUNDS, QUICK_ROUNDS = 5, 1
 PARTS = ("semantic", "instance", "rest", "ledger", "together")
 POOLS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WARM = 3  # runs of an engine before it is timed

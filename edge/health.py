@@ -127,10 +127,10 @@ class Health:
 
     def _note(self, moment: Moment) -> None:
         looks = moment.looks
-        sides = (looks.sources[:, 2:] - looks.sources[:, :2]).astype(np.float64)
+        x0, y0, x1, y1 = looks.sources.T.astype(np.float64)
         self.frames += 1
         self.looks += len(looks)
-        self._spent_px += np.bincount(looks.reasons, sides[:, 0] * sides[:, 1], len(REASONS))
+        self._spent_px += np.bincount(looks.reasons, (x1 - x0) * (y1 - y0), len(REASONS))
         self._frame_px += float(moment.frame.image.shape[0] * moment.frame.image.shape[1])
         self._dropped += moment.frame.dropped
 

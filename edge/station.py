@@ -18,7 +18,7 @@ from edge.health import CameraReport, Stopwatch
 from edge.see.attention import Candidates, Chooser
 from edge.see.audit import Audit
 from edge.see.instances import InstancePass
-from edge.see.regions import find_regions, foreground, painted, widened
+from edge.see.regions import Painter, find_regions, foreground, widened
 from edge.see.sharing import share
 from edge.site_checks import check_names, check_places
 from edge.types import Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Tracks
@@ -75,6 +75,7 @@ class Station:
         classes, defects = models.instance_classes, models.defects
         self._counters = [LineCounter(line, classes) for line in config.lines if line.camera == name]
         self._gates = [QualityGate(gate, classes, defects) for gate in config.gates if gate.camera == name]
+        self._painter = Painter()
         self._last: int | None = None
         self._tracks: Tracks | None = None
 
@@ -104,7 +105,7 @@ class Station:
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
         expected = self._tracker.predict(found, labels.scale, elapsed)
-        explained = painted(expected.masks, expected.boxes, found.shape, labels.scale)
+        explained = self._painter(expected.masks, expected.boxes, found.shape, labels.scale)
         regions = find_regions(found, explained, labels.scale, rules, self._size)
         watch.lap("regions")
         tile = self._audit.tile(frame.index, spare=spare)

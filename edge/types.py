@@ -44,7 +44,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What the semantic pass says of one frame. The arrays belong to the engine: copy what you keep."""
+    """What the semantic pass says of one frame."""
 
     classes: npt.NDArray[np.uint8]  # (h, w) class per label pixel, 0 = background
     confidence: npt.NDArray[np.uint8] | None  # (h, w) 0..255, None where the model gives none

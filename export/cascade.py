@@ -10,7 +10,8 @@ from calibration.canvases import find_looks
 from edge.bundle import Model, Role
 from edge.config import RegionRules, class_numbers
 from edge.engines.ort import OrtEngine
-from edge.see.instances import InstancePass, select
+from edge.see.instances import InstancePass
+from edge.see.select import select
 from edge.see.semantic import SemanticPass
 from edge.types import Frame, Image, Instances, Labels, Looks
 

@@ -61,7 +61,7 @@ class QualityGate:
         return verdicts
 
     def _gather(self, instances: Instances, tracks: Tracks) -> None:
-        for row in np.flatnonzero(tracks.instances >= 0):
+        for row in np.flatnonzero(tracks.instances >= 0).tolist():
             i = tracks.instances[row]
             if instances.scales[i] >= SHARPEST:
                 seen = self._evidence.setdefault(int(tracks.keys[row]), deque(maxlen=MOST_LOOKS))

@@ -45,10 +45,10 @@ class LineWatch:
         distance, along = offsets @ self._normal, offsets @ self._along
         clear = tracks.located & (np.abs(distance) > self._hysteresis)
         inside = (along >= 0) & (along <= self._length)
-        sides = np.sign(distance).astype(int)
+        keys, sides = tracks.keys.tolist(), np.sign(distance).astype(int).tolist()
         found = []
-        for row in np.flatnonzero(clear):
-            key, side = int(tracks.keys[row]), int(sides[row])
+        for row in np.flatnonzero(clear).tolist():
+            key, side = keys[row], sides[row]
             before = self._sides.setdefault(key, side)
             if before == side:
                 self._beyond.pop(key, None)
@@ -59,7 +59,7 @@ class LineWatch:
             self._sides[key] = side
             del self._beyond[key]
             if inside[row]:
-                found.append(Crossing(int(row), self._names[side], (float(points[row, 0]), float(points[row, 1]))))
+                found.append(Crossing(row, self._names[side], (float(points[row, 0]), float(points[row, 1]))))
         return found
 
     def awaits(self, key: int, direction: str) -> bool:

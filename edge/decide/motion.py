@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -43,7 +44,7 @@ class BeltMotion:
 
     def step(self, found: Image, scale: tuple[float, float], frames: int) -> npt.NDArray[np.float32] | None:
         """Return the shift (2,) of the belt; with nothing in sight it is carried on."""
-        now = [found.sum(axis=0, dtype=np.float32), found.sum(axis=1, dtype=np.float32)]
+        now = [profile(found, axis) for axis in (0, 1)]
         before, self._before = self._before, now
         if before is None:
             return self._velocity * frames
@@ -52,6 +53,11 @@ class BeltMotion:
             if cells is not None:
                 self._velocity[axis] = cells * scale[axis] / frames
         return self._velocity * frames
+
+
+def profile(found: Image, axis: int) -> npt.NDArray[np.float32]:
+    """Return the number of foreground cells of `found` (h, w) in each column (axis 0), (w,), or row (axis 1), (h,)."""
+    return np.asarray(cv2.reduce(found, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32F), np.float32).ravel()
 
 
 def align(
@@ -64,11 +70,11 @@ def align(
     reach = max(2, int(len(before) * min(REACH * frames, FARTHEST)))
     if len(before) <= reach or before.sum() < len(before) * 0.05 or now.sum() < len(now) * 0.05:
         return None
-    shifts = np.arange(-reach, reach + 1)
-    errors = np.asarray([_error(before, now, int(s)) for s in shifts])
-    spread = float(errors.mean())
+    errors = _errors(before, now, reach)
+    spread = float(errors.sum()) / len(errors)
     if spread <= 0:
         return None
+    shifts = np.arange(-reach, reach + 1)
     score = errors / spread + 0.002 * np.abs(shifts - expected)
     best = int(score[1:-1].argmin()) + 1
     left, middle, right = errors[best - 1 : best + 2].tolist()
@@ -77,9 +83,15 @@ def align(
     return float(shifts[best]) + min(max(fraction, -0.5), 0.5)  # at the end of the reach it is no minimum
 
 
-def _error(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], shift: int) -> float:
-    """Return the mean squared difference where both profiles overlap under `shift`."""
-    n = len(before)
-    a = before[max(0, -shift) : n - max(0, shift)]
-    b = now[max(0, shift) : n - max(0, -shift)]
-    return float(np.square(a - b).mean())
+def _errors(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], reach: int) -> npt.NDArray[np.float64]:
+    """Return (2 reach + 1,) the mean squared difference where both profiles (n,) overlap, for shifts -reach to reach.
+
+    The sum of (a - b)^2 over the overlap is that of a^2, of b^2 and of -2ab, and each of them a correlation. Profiles
+    are whole numbers: nothing is rounded before the division.
+    """
+    n, before = len(before), before.astype(np.float64)
+    shifted, inside = np.zeros(n + 2 * reach), np.zeros(n + 2 * reach)
+    shifted[reach:-reach], inside[reach:-reach] = now, 1
+    squares = np.correlate(inside, before * before) + np.correlate(shifted * shifted, np.ones(n))
+    overlap = n - np.abs(np.arange(-reach, reach + 1))
+    return np.asarray((squares - 2 * np.correlate(shifted, before)) / overlap)

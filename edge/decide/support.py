@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.blobs import blobs_of
 from edge.types import Array, Boxes, Image
 
 LIKE = 0.75  # ratio of a blob's and a box's sides below which the blob is not just this object
@@ -13,6 +14,8 @@ LIKE = 0.75  # ratio of a blob's and a box's sides below which the blob is not j
 
 def support(found: Image, scale: tuple[float, float], boxes: Boxes) -> npt.NDArray[np.float32]:
     """Return (n,) the share of each box (n, 4) that is foreground in `found` (h, w)."""
+    if not len(boxes):
+        return np.zeros(0, np.float32)
     sums = cv2.integral(found)
     x0, y0, x1, y1 = _cells(boxes, scale, found.shape).T
     inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
@@ -30,7 +33,7 @@ def blob_offsets(
     offsets, known = np.zeros((len(boxes), 2), np.float32), np.zeros(len(boxes), np.bool_)
     if not len(boxes):
         return offsets, known
-    _, blobs, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
+    blobs, stats = blobs_of(found)
     under = np.asarray([_main_blob(blobs[y0:y1, x0:x1]) for x0, y0, x1, y1 in _cells(boxes, scale, found.shape)])
     spans = stats[under, :4].astype(np.float32)
     low, high = spans[:, :2], spans[:, :2] + spans[:, 2:]
@@ -54,5 +57,6 @@ def _main_blob(cells: Array) -> int:
 
 def _cells(boxes: Boxes, scale: tuple[float, float], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """Return `boxes` (n, 4) in label pixels, inside a map of `shape`."""
-    cells = np.round(boxes / np.tile(np.asarray(scale, np.float32), 2)).astype(np.int64)
-    return np.clip(cells, 0, np.asarray([shape[1], shape[0]] * 2))
+    cells = np.rint(boxes / np.asarray([*scale, *scale], np.float32))
+    limit = np.asarray([shape[1], shape[0], shape[1], shape[0]], np.float32)
+    return np.asarray(np.minimum(np.maximum(cells, 0), limit), np.int64)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-import lap
 import numpy as np
 import numpy.typing as npt
 
-from edge.boxes import areas_of, lie_in, overlaps, touches_border
+from edge.boxes import lie_in, touches_border
 from edge.config import TrackRules
+from edge.decide.association import Pairs, associate
 from edge.decide.motion import BeltMotion, FreeMotion, Motion
 from edge.decide.support import blob_offsets, support
 from edge.types import Boxes, Image, Instances, Looks, Tracks
@@ -18,11 +18,6 @@ from edge.types import Boxes, Image, Instances, Looks, Tracks
 SUPPORT = 0.2  # share of a track's box that must be foreground for the labels to support it
 SUPPORTED_PATIENCE = 3  # times `lost_frames` that a track lives on support alone
 TENTATIVE_FRAMES = 10  # frames within which a new track must be confirmed
-LARGEST_COST = 0.9  # association cost above which a pair is never made
-RIGID_REACH = 0.45  # sizes of the smaller object within which an instance is the same part on a belt
-OTHER_CLASS_COST = 0.15
-REACH_GROWTH = 0.05  # by which a track's reach grows with every frame without a look
-LOST_COST = 0.005  # per frame without a look: who was seen last is matched first
 STRIPS = 8  # of the frame's height, each with a perspective of its own
 STRETCH_GAIN = 0.05  # weight of one look in it
 MOST_STRETCH = 0.2
@@ -104,7 +99,8 @@ class Tracker:
         state.instances[:] = -1
         self._supported = support(found, scale, state.boxes) >= SUPPORT
         state.shown |= self._supported
-        state.unsupported = np.where(self._supported, 0, state.unsupported + frames).astype(np.int32)
+        state.unsupported += frames
+        state.unsupported[self._supported] = 0
         return self._tracks()
 
     def _follow_blobs(self, found: Image, scale: tuple[float, float], frames: int) -> None:
@@ -116,8 +112,10 @@ class Tracker:
         self._move(BLOB_GAIN * offsets)
 
     def _move(self, by: npt.NDArray[np.float32]) -> None:
-        self._state.centers += by
-        self._state.boxes += np.tile(by, 2)
+        state = self._state
+        state.centers += by
+        state.boxes[:, :2] += by
+        state.boxes[:, 2:] += by
 
     def reset(self) -> None:
         """Forget every track: after a time without sight, what is there now need not be what was."""
@@ -128,12 +126,12 @@ class Tracker:
     def update(self, instances: Instances, looks: Looks) -> tuple[Tracks, list[int]]:
         """Join `instances` found in `looks` to tracks; return all tracks and the keys of those that ended."""
         self._state.missed += lie_in(self._state.boxes, looks.sources.astype(np.float32))
-        usable = np.flatnonzero(self._usable(instances))
-        pairs = associate(self._tracks(), instances, usable, rigid=self._rules.motion == "belt")
-        for row, instance in pairs:
-            self._measure(row, instance, instances)
-        taken = {instance for _, instance in pairs}
-        self._begin([int(i) for i in usable if int(i) not in taken], instances)
+        if len(instances):
+            usable = np.flatnonzero(self._usable(instances))
+            pairs = associate(self._now(), instances, usable, rigid=self._rules.motion == "belt")
+            self._measure(pairs, instances)
+            taken = {instance for _, instance in pairs}
+            self._begin([i for i in usable.tolist() if i not in taken], instances)
         self._confirm()
         ended = self._end()
         return self._tracks(), ended
@@ -145,41 +143,52 @@ class Tracker:
             usable &= ~touches_border(instances.boxes, self._size)
         return np.asarray(usable)
 
-    def _measure(self, row: int, i: int, instances: Instances) -> None:
-        state = self._state
-        if self._rules.motion == "belt":
-            self._learn_stretch(row, instances.centers[i])
-        else:
-            elapsed = max(1, int(state.since_look[row]))
-            drift = (instances.centers[i] - state.centers[row]) / elapsed
-            gain = 1.0 if state.looks[row] == 1 else VELOCITY_GAIN
-            state.velocities[row] += gain * drift
-        state.boxes[row], state.centers[row] = instances.boxes[i], instances.centers[i]
-        state.votes[row, instances.classes[i]] += 1
-        state.looks[row] += 1
-        state.since_look[row] = state.unsupported[row] = state.missed[row] = 0
-        state.instances[row] = i
-        self._masks[row] = instances.masks[i]
-
-    def _learn_stretch(self, row: int, center: npt.NDArray[np.float32]) -> None:
-        """Learn from a look how much faster than the whole things move at this height: the camera's perspective."""
-        state = self._state
-        moved = state.velocities[row] * state.since_look[row]
-        length = float(moved @ moved)
-        if length < LEAST_MOVE_PX**2:
+    def _measure(self, pairs: Pairs, instances: Instances) -> None:
+        if not pairs:
             return
-        error = float((center - state.centers[row]) @ moved) / length
-        here = self._rows_of(center[None])[0]
-        self._stretch[here] = np.clip(self._stretch[here] + STRETCH_GAIN * error, -MOST_STRETCH, MOST_STRETCH)
+        state = self._state
+        rows, found = np.asarray(pairs).T
+        boxes, centers = instances.boxes[found], instances.centers[found]
+        if self._rules.motion == "belt":
+            self._learn_stretch(rows, centers)
+        else:
+            self._learn_velocity(rows, centers)
+        state.boxes[rows], state.centers[rows] = boxes, centers
+        state.votes[rows, instances.classes[found]] += 1
+        state.looks[rows] += 1
+        state.since_look[rows] = state.unsupported[rows] = state.missed[rows] = 0
+        state.instances[rows] = found
+        for row, i in pairs:
+            self._masks[row] = instances.masks[i]
+
+    def _learn_velocity(self, rows: npt.NDArray[np.int64], centers: npt.NDArray[np.float32]) -> None:
+        """Learn from looks at `rows` (n,) how fast each goes; `centers` (n, 2) are where they are now."""
+        state = self._state
+        elapsed = np.maximum(1, state.since_look[rows]).astype(np.float32)[:, None]
+        gain = np.where(state.looks[rows] == 1, 1.0, VELOCITY_GAIN).astype(np.float32)[:, None]
+        state.velocities[rows] += gain * ((centers - state.centers[rows]) / elapsed)
+
+    def _learn_stretch(self, rows: npt.NDArray[np.int64], centers: npt.NDArray[np.float32]) -> None:
+        """Learn from looks how much faster than the whole things move at their height: the camera's perspective."""
+        state = self._state
+        moved = state.velocities[rows] * state.since_look[rows][:, None]
+        lengths = (moved * moved).sum(axis=1)
+        told = lengths >= LEAST_MOVE_PX**2
+        errors = ((centers - state.centers[rows]) * moved).sum(axis=1)[told] / lengths[told]
+        for strip, error in zip(self._rows_of(centers[told]).tolist(), errors.tolist(), strict=True):
+            learnt = self._stretch[strip] + STRETCH_GAIN * error
+            self._stretch[strip] = min(max(learnt, -MOST_STRETCH), MOST_STRETCH)
 
     def _rows_of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """Return (n,) the strip of the frame's height that each centre lies in."""
         share = centers[:, 1] / self._size[1] * STRIPS
-        return np.clip(share, 0, STRIPS - 1).astype(np.int64)
+        return np.minimum(np.maximum(share, 0), STRIPS - 1).astype(np.int64)
 
     def _begin(self, rows: list[int], instances: Instances) -> None:
         rows = [i for i in rows if instances.scores[i] >= self._rules.min_score]
         rows = rows[: MOST_TRACKS - len(self._masks)]
+        if not rows:
+            return
         new = _rows(len(rows), len(self._wanted))
         new.keys[:] = np.arange(self._next_key, self._next_key + len(rows))
         new.boxes[:], new.centers[:] = instances.boxes[rows], instances.centers[rows]
@@ -195,15 +204,18 @@ class Tracker:
 
     def _confirm(self) -> None:
         state = self._state
-        sure = (state.looks >= self._rules.confirm_looks) & (state.shown | (not self._rules.need_support))
-        for row in np.flatnonzero(sure & (state.ids == 0)):
+        sure = (state.ids == 0) & (state.looks >= self._rules.confirm_looks)
+        if self._rules.need_support:
+            sure &= state.shown
+        for row in np.flatnonzero(sure).tolist():
             state.ids[row] = self._new_id()
 
     def _end(self) -> list[int]:
         """Forget tracks that left the frame or that nothing shows any more; return their keys."""
         state = self._state
         width, height = self._size
-        outside = (state.centers < 0).any(axis=1) | (state.centers >= (width, height)).any(axis=1)
+        x, y = state.centers.T
+        outside = (x < 0) | (y < 0) | (x >= width) | (y >= height)
         few = state.looks < self._rules.confirm_looks
         unconfirmed = few & (state.age > TENTATIVE_FRAMES) & (state.since_look > TENTATIVE_FRAMES)
         patience = self._rules.lost_frames
@@ -226,47 +238,28 @@ class Tracker:
     def _classes(self) -> npt.NDArray[np.uint8]:
         return np.asarray(self._state.votes.argmax(axis=1), np.uint8)
 
-    def _tracks(self) -> Tracks:
-        """Return a snapshot that later frames do not change."""
+    def _now(self) -> Tracks:
+        """Return the tracks as they are; later steps change its arrays."""
         s = self._state
         return Tracks(
-            s.keys.copy(),
-            s.ids.copy(),
-            s.boxes.copy(),
+            s.keys,
+            s.ids,
+            s.boxes,
             self._classes(),
-            s.centers.copy(),
-            s.velocities.copy(),
-            s.looks.copy(),
-            s.since_look.copy(),
-            self._supported.copy(),
-            s.instances.copy(),
+            s.centers,
+            s.velocities,
+            s.looks,
+            s.since_look,
+            self._supported,
+            s.instances,
             self._located(),
-            list(self._masks),
+            self._masks,
         )
 
-
-def associate(
-    tracks: Tracks, instances: Instances, usable: npt.NDArray[np.int64], *, rigid: bool
-) -> list[tuple[int, int]]:
-    """Return (track, instance) pairs of least total cost (Jonker and Volgenant 1987, by `lap`).
-
-    The cost is the distance of the centres in units of the smaller object; where things do not move rigidly together,
-    1 - IoU if that is less. Another class costs more, and so does time without a look.
-    """
-    if not len(tracks) or not len(usable):
-        return []
-    boxes, waited = instances.boxes[usable], tracks.since_look[:, None]
-    sizes = np.sqrt(np.minimum(areas_of(tracks.boxes)[:, None], areas_of(boxes)[None, :]))
-    gaps = np.linalg.norm(tracks.centers[:, None] - instances.centers[usable][None, :], axis=2) / np.maximum(sizes, 1.0)
-    if rigid:
-        cost, limit = gaps, RIGID_REACH
-    else:
-        gaps = gaps / (1 + REACH_GROWTH * waited)
-        cost, limit = np.minimum(1.0 - overlaps(tracks.boxes, boxes), 0.3 + gaps), LARGEST_COST
-        cost = cost + LOST_COST * np.minimum(waited, 20)
-    cost = cost + OTHER_CLASS_COST * (tracks.classes[:, None] != instances.classes[usable][None, :])
-    _, columns, _ = lap.lapjv(cost.astype(np.float64), extend_cost=True, cost_limit=limit)
-    return [(row, int(usable[column])) for row, column in enumerate(columns.tolist()) if column >= 0]
+    def _tracks(self) -> Tracks:
+        """Return a snapshot that later frames do not change."""
+        now = self._now()
+        return Tracks(*[getattr(now, name).copy() for name in Tracks.__slots__])
 
 
 def _motion(rules: TrackRules) -> Motion:

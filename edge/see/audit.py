@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +25,7 @@ from edge.boxes import lie_in
 from edge.events import AuditEvent
 from edge.proportion import at_least, lower_bound, upper_bound
 from edge.see.regions import SQUARE, painted
-from edge.types import Array, Frame, Image, Instances, Tracks
+from edge.types import Array, Boxes, Frame, Image, Instances, Tracks
 
 SIZES = {"small": 32.0**2, "medium": 96.0**2, "large": float("inf")}  # frame pixels of mask below which, as COCO has it
 WINDOW = 2000  # objects of each class and size over which the estimate runs
@@ -36,6 +35,7 @@ ALARMING = 1e-6  # the same for an alarm: it is asked anew with every object, fo
 CALM_OBJECTS = 30  # that end an alarm if no more of them than the limit are missed
 MOST_SHARE = 0.25  # of the canvases' number by which the audit exceeds it, on average
 SPARE = 4  # times as many tiles where there is time left
+NEAR_CELLS = 3  # label pixels: one round the tile, and boxes and tiles are rounded
 OVERLAP = 0.25  # share of a tile that the next one shows too, at the least
 
 
@@ -150,7 +150,7 @@ class Audit:
         if len(tile):
             self._sample(tile, found, scale, instances, tracks)
             changes += self._explain(frame, tile[0], found, scale, instances, tracks)
-        confirmed = list(self._confirmed(tracks))
+        confirmed = self._confirmed(tracks)
         changes += [change for row in confirmed for change in self._count(frame, tracks, row)]
         if len(tile) or confirmed:
             self.report = self._report()
@@ -199,10 +199,12 @@ class Audit:
                 size = next(name for name, limit in SIZES.items() if instances.areas_px[i] < limit)
                 self._open[key] = missed, size
 
-    def _confirmed(self, tracks: Tracks) -> Iterator[int]:
-        for row in np.flatnonzero(tracks.looks >= self._confirm_looks).tolist():
-            if int(tracks.keys[row]) in self._open:
-                yield row
+    def _confirmed(self, tracks: Tracks) -> list[int]:
+        """Return the rows of the tracks that were judged and are confirmed now."""
+        if not self._open:
+            return []
+        keys, sure = tracks.keys.tolist(), np.flatnonzero(tracks.looks >= self._confirm_looks).tolist()
+        return [row for row in sure if keys[row] in self._open]
 
     def _count(self, frame: Frame, tracks: Tracks, row: int) -> list[AuditEvent]:
         """Count a judged object that is confirmed now."""
@@ -227,11 +229,11 @@ class Audit:
         tracks: Tracks,
     ) -> list[AuditEvent]:
         """Note how much foreground in the tile is neither part of an instance nor of a track."""
-        explained = painted(tracks.masks, tracks.boxes, found.shape, scale)
-        explained |= painted(instances.masks, instances.boxes, found.shape, scale)
-        x0, y0, x1, y1 = np.round(tile / np.tile(scale, 2)).astype(int).tolist()
+        explained = painted_near(tile, tracks.masks, tracks.boxes, found.shape, scale)
+        explained |= painted_near(tile, instances.masks, instances.boxes, found.shape, scale)
+        x0, y0, x1, y1 = np.rint(tile / np.asarray([*scale, *scale])).astype(int).tolist()
         here = found[y0:y1, x0:x1]
-        rest = here & (1 - np.asarray(cv2.dilate(explained, SQUARE), np.uint8)[y0:y1, x0:x1])
+        rest = here > np.asarray(cv2.dilate(explained, SQUARE), np.uint8)[y0:y1, x0:x1]
         cells = int(np.count_nonzero(here))
         if cells:
             self._foreground.append((cells, int(np.count_nonzero(rest))))
@@ -246,6 +248,18 @@ class Audit:
     def _share(self) -> float:
         """Return the share of foreground in the newest tiles that nothing explains."""
         return sum(rest for _, rest in self._foreground) / max(1, sum(cells for cells, _ in self._foreground))
+
+
+def painted_near(
+    tile: Array, masks: list[npt.NDArray[np.bool_]], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]
+) -> Image:
+    """Return what `painted` does in `tile` (4,) of the frame and a label pixel round it; elsewhere it may be less."""
+    margin = NEAR_CELLS * max(scale)
+    x0, y0, x1, y1 = boxes.T
+    left, top, right, bottom = tile.tolist()
+    near = (x0 < right + margin) & (x1 > left - margin) & (y0 < bottom + margin) & (y1 > top - margin)
+    rows = np.flatnonzero(near)
+    return painted([masks[row] for row in rows.tolist()], boxes[rows], shape, scale)
 
 
 def seen_share(found: Image, scale: tuple[float, float], box: Array, mask: npt.NDArray[np.bool_]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,9 @@ from edge.see.centers import decode_centers
 from edge.see.found import Found
 from edge.see.packing import fill_canvas
 from edge.see.prototypes import decode_prototypes
-from edge.types import Image, Instances, Looks
+from edge.see.select import joined, select
+from edge.see.stitching import stitch
+from edge.types import Boxes, Image, Instances, Looks
 
 SURELY_SAME_IOU = 0.7  # two instances of one frame that overlap more are one object, whatever their classes
 SAME_IOU = 0.5  # two instances of one frame that overlap more are one object seen in two looks
@@ -53,6 +54,7 @@ class InstancePass:
         self.reserve(used)
         self.shown = self._canvases[:used]
         parts: list[list[Instances]] = [[] for _ in images]
+        crops: list[list[Boxes]] = [[] for _ in images]  # in which they were found
         for index, canvas in enumerate(self.shown):
             fill_canvas(canvas, images, looks, index, self._model.fill)
             here = np.flatnonzero(looks.canvases == index)
@@ -60,9 +62,20 @@ class InstancePass:
             owners = looks.frames[here]
             for frame in np.unique(owners).tolist():
                 mine = found if (owners == frame).all() else found.of(owners[found.places] == frame)
-                height, width = images[frame].shape[:2]
-                parts[frame].append(to_frame(mine, looks, here, (width, height)))
-        return [distinct(surest(joined(part, len(self._model.defects)))) for part in parts]
+                parts[frame].append(to_frame(mine, looks, here, _size(images[frame])))
+                crops[frame].append(looks.sources[here[mine.places]].astype(np.float32))
+        return [self._objects(*each) for each in zip(parts, crops, map(_size, images), strict=True)]
+
+    def _objects(self, parts: list[Instances], crops: list[Boxes], size: tuple[int, int]) -> Instances:
+        """Return the objects of one frame: those that several crops show parts of joined, each once."""
+        seen = joined(parts, len(self._model.defects))
+        if not parts:
+            return seen
+        sources = np.concatenate(crops)
+        if len(seen) > MOST_INSTANCES:
+            rows = surest(seen.scores)
+            seen, sources = select(seen, rows), sources[rows]
+        return distinct(stitch(seen, sources, size))
 
     def _look(self, canvas: Image, places: npt.NDArray[np.int32]) -> Found:
         outputs = self._engine.infer({self._model.input.name: canvas})
@@ -78,6 +91,10 @@ class InstancePass:
                 "with the background; export the bundle again"
             )
         return found
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
 
 
 def to_frame(found: Found, looks: Looks, here: npt.NDArray[np.int64], size: tuple[int, int]) -> Instances:
@@ -115,20 +132,9 @@ def _cut_by_crop(
     return np.asarray((low | high).any(axis=1))
 
 
-def joined(parts: list[Instances], defects: int) -> Instances:
-    """Return the instances of all canvases of one frame as one record; `defects` is the number of defect classes."""
-    if len(parts) == 1:
-        return parts[0]
-    parts = [*parts, _none(defects)]
-    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
-    return Instances(**arrays, masks=[mask for part in parts for mask in part.masks])
-
-
-def surest(instances: Instances) -> Instances:
-    """Return `instances`, the `MOST_INSTANCES` with the highest scores where there are more, in their order."""
-    if len(instances) <= MOST_INSTANCES:
-        return instances
-    return select(instances, np.sort(np.argsort(-instances.scores, kind="stable")[:MOST_INSTANCES]))
+def surest(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Return the rows of the `MOST_INSTANCES` highest of `scores` (n,), in order."""
+    return np.sort(np.argsort(-scores, kind="stable")[:MOST_INSTANCES])
 
 
 def distinct(instances: Instances) -> Instances:
@@ -158,27 +164,3 @@ def _same_object(instances: Instances, common: npt.NDArray[np.float32]) -> npt.N
     same_class = instances.classes[:, None] == instances.classes
     alike = same_class & ((iou > SAME_IOU) | ((contained > CONTAINED) & nearby))
     return np.asarray((iou > SURELY_SAME_IOU) | alike)
-
-
-def select(instances: Instances, kept: npt.NDArray[np.int64]) -> Instances:
-    """Return the instances with the indices `kept` (m,)."""
-    arrays: dict[str, Any] = {name: getattr(instances, name)[kept] for name in _ARRAYS}
-    return Instances(**arrays, masks=[instances.masks[i] for i in kept])
-
-
-_ARRAYS = ("boxes", "scores", "classes", "centers", "areas_px", "defects_px", "scales", "whole")  # all but the masks
-
-
-def _none(defects: int) -> Instances:
-    empty = np.zeros(0, np.float32)
-    return Instances(
-        np.zeros((0, 4), np.float32),
-        empty,
-        np.zeros(0, np.uint8),
-        np.zeros((0, 2), np.float32),
-        empty,
-        np.zeros((0, defects), np.float32),
-        [],
-        empty,
-        np.zeros(0, np.bool_),
-    )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import cv2
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from edge.blobs import blobs_of
 from edge.config import RegionRules
 from edge.types import Boxes, Image, Labels, Regions
 
+Mask: TypeAlias = npt.NDArray[np.bool_]  # (h, w)
+Cells: TypeAlias = npt.NDArray[np.int64]  # (n,)
 SQUARE = np.ones((3, 3), np.uint8)  # a cell and its neighbours
 MOST_REGIONS = 256  # of one frame; the largest are kept, so noise costs bounded time
 
@@ -47,36 +51,90 @@ def find_regions(
     0 and 1, `scale` frame pixels per label pixel (x, y), `size` the frame's width and height. Spots below the smallest
     area are left out; boxes are padded and kept inside the frame.
     """
-    rest: Image = found & (1 - np.asarray(cv2.dilate(explained, SQUARE), np.uint8))
-    _, _, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    widened_by_one = np.asarray(cv2.dilate(explained, SQUARE), np.uint8)
+    rest: Image = np.greater(found, widened_by_one).view(np.uint8)
+    _, stats = blobs_of(rest)
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float32) * (scale[0] * scale[1])
-    largest = np.argsort(-areas, kind="stable")[:MOST_REGIONS]
-    kept = largest[areas[largest] >= rules.min_area_px]
-    spots = stats[1:][kept].astype(np.float32)
-    corners = np.concatenate([spots[:, :2], spots[:, :2] + spots[:, 2:4]], axis=1) * np.tile(scale, 2)
-    return Regions(padded(corners, rules.pad_px, size), areas[kept])
+    kept = np.flatnonzero(areas >= rules.min_area_px)
+    kept = kept[np.argsort(-areas[kept], kind="stable")[:MOST_REGIONS]]
+    corners = stats[1:, :4][kept].astype(np.float32)
+    corners[:, 2:] += corners[:, :2]
+    return Regions(padded(corners * np.asarray([*scale, *scale]), rules.pad_px, size), areas[kept])
 
 
-def painted(
-    masks: list[npt.NDArray[np.bool_]], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]
-) -> Image:
+class Painter:
+    """Paints as `painted` does, many times over: it knows which cells a mask covers until it is no longer asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Mask, dict[tuple[int, int, int], Cells]]] = {}  # by the mask's id
+
+    def __call__(self, masks: list[Mask], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]) -> Image:
+        """Return a map (h, w) uint8 of label size: 1 where a mask, stretched over its box (n, 4) in frame pixels, lies.
+
+        The masks must not change.
+        """
+        height, width = shape
+        cells, first, cut = [], [], []
+        for i, (x0, y0, x1, y1) in enumerate(_outer_cells(boxes, scale).tolist()):
+            if 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height:
+                cells.append(self._cells(masks[i], x1 - x0, y1 - y0, width))
+                first.append(y0 * width + x0)
+            else:
+                cut.append(i)
+        area = painted([masks[i] for i in cut], boxes[cut], shape, scale)
+        if cells:
+            area.ravel()[np.concatenate(cells) + np.repeat(first, [len(some) for some in cells])] = 1
+        if len(self._known) > 2 * len(masks):
+            self._known = {id(mask): self._known[id(mask)] for mask in masks if id(mask) in self._known}
+        return area
+
+    def _cells(self, mask: Mask, columns: int, rows: int, width: int) -> Cells:
+        """Return the cells of `mask`, stretched to `rows` and `columns`, in a map of `width` read row by row."""
+        known = self._known.get(id(mask))
+        if known is None:  # the mask is held, so that no other gets its id
+            known = self._known[id(mask)] = mask, {}
+        key = columns, rows, width
+        if key not in known[1]:
+            ys, xs = np.nonzero(_stretched(mask, columns, rows))
+            known[1][key] = ys * width + xs
+        return known[1][key]
+
+
+def painted(masks: list[Mask], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]) -> Image:
     """Return a map (h, w) uint8 of label size: 1 where a mask, stretched over its box (n, 4) in frame pixels, lies."""
     area: Image = np.zeros(shape, np.uint8)
-    cells = boxes / np.tile(np.asarray(scale, np.float32), 2)
-    starts, ends = np.floor(cells[:, :2]).astype(int).tolist(), np.ceil(cells[:, 2:]).astype(int).tolist()
-    for mask, (x0, y0), (x1, y1) in zip(masks, starts, ends, strict=True):
+    if not masks:
+        return area
+    for mask, (x0, y0, x1, y1) in zip(masks, _outer_cells(boxes, scale).tolist(), strict=True):
         left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, shape[1]), min(y1, shape[0])
         if left >= right or top >= bottom:
             continue
-        fine = cv2.resize(mask.view(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
-        area[top:bottom, left:right] |= np.asarray(fine[top - y0 : bottom - y0, left - x0 : right - x0], np.uint8)
+        area[top:bottom, left:right] |= _stretched(mask, x1 - x0, y1 - y0)[
+            top - y0 : bottom - y0, left - x0 : right - x0
+        ]
     return area
+
+
+def _outer_cells(boxes: Boxes, scale: tuple[float, float]) -> npt.NDArray[np.int64]:
+    """Return `boxes` (n, 4) in label pixels, rounded outwards."""
+    cells = boxes / np.asarray([*scale, *scale], np.float32)
+    np.floor(cells[:, :2], out=cells[:, :2])
+    np.ceil(cells[:, 2:], out=cells[:, 2:])
+    return np.asarray(cells, np.int64)
+
+
+def _stretched(mask: Mask, columns: int, rows: int) -> Image:
+    """Return `mask` (h, w) as (rows, columns) uint8."""
+    return np.asarray(cv2.resize(mask.view(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def padded(
     boxes: npt.NDArray[np.float32], pad_px: float | npt.NDArray[np.float32], size: tuple[int, int]
 ) -> npt.NDArray[np.int32]:
     """Return `boxes` (n, 4) widened by `pad_px` on each side, rounded outwards and clipped to a frame of `size`."""
-    pad = np.broadcast_to(np.asarray(pad_px, np.float32), (len(boxes),))[:, None]
-    outer = np.concatenate([np.floor(boxes[:, :2] - pad), np.ceil(boxes[:, 2:] + pad)], axis=1)
-    return np.asarray(np.clip(outer, 0, np.asarray([*size, *size])), np.int32)
+    pad = np.asarray(pad_px, np.float32).reshape(-1, 1)
+    outer = np.empty(boxes.shape)
+    np.floor(boxes[:, :2] - pad, out=outer[:, :2])
+    np.ceil(boxes[:, 2:] + pad, out=outer[:, 2:])
+    np.maximum(outer, 0, out=outer)
+    return np.asarray(np.minimum(outer, [*size, *size], out=outer), np.int32)

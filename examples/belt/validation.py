@@ -15,8 +15,9 @@ import onnxruntime as ort
 from edge.bundle import Head
 from edge.config import load_config
 from edge.see.centers import decode_centers
-from edge.see.instances import distinct, joined, select, to_frame
+from edge.see.instances import distinct, to_frame
 from edge.see.packing import fill_canvas, pack
+from edge.see.select import joined, select
 from edge.types import Instances, Looks
 from examples.belt.belt import Belt
 from examples.belt.networks import CANVAS

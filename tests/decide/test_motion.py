@@ -133,13 +133,31 @@ def test_profiles_of_any_length_give_a_shift_within_reach_or_none(length: int, s
 def test_a_belt_faster_than_the_reach_gives_no_wild_shift(slope: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors that fall straight to the end of the reach have no minimum: the parabola through them is none."""
     reach = int(100 * REACH)
-    errors = {shift: slope[0] + (slope[1] - slope[0]) * (shift + reach) for shift in range(-reach, reach + 1)}
-    errors[-reach + 2] += 0.0001
-    errors[reach - 2] += 0.0001
-    monkeypatch.setattr(motion, "_error", lambda _before, _now, shift: errors[shift] + 100)
+    errors = 100 + slope[0] + (slope[1] - slope[0]) * np.arange(2 * reach + 1)
+    errors[[2, -3]] += 0.0001
+    monkeypatch.setattr(motion, "_errors", lambda _before, _now, _reach: errors)
     found = align(np.ones(100, np.float32), np.ones(100, np.float32), 0.0)
     assert found is not None
     assert abs(found) <= reach
+
+
+@given(st.integers(3, 300), st.integers(1, 80), st.integers(0, 2**32 - 1))
+def test_the_errors_of_all_shifts_are_those_of_each_by_itself(length: int, reach: int, seed: int) -> None:
+    reach, random = min(reach, length - 1), np.random.default_rng(seed)
+    before, now = (random.integers(0, 300, length).astype(np.float32) for _ in range(2))
+    expected = []
+    for shift in range(-reach, reach + 1):
+        pairs = [(before[i], now[i + shift]) for i in range(length) if 0 <= i + shift < length]
+        expected.append(sum((float(b) - float(a)) ** 2 for a, b in pairs) / len(pairs))
+    np.testing.assert_array_equal(motion._errors(before, now, reach), expected)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_profiles_count_the_foreground_of_columns_and_rows(width: int, height: int, seed: int) -> None:
+    found = (np.random.default_rng(seed).random((height + 3, width + 5)) < 0.4).astype(np.uint8)
+    for cut in (found, found[2:-1, 1:-4]):
+        assert motion.profile(cut, 0).tolist() == cut.sum(axis=0).tolist()
+        assert motion.profile(cut, 1).tolist() == cut.sum(axis=1).tolist()
 
 
 def test_free_objects_have_no_common_shift() -> None:

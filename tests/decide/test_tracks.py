@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import TrackRules
-from edge.decide.tracks import MOST_MISSES, MOST_TRACKS, TENTATIVE_FRAMES, Tracker, associate
+from edge.decide.tracks import MOST_MISSES, MOST_TRACKS, STRETCH_GAIN, STRIPS, TENTATIVE_FRAMES, Tracker
 from edge.types import Image, Instances, Looks, Tracks
-from tests.see.made import Box, instances_of, looks_of, tracks_of
+from tests.see.made import Box, instances_of, looks_of
 
 SIZE = (640, 480)
 SCALE = (4.0, 4.0)
@@ -271,37 +271,6 @@ def test_parts_close_together_on_a_belt_keep_their_ids() -> None:
     assert len(set().union(*had)) == 20
 
 
-@settings(max_examples=40)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(0, 8), st.booleans())
-def test_no_track_and_no_instance_is_in_two_pairs(seed: int, tracks: int, instances: int, rigid: bool) -> None:
-    random = np.random.default_rng(seed)
-
-    def boxes(count: int) -> list[Box]:
-        return [square(random.uniform(0, 200), random.uniform(0, 200), random.uniform(5, 60)) for _ in range(count)]
-
-    usable = np.flatnonzero(random.random(instances) < 0.8)
-    pairs = associate(tracks_of(boxes(tracks)), instances_of(boxes(instances)), usable, rigid=rigid)
-    assert len({row for row, _ in pairs}) == len({i for _, i in pairs}) == len(pairs)
-    assert {i for _, i in pairs} <= set(usable.tolist())
-
-
-def test_of_two_pairings_the_cheaper_on_the_whole_is_made() -> None:
-    known = tracks_of([square(100, 100), square(130, 100)])
-    found = instances_of([square(116, 100), square(146, 100)])  # the second is nearest to the first
-    assert associate(known, found, np.arange(2), rigid=False) == [(0, 0), (1, 1)]
-
-
-def test_the_same_class_goes_before_a_little_distance() -> None:
-    known = tracks_of([square(100, 100)], classes=[2])
-    found = instances_of([square(101, 100), square(103, 100)], classes=[1, 2])
-    assert associate(known, found, np.arange(2), rigid=False) == [(0, 1)]
-
-
-def test_what_is_far_away_is_another_object() -> None:
-    assert associate(tracks_of([square(100, 100)]), instances_of([square(300, 100)]), np.arange(1), rigid=False) == []
-    assert associate(tracks_of([square(100, 100)]), instances_of([square(125, 100)]), np.arange(1), rigid=True) == []
-
-
 def held(follow: Tracker) -> int:
     """Return how many elements the tracker holds in all."""
     state = follow._state
@@ -327,6 +296,34 @@ def test_a_hundred_thousand_short_lived_objects_leave_nothing_behind() -> None:
     assert len(told) == 100_000
     assert most <= 500 * 24
     assert held(follow) == 0
+
+
+@pytest.mark.parametrize("motion", ["free", "belt"])
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 9))
+def test_many_looks_at_once_teach_what_they_would_one_by_one(motion: str, seed: int, count: int) -> None:
+    random, together, single = np.random.default_rng(seed), tracker(motion=motion), tracker(motion=motion)
+    boxes = [square(100 + 60 * i, random.uniform(30, 450)) for i in range(count)]
+    velocities, waited = random.normal(0, 8, (count, 2)), random.integers(0, 30, count)
+    for follow in (together, single):
+        step(follow, instances_of(boxes))
+        follow._state.velocities[:], follow._state.since_look[:] = velocities, waited
+    pairs = [(int(row), i) for i, row in enumerate(random.permutation(count))]
+    moved = random.normal(0, 30, (count, 2))
+    found = instances_of(boxes, centers=(together._state.centers[[row for row, _ in pairs]] + moved).tolist())
+    together._measure(pairs, found)
+    for pair in pairs:
+        single._measure([pair], found)
+    for name in ("boxes", "centers", "velocities", "votes", "looks", "since_look", "instances"):
+        np.testing.assert_allclose(getattr(together._state, name), getattr(single._state, name), rtol=1e-6)
+    np.testing.assert_allclose(together._stretch, single._stretch, atol=1e-7)
+
+
+def test_perspective_is_learnt_by_the_share_that_a_part_was_ahead_of_its_prediction() -> None:
+    follow = tracker(motion="belt")
+    step(follow, instances_of([square(100, 30)]))
+    follow._state.velocities[:], follow._state.since_look[:] = (10, 0), 8
+    follow._measure([(0, 0)], instances_of([square(108, 30)]))  # 88 px instead of 80
+    np.testing.assert_allclose(follow._stretch, [STRETCH_GAIN * 0.1, *[0] * (STRIPS - 1)], rtol=1e-6)
 
 
 def test_what_exceeds_the_most_tracks_is_not_tracked() -> None:

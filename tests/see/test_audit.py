@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from edge import config
 from edge.events import AuditEvent
 from edge.proportion import upper_bound
-from edge.see.audit import CALM_OBJECTS, TILES, WINDOW, Audit, seen_share
+from edge.see.audit import CALM_OBJECTS, TILES, WINDOW, Audit, painted_near, seen_share
+from edge.see.regions import painted
 from edge.types import Frame, Image
 from tests.see.made import Box, instances_of, tracks_of
 
@@ -108,6 +109,20 @@ def test_what_looks_suspicious_takes_a_quarter_of_the_canvases(canvases: int, ex
     assert [index for index, _ in tiles(watched, 9)] == [0, 8]
     show(watched, [PART], labels(), 2)
     assert [index for index in range(9, 18) if len(watched.tile(index, spare=False))] == expected
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(4.0, 4.0), (3.7, 8.0)]))
+def test_in_a_tile_and_round_it_all_is_painted(seed: int, scale: tuple[float, float]) -> None:
+    random = np.random.default_rng(seed)
+    corners = random.uniform(-60, 640, (40, 2))
+    boxes = np.hstack([corners, corners + random.uniform(1, 120, (40, 2))]).astype(np.float32)
+    masks = [random.random((7, 9)) < 0.7 for _ in boxes]
+    shape, left, top = (round(480 / scale[1]), round(640 / scale[0])), *random.integers(0, 320, 2)
+    tile = np.asarray([left, top, left + 160, top + 160])
+    x0, y0, x1, y1 = np.rint(tile / [*scale, *scale]).astype(int)
+    here = slice(max(0, y0 - 1), y1 + 1), slice(max(0, x0 - 1), x1 + 1)
+    near = painted_near(tile, masks, boxes, shape, scale)
+    np.testing.assert_array_equal(near[here], painted(masks, boxes, shape, scale)[here])
 
 
 # --- samples

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import RegionRules
-from edge.see.regions import MOST_REGIONS, find_regions, foreground, padded, painted
+from edge.see.regions import MOST_REGIONS, Painter, find_regions, foreground, padded, painted
 from edge.types import Image, Labels, Regions, Tracks
 from tests.see.made import tracks_of
 
@@ -137,6 +137,31 @@ def test_tracks_at_and_beyond_the_border_are_painted_only_inside(box: tuple[int,
     if inside:
         assert xs.max() < box[2] / 2
         assert ys.min() >= max(0, np.floor(box[1] / 2))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_a_painter_paints_what_is_painted_by_itself_and_forgets_old_masks(seed: int, most: int) -> None:
+    random = np.random.default_rng(seed)
+    paint, boxes = Painter(), np.zeros((0, 4), np.float32)
+    masks: list[npt.NDArray[np.bool_]] = []
+    for shape in [(120, 160)] * 8 + [(60, 80)] * 4:
+        masks = [mask for mask in masks if random.random() < 0.7][:most]
+        masks += [random.random(random.integers(1, 40, 2)) < 0.5 for _ in range(most - len(masks))]
+        corners = random.uniform(-40, 330, (most, 2))
+        boxes = np.hstack([corners, corners + random.uniform(1, 90, (most, 2))]).astype(np.float32)
+        scale = 320 / shape[1], 240 / shape[0]
+        np.testing.assert_array_equal(paint(masks, boxes, shape, scale), painted(masks, boxes, shape, scale))
+        assert len(paint._known) <= 2 * most
+    assert not paint([], boxes[:0], (120, 160), SCALE).any()
+    assert not paint._known
+
+
+def test_a_painted_mask_is_stretched_to_the_nearest_cell() -> None:
+    mask = np.random.default_rng(1).random((7, 11)) < 0.5
+    area = painted([mask], np.asarray([[20, 30, 64, 72]], np.float32), (120, 160), SCALE)
+    for y in range(21):
+        for x in range(22):
+            assert area[15 + y, 10 + x] == mask[y * 7 // 21, x * 11 // 22]
 
 
 def test_ten_thousand_specks_give_a_bounded_number_of_regions_the_largest() -> None:

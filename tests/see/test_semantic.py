@@ -105,6 +105,28 @@ def test_a_thin_line_survives_the_reduction() -> None:
     assert engine.seen[0][:, 30].min() >= 40  # a fifth of it; nearest neighbour would skip it
 
 
+@pytest.mark.parametrize("factors", [(2, 2), (3, 3), (4, 4), (4, 8), (10, 6), (16, 16)])
+def test_whole_factors_average_just_the_pixels_of_each_cell(factors: tuple[int, int]) -> None:
+    look, engine = semantic("stretch")
+    shape = 64 * factors[0], 96 * factors[1]
+    seen = Frame("c", 0, 0.0, np.random.default_rng(1).integers(0, 256, (*shape, 3)).astype(np.uint8))
+    look(seen)
+    cells = seen.image.reshape(64, factors[0], 96, factors[1], 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(engine.seen[0], cells, atol=2)  # every halving rounds
+
+
+@given(st.integers(64, 400), st.integers(96, 900), st.sampled_from(["stretch", "letterbox"]), st.data())
+def test_a_thin_line_anywhere_keeps_half_of_its_share_at_least(
+    height: int, width: int, fit: str, data: st.DataObject
+) -> None:
+    look, engine = semantic(fit)
+    seen, x = frame(width, height, level=0), data.draw(st.integers(0, width - 2))
+    seen.image[:, x : x + 2] = 240
+    labels = look(seen)
+    share = min(1.0, 2 / labels.scale[0])
+    assert engine.seen[0][: len(labels.classes), :, 0].max(axis=1).min() >= 240 * share / 2 - 3
+
+
 def test_a_model_without_confidence_gives_none() -> None:
     model = model_of(INPUT, Head("labels"))
     engine = FakeEngine(model, lambda image: {"labels": np.zeros(image.shape[:2], np.uint8)})

@@ -1,0 +1,87 @@
+"""`foveate bench`: what a configuration costs; the user's own ledger stays as it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import foveate
+from deploy.bench import Rounds
+from tests.see.coded import write_belt, write_bundle
+from tests.see.made import looks_of, tracks_of
+
+FRAMES = 40
+CONFIG = """
+bundle = "bundle"
+state = "state"
+[cameras.belt]
+source = "pictures"
+fps = 10
+[regions]
+min_area_px = 50
+[models]
+threads = 1
+[tracks]
+motion = "belt"
+[[lines]]
+name = "door"
+camera = "belt"
+start = [80, 0]
+end = [80, 120]
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    write_bundle(tmp_path / "bundle")
+    write_belt(tmp_path / "pictures", FRAMES, 3)
+    (tmp_path / "site.toml").write_text(CONFIG)
+    return tmp_path / "site.toml"
+
+
+def test_it_says_what_every_stage_costs_and_leaves_no_trace(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told, drawn = tmp_path / "out.json", tmp_path / "cost.png"
+    assert foveate.main(["bench", str(site), "--warmup", "5", "--json", str(told), "--plot", str(drawn)]) == 0
+    said, found = capsys.readouterr().out, json.loads(told.read_text())
+    assert found["frames"] == FRAMES
+    assert found["measured_frames"] == len(found["rounds"]) == FRAMES - 5
+    assert sum(stage["share"] for stage in found["stages"].values()) == pytest.approx(1, abs=0.01)
+    assert sum(found["spent"].values()) == pytest.approx(1, abs=0.01)
+    assert found["canvases_per_frame"] == pytest.approx(
+        sum(row["canvases"] for row in found["rounds"]) / (FRAMES - 5), abs=1e-3
+    )
+    for stage in ("semantic", "instances", "ledger"):
+        assert f"\n{stage} " in said
+    assert f"{FRAMES - 5} frames of 1 camera\n" in said
+    assert len(np.unique(np.asarray(cv2.imread(str(drawn))))) > 50, "an empty picture"
+    assert not (tmp_path / "state").exists()
+
+
+def test_frames_of_one_round_are_one_row() -> None:
+    rounds, stages, other = Rounds(), {"semantic": 1.0}, {"semantic": 2.0}
+    for camera_stages in (stages, stages, other):
+        rounds.add(camera_stages, looks_of([(0, 0, 9, 9)], [(0, 0, 9, 9)]), tracks_of([(0, 0, 9, 9)], ids=[7]))
+    assert [(row["frames"], row["canvases"], row["tracks"]) for row in rounds.rows] == [(2, 1, 2), (1, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["missing.toml"], 78, "cannot be read"),
+        (["{site}", "--source", "none.mp4"], 69, "none.mp4"),
+        (["{site}", "--json", "{site}/x.json"], 1, "--json"),
+        (["{site}", "--plot", "{folder}/no/x.png"], 1, "--plot"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    site: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+) -> None:
+    given = [word.format(site=site, folder=site.parent) for word in arguments]
+    assert foveate.main(["bench", *given]) == code
+    assert said in capsys.readouterr().err

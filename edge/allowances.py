@@ -46,6 +46,7 @@ ROUND = KIB  # of the times of one round
 OVERLAY_PICTURES = 8  # of --save: the drawn one and those that the encoder holds
 TLS_BYTES = 8 * MIB
 THREAD_BYTES = 512 * KIB  # of stack and heap that a thread of ours touches
+SMALL_BYTES = 4 * MIB  # of freed buffers that NumPy keeps: seven of each size below 1 KiB
 HEAP_BYTES = 16 * MIB  # that the allocator keeps between arrays that come and go (`benchmarks/memory.py` has less)
 
 
@@ -69,7 +70,7 @@ def allowances(
         "ledger": 2 * CACHE_KIB * KIB + MIB,  # pages of both connections; the index of the write-ahead log
         "delivery": _delivery(config),
         "threads": (cameras + 1) * THREAD_BYTES,
-        "heap": HEAP_BYTES,
+        "heap": SMALL_BYTES + HEAP_BYTES,
     }
     if save:
         found["overlay"] = OVERLAY_PICTURES * PICTURE * max((_pixels(size) for size in sizes.values()), default=0)

@@ -39,6 +39,7 @@ class Camera(_Table, frozen=True, kw_only=True):
     size: tuple[Side, Side] | None = None  # width, height; needed by `command`, and to start without a live source
     demand: bool = False  # `command` waits for one byte on its standard input before each frame
     live: bool = False  # `command` does not wait until its frames are read: the newest counts, as of a stream
+    mm_per_px: Positive | None = None  # of the plane that objects lie in
     fps: Positive | None = None  # time base of a source that has none
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
 
@@ -57,6 +58,7 @@ class RegionRules(_Table, frozen=True, kw_only=True):
 
     classes: list[str] = []  # semantic classes; default: all but the background
     min_area_px: Positive = 300.0  # frame pixels of foreground below which a spot is ignored
+    min_area_mm2: Positive | None = None  # the same in square millimetres, for cameras that have `mm_per_px`
     confidence: Fraction = 0.0  # label pixels below it count as background
     pad_px: Count = 16  # frame pixels of context round a spot that no track explains
 
@@ -128,6 +130,15 @@ class Gate(_Table, frozen=True, kw_only=True):
     fail_safe: Literal["REJECT", "REVIEW"] = "REJECT"  # the verdict of a part that was not inspected
 
 
+class Zone(_Table, frozen=True, kw_only=True):
+    """A polygon of one camera's frame."""
+
+    name: Name
+    camera: Name
+    points: Annotated[list[Point], msgspec.Meta(min_length=3)]
+    attention: Literal["only", "ignore"]  # spots begin in zones of the first kind alone, and in none of the second
+
+
 class Mqtt(_Table, frozen=True, kw_only=True):
     """The broker and who must acknowledge."""
 
@@ -167,6 +178,7 @@ class Config(_Table, frozen=True, kw_only=True):
     tracks: TrackRules = TrackRules()
     lines: list[Line] = []
     gates: list[Gate] = []
+    zones: list[Zone] = []
     mqtt: Mqtt | None = None
     ledger: Ledger = Ledger()
 
@@ -269,5 +281,19 @@ def _with_hint(message: str) -> str:
 
 
 def _known_keys() -> list[str]:
-    tables = (Config, Camera, Models, RegionRules, Attention, Audit, TrackRules, Line, Gate, DefectLimit, Mqtt, Ledger)
+    tables = (
+        Config,
+        Camera,
+        Models,
+        RegionRules,
+        Attention,
+        Audit,
+        TrackRules,
+        Line,
+        Gate,
+        DefectLimit,
+        Zone,
+        Mqtt,
+        Ledger,
+    )
     return sorted({field for table in tables for field in table.__struct_fields__})

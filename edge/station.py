@@ -18,10 +18,13 @@ from edge.health import CameraReport, Stopwatch
 from edge.see.attention import Candidates, Chooser
 from edge.see.audit import Audit
 from edge.see.instances import InstancePass
-from edge.see.regions import Painter, find_regions, foreground, widened
+from edge.see.regions import NOTHING, Painter, find_regions, foreground, scaled, widened
 from edge.see.sharing import share
+from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
 from edge.types import Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Tracks
+
+CORNERS = np.asarray([0, 1, 0, 1])  # x and y, for both corners of a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Station:
         self._models = models
         self._size = size
         self._wanted = _wanted(config, models)
+        self._regions = scaled(config.regions, config.cameras[name].mm_per_px)
+        self._zones = ZoneMap([zone for zone in config.zones if zone.camera == name])
         canvas = models.instances.size
         self._attention = Chooser(config.attention, size, canvas, at_border=config.tracks.at_border)
         self._audit = Audit(
@@ -77,6 +82,7 @@ class Station:
         self._gates = [QualityGate(gate, classes, defects) for gate in config.gates if gate.camera == name]
         self._painter = Painter()
         self._last: int | None = None
+        self._spots = NOTHING  # of the last frame
         self._tracks: Tracks | None = None
 
     def report(self, moment: Moment) -> CameraReport:
@@ -100,13 +106,16 @@ class Station:
         """Return what the semantic pass tells of `frame`, and what is worth a look in it."""
         labels = self._models.semantic(frame)
         watch.lap("semantic")
-        rules = widened(self._config.regions) if self._audit.alarm else self._config.regions
+        rules = widened(self._regions) if self._audit.alarm else self._regions
         found = foreground(labels, self._wanted, rules.confidence)
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
         expected = self._tracker.predict(found, labels.scale, elapsed)
         explained = self._painter(expected.masks, expected.boxes, found.shape, labels.scale)
-        regions = find_regions(found, explained, labels.scale, rules, self._size)
+        before = self._spots + self._tracker.shift[CORNERS]
+        inside = self._zones(found, labels.scale)
+        regions = find_regions(inside, explained, labels.scale, rules, self._size, before)
+        self._spots = regions.boxes.astype(np.float32)
         watch.lap("regions")
         tile = self._audit.tile(frame.index, spare=spare)
         candidates = self._attention.candidates(frame.index, regions, expected, self._tracker.shift, tile)
@@ -144,7 +153,7 @@ class Station:
         self._tracker.reset()
         self._attention.reset()
         self._audit.reset()
-        self._tracks = None
+        self._spots, self._tracks = NOTHING, None
         return self._marked(events)
 
     def _marked(self, events: Sequence[Event]) -> list[Event]:

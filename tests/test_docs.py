@@ -32,6 +32,7 @@ HEADINGS = {
     config.Line: "`[[lines]]`",
     config.Gate: "`[[gates]]`",
     config.DefectLimit: "`[gates.defects.CLASS]`",
+    config.Zone: "`[[zones]]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
 }

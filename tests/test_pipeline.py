@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -344,12 +344,19 @@ def test_dropped_frames_move_the_belt_all_the_same() -> None:
     assert [event.counter for event in memory.events if isinstance(event, Count)] == ["door/part"] * 4
 
 
+def corner_zone(width: float, attention: Literal["only", "ignore"] = "ignore") -> config.Zone:
+    return config.Zone(
+        name="corner", camera="c", points=[(0, 0), (width, 0), (width, 20), (0, 20)], attention=attention
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"regions": config.RegionRules(classes=["cat"])}, "regions.classes: no class 'cat' .* part"),
         ({"tracks": config.TrackRules(classes=["cat"])}, "tracks.classes: no class 'cat'"),
         ({"lines": [msgspec.structs.replace(LINE, end=(80, 121))]}, r"'door': end: point \(80, 121\) is outside"),
+        ({"zones": [corner_zone(161)]}, r"'corner': points: point \(161, 0\) is outside"),
         ({"gates": [msgspec.structs.replace(GATE, start=(161, 0))]}, r"'exit': start: point \(161, 0\) is outside"),
         (
             {"gates": [msgspec.structs.replace(GATE, defects={"rust": config.DefectLimit()})]},
@@ -385,3 +392,13 @@ def test_a_state_before_the_first_frame_is_whole() -> None:
     state = Health().state()
     assert (state["frames"], state["fps"], state["looked_share"], state["ms"], state["ms_p99"]) == (0, 0, 0, {}, 0)
     assert msgspec.json.decode(msgspec.json.encode(state))["startup_s"] is None
+
+
+def test_nothing_begins_in_a_zone_that_is_ignored_and_what_began_outside_is_followed_through_it() -> None:
+    whole = config.Zone(name="all", camera="c", points=[(0, 0), (160, 0), (160, 120), (0, 120)], attention="ignore")
+    right = config.Zone(name="end", camera="c", points=[(90, 0), (160, 0), (160, 120), (90, 120)], attention="ignore")
+    rules = settings(audit=config.Audit(every_frames=0))  # it looks everywhere
+    zoned = [msgspec.structs.replace(rules, zones=zones) for zones in ([whole], [right], [])]
+    nothing, through, plain = (len(play(frames(70), each)[0].events) for each in zoned)
+    assert nothing == 0
+    assert through == plain > 0

@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.blobs import blobs_of
+from edge.boxes import common_of
 from edge.config import RegionRules
 from edge.types import Boxes, Image, Labels, Regions
 
 Mask: TypeAlias = npt.NDArray[np.bool_]  # (h, w)
 Cells: TypeAlias = npt.NDArray[np.int64]  # (n,)
 SQUARE = np.ones((3, 3), np.uint8)  # a cell and its neighbours
+HELD = 0.5  # share of the smallest area that a spot needs where one was in the frame before
+NOTHING = np.zeros((0, 4), np.float32)
 MOST_REGIONS = 256  # of one frame; the largest are kept, so noise costs bounded time
 
 
@@ -25,6 +28,13 @@ def widened(rules: RegionRules) -> RegionRules:
     return msgspec.structs.replace(
         rules, confidence=rules.confidence / 2, min_area_px=rules.min_area_px / 2, pad_px=rules.pad_px * 2
     )
+
+
+def scaled(rules: RegionRules, mm_per_px: float | None) -> RegionRules:
+    """Return rules whose `min_area_px` is what `min_area_mm2` means for a camera."""
+    if rules.min_area_mm2 is None or mm_per_px is None:
+        return rules
+    return msgspec.structs.replace(rules, min_area_px=rules.min_area_mm2 / mm_per_px**2)
 
 
 def foreground(labels: Labels, wanted: npt.NDArray[np.uint8], confidence: float) -> Image:
@@ -44,22 +54,28 @@ def find_regions(
     scale: tuple[float, float],
     rules: RegionRules,
     size: tuple[int, int],
+    before: Boxes = NOTHING,
 ) -> Regions:
     """Return the connected spots of foreground `found` outside `explained` widened by one label pixel.
 
     The edges of labels are ragged, and what is left of them round a track would be spots. Both maps are (h, w) uint8 of
     0 and 1, `scale` frame pixels per label pixel (x, y), `size` the frame's width and height. Spots below the smallest
-    area are left out; boxes are padded and kept inside the frame.
+    area are left out, but for those where one of `before` (n, 4), frame pixels, was in the frame before: they need half
+    of it, so that a spot of just that size does not come and go. Boxes are padded and kept inside the frame.
     """
     widened_by_one = np.asarray(cv2.dilate(explained, SQUARE), np.uint8)
     rest: Image = np.greater(found, widened_by_one).view(np.uint8)
     _, stats = blobs_of(rest)
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float32) * (scale[0] * scale[1])
-    kept = np.flatnonzero(areas >= rules.min_area_px)
+    kept = np.flatnonzero(areas >= rules.min_area_px * (HELD if len(before) else 1.0))
     kept = kept[np.argsort(-areas[kept], kind="stable")[:MOST_REGIONS]]
     corners = stats[1:, :4][kept].astype(np.float32)
     corners[:, 2:] += corners[:, :2]
-    return Regions(padded(corners * np.asarray([*scale, *scale]), rules.pad_px, size), areas[kept])
+    corners *= np.asarray([*scale, *scale], np.float32)
+    if len(before):
+        enough = (areas[kept] >= rules.min_area_px) | (common_of(corners, before) > 0).any(axis=1)
+        kept, corners = kept[enough], corners[enough]
+    return Regions(padded(corners, rules.pad_px, size), areas[kept])
 
 
 class Painter:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import RegionRules
-from edge.see.regions import MOST_REGIONS, Painter, find_regions, foreground, padded, painted
+from edge.see.regions import MOST_REGIONS, Painter, find_regions, foreground, padded, painted, scaled
 from edge.types import Image, Labels, Regions, Tracks
 from tests.see.made import tracks_of
 
@@ -215,3 +215,18 @@ def test_every_large_spot_lies_in_a_region(seed: int) -> None:
     for x0, y0, x1, y1 in find(found, NOBODY, SCALE, rules(min_area_px=4.0), SIZE).boxes.tolist():
         covered[y0 // 2 : -(-y1 // 2), x0 // 2 : -(-x1 // 2)] = 1
     assert (covered[found > 0] == 1).all()
+
+
+def test_a_spot_that_shrinks_a_little_does_not_come_and_go() -> None:
+    found = blank()
+    found[50, 20:26] = 1  # 24 frame pixels
+    limits = rules(min_area_px=40.0)
+    near, far = (np.asarray([box], np.float32) for box in ((44, 100, 60, 104), (200, 100, 220, 104)))
+    assert [len(find_regions(found, blank(), SCALE, limits, SIZE, before)) for before in (near, far)] == [1, 0]
+    assert not len(find_regions(found, blank(), SCALE, rules(min_area_px=60.0), SIZE, near)), "less than half"
+
+
+@pytest.mark.parametrize(("mm_per_px", "area_px"), [(0.5, 400.0), (2.0, 25.0), (None, 16.0)])
+def test_the_smallest_area_can_be_in_square_millimetres(mm_per_px: float | None, area_px: float) -> None:
+    assert scaled(rules(min_area_mm2=100.0), mm_per_px).min_area_px == area_px
+    assert scaled(rules(), mm_per_px).min_area_px == 16.0

@@ -35,7 +35,7 @@ from edge.types import Boxes, Frame, Looks, Tracks
 
 PERSON: Final = 1
 PRECISIONS: Final = ("float32", "int8")
-INTERVALS: Final = (1, 2, 4, 8)  # frames between two looks at a person
+INTERVALS: Final = (1, REFRESH, 6, 12)  # frames between two looks at a person
 WIDTHS: Final = (320, 448, 640, 768)  # of full-frame inputs, px
 QUICK_WIDTHS: Final = (320, 768)
 WARM_FRAMES: Final = 20  # seen, not judged: at the first judged frame, everybody has long been there
@@ -93,9 +93,9 @@ def measure(options: Options, frames: range | None = None) -> dict[str, dict[str
         for one in passes:
             sides[_key(one)].stages["network"] = one.times.network_ms
     truth = boxes_of(data / "vtest" / "gt.txt")
-    crossed = _crossed(data, judged)
-    figures = {name: _figures(side, truth, crossed, judged) for name, side in sides.items()}
-    figures["seen"] = {"frames": len(judged), "crossings": sum(crossed.values())}
+    lines = crossed(data, judged)
+    figures = {name: _figures(side, truth, lines, judged) for name, side in sides.items()}
+    figures["seen"] = {"frames": len(judged), "crossings": sum(lines.values())}
     return figures
 
 
@@ -183,7 +183,7 @@ def _turned(names: list[str], by: int) -> Iterator[str]:
     yield from names[:start]
 
 
-def _crossed(data: Path, judged: range) -> Counter[str]:
+def crossed(data: Path, judged: range) -> Counter[str]:
     """Return the true crossings of both lines in the judged frames."""
     lines = json.loads((data / "vtest" / "counts.json").read_text())["lines"]
     return Counter(

@@ -57,7 +57,7 @@ def main() -> int:
     bundle, data, precision, video = sys.argv[1:]
     threads.pin()
     with contextlib.ExitStack() as stack:
-        answer(Cascade(Path(bundle), Path(data), precision, stack), video)
+        answer(Cascade(Path(bundle), Path(data), precision, stack), video, sys.stdout)
     return 0
 
 

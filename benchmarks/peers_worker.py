@@ -13,10 +13,11 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 LINES = {"x=384": ((384, 0), (384, 576)), "y=200": ((0, 200), (768, 200))}
-DIRECTIONS = {"x=384": ("right", "left"), "y=200": ("down", "up")}  # what peers call in, and out
+IN_OUT = {"x=384": ("right", "left"), "y=200": ("down", "up")}  # what Ultralytics calls in and out
+ZONE_IN_OUT = {"x=384": ("right", "left"), "y=200": ("up", "down")}  # and supervision, for lines drawn like these
 PERSON = 0  # class number in COCO
 SIDE = 320  # of a slice, and of the model's input
 SCORE = 0.25  # every peer's own default
@@ -40,7 +41,7 @@ class Ultralytics:
 
     def __init__(self, model: str) -> None:
         self._line = os.environ.get("ULTRALYTICS_LINE", "x=384")
-        solutions = importlib.import_module("ultralytics").solutions
+        solutions = importlib.import_module("ultralytics.solutions")
         region = [tuple(point) for point in LINES[self._line]]
         self._counter = solutions.ObjectCounter(
             show=False, verbose=False, model=model, region=region, classes=[PERSON], imgsz=SIDE
@@ -54,7 +55,7 @@ class Ultralytics:
 
     def counts(self) -> dict[str, int] | None:
         """Return the counts of its one line."""
-        into, out = DIRECTIONS[self._line]
+        into, out = IN_OUT[self._line]
         return {f"{self._line}/{into}": self._counter.in_count, f"{self._line}/{out}": self._counter.out_count}
 
 
@@ -106,19 +107,19 @@ class Supervision:
         return boxes
 
     def counts(self) -> dict[str, int] | None:
-        """Return the counts of both lines; which way is in depends on how a line is drawn."""
+        """Return the counts of both lines."""
         told: dict[str, int] = {}
         for line, zone in self._zones.items():
-            into, out = DIRECTIONS[line]
-            told |= {f"{line}/{into}": zone.out_count, f"{line}/{out}": zone.in_count}
+            into, out = ZONE_IN_OUT[line]
+            told |= {f"{line}/{into}": zone.in_count, f"{line}/{out}": zone.out_count}
         return told
 
 
 PEERS: dict[str, Callable[[str], Seer]] = {"ultralytics": Ultralytics, "sahi": Sahi, "supervision": Supervision}
 
 
-def answer(seer: Seer, video: str) -> None:
-    """Answer requests until there are no more."""
+def answer(seer: Seer, video: str, answers: TextIO) -> None:
+    """Write the answer to each request into `answers` until there are no more."""
     import cv2  # noqa: PLC0415
 
     frames, at = cv2.VideoCapture(video), 0
@@ -135,7 +136,7 @@ def answer(seer: Seer, video: str) -> None:
             spent.append((time.perf_counter() - start) * 1e3)
         at = last
         said = {"ms": spent, "boxes": boxes, "counts": seer.counts(), "rss_mb": most_memory_mb()}
-        print(json.dumps(said), flush=True)
+        print(json.dumps(said), file=answers, flush=True)
 
 
 def most_memory_mb() -> float:
@@ -145,12 +146,10 @@ def most_memory_mb() -> float:
 
 
 def main() -> int:
-    """Run one of the peers; what it prints goes elsewhere."""
+    """Run one of the peers; what it prints itself goes to the standard error."""
     name, model, video = sys.argv[1:]
     answers, sys.stdout = sys.stdout, sys.stderr
-    seer = PEERS[name](model)
-    sys.stdout = answers
-    answer(seer, video)
+    answer(PEERS[name](model), video, answers)
     return 0
 
 

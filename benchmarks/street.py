@@ -127,10 +127,11 @@ def marked(found: Image, scale: tuple[float, float], boxes: Boxes) -> Array:
 
 def _network(data: Path, weights: Path, *, quick: bool) -> Path:
     """Return the semantic network's ONNX file, trained where that was not done yet."""
-    video = (data / "vtest" / "vtest.avi").stat()
-    code = (HERE / "street_net.py").read_bytes() + f"{TILE} {STEPS_X} {STEPS_Y} {STEPS} {quick}".encode()
-    key = hashlib.sha256(code + weights.read_bytes() + f"{video.st_size}".encode()).hexdigest()[:16]
-    path = cache_folder().parent / "street" / f"{key}.onnx"
+    size = (data / "vtest" / "vtest.avi").stat().st_size
+    code = (HERE / "street_net.py").read_bytes() + f"{TILE} {STEPS_X} {STEPS_Y} {STEPS} {size}".encode()
+    path = cache_folder().parent / "street" / f"{hashlib.sha256(code + weights.read_bytes()).hexdigest()[:16]}.onnx"
+    if quick and not path.exists():  # the better one where there is one
+        path = path.with_stem(f"{path.stem}-quick")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         _train(data, weights, path, quick=quick)

@@ -13,10 +13,10 @@ from typing import Any, Final
 import cv2
 import msgspec
 import numpy as np
-from numpy.random import SeedSequence
 
 from benchmarks.accuracy import Average, Carried, Flags, Judged, of_instances, overlap_of
 from benchmarks.common import Options
+from benchmarks.duty import belt_frames
 from benchmarks.full_frame import FullFrame, FullFrameTracks, full_frame_bundle, letterbox, spread
 from edge.boxes import touches_border
 from edge.bundle import open_bundle
@@ -26,13 +26,10 @@ from edge.daemon import open_models
 from edge.events import Count, Event
 from edge.health import Stopwatch
 from edge.pipeline import Models, Station
-from edge.types import Array, Frame, Image
+from edge.types import Array, Frame
 from examples.belt.belt import COUNT_LINE_X, DEFECTS, FPS, HEIGHT, WIDTH, Belt, View, crossings
-from examples.belt.camera import Camera
 from examples.belt.demo import HERE, cache_folder
-from examples.belt.motion import Motion
 from examples.belt.score import PIXEL_CENTRE
-from examples.belt.strip import Strip
 from export.build import cached_bundle
 from export.heldout import true_instances
 
@@ -40,10 +37,10 @@ FIRST_SEED: Final = 300  # test seeds that no other benchmark uses: no network w
 PRECISIONS: Final = ("float32", "int8")
 WIDTHS: Final = (480, 640, 960, 1280, 1600, 1920)  # of full-frame inputs, px
 QUICK_WIDTHS: Final = (640, 1280, 1920)
+COUNTED: Final = ("full640", "full1920")  # passes that count
 SMALL_PART_PX: Final = 3800.0  # the smallest third of the parts of four validation seeds
 SMALL_DEFECT_PX: Final = 200.0  # the smallest quarter of their defects
 WARM_FRAMES: Final = 40  # after which tracks are what they are in a long run
-BUSY, EMPTY = 90, 210  # frames in turn of a belt that carries something in 30 % of them
 FULL_RECIPE: Final = """name = "belt-full"
 version = "1"
 
@@ -77,10 +74,10 @@ class Plan:
     frames: int
     every: int  # frames between two that are judged, and that full-frame passes see
     duty_frames: int
-    counted: int  # frames of each seed on which full-frame passes count
+    counted: int  # frames of the first seed on which full-frame passes count
 
 
-FULL: Final = Plan(seeds=3, frames=400, every=20, duty_frames=600, counted=400)
+FULL: Final = Plan(seeds=3, frames=400, every=20, duty_frames=600, counted=300)
 QUICK: Final = Plan(seeds=1, frames=120, every=20, duty_frames=300, counted=0)
 
 
@@ -93,6 +90,7 @@ class Side:
     ms: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     counts: Counter[str] = field(default_factory=Counter)
+    true: Counter[str] = field(default_factory=Counter)  # what there was to count
 
     def judge(self, truth: Judged, defects_px: Array, found: Judged) -> None:
         """Add one frame."""
@@ -170,16 +168,13 @@ def measure(options: Options) -> dict[str, dict[str, Any]]:
         duty = {name: Side(_average(ready)) for name in (f"cascade_{precision}" for precision in PRECISIONS)}
         share = _duty(ready, plan, FIRST_SEED + options.seed, duty)
         if plan.counted:
-            _count(ready, plan, seeds, sides)
-        true = Counter[str]()
-        for seed in seeds:
-            true += Counter(f"count/{part.kind}" for part in _crossed(seed, plan.frames))
-        figures = {name: _figures(side, true) for name, side in sides.items()}
+            _count(ready, seeds[0], plan.counted, sides)
+        figures = {name: _figures(side) for name, side in sides.items()}
         for one in ready.passes:
             figures[_key(one)] |= {"network_ms": spread(one.times.network_ms)[0]}
         for name, side in duty.items():
             figures[name] |= {"duty_ms_mean": spread(side.ms)[3], "duty_ms": spread(side.ms)[0]}
-    figures["seen"] = {"busy_share": share, "crossings": sum(true.values()), "frames": plan.seeds * plan.frames}
+    figures["seen"] = {"busy_share": share, "frames": plan.seeds * plan.frames}
     return figures
 
 
@@ -216,6 +211,7 @@ def _watch(ready: Bench, plan: Plan, seeds: range) -> dict[str, Side]:
                     side.judge(*there, found)
         for name, cascade in cascades.items():
             sides[name].counts += _counted(cascade.events)
+            sides[name].true += _crossed(seed, plan.frames)
     return sides
 
 
@@ -248,58 +244,41 @@ def _duty(ready: Bench, plan: Plan, seed: int, sides: dict[str, Side]) -> float:
     """Let the cascades see a belt that is empty most of the time; return in which share of the frames it was not."""
     cascades = {name: Watched(ready.config, ready.models[p], ready.least, ready.share) for name, p in _named()}
     busy = 0
-    for index, (image, there) in enumerate(duty_frames(seed, plan.duty_frames)):
+    for index, (image, there) in enumerate(belt_frames(seed, plan.duty_frames)):
         busy += there
         for name in _turned(list(cascades), index):
             cascades[name](Frame("belt", index, index / FPS, image), sides[name], empty=True)
     return busy / plan.duty_frames
 
 
-def duty_frames(seed: int, frames: int) -> Iterator[tuple[Image, bool]]:
-    """Yield frames of a belt, and whether it was drawn with its parts: `BUSY` with, `EMPTY` without, and again."""
-    *_, strip_seed, camera_seed = SeedSequence(seed).spawn(4)
-    motion = Motion(np.random.default_rng(SeedSequence(seed).spawn(4)[0]))
-    bare, camera = Strip(strip_seed, ((end * 1000.0, []) for end in count())), Camera(camera_seed)
-    loaded, furthest = Belt(seed), 0.0
-    loaded.skip(BUSY)  # the window is full by then
+def _count(ready: Bench, seed: int, frames: int, sides: dict[str, Side]) -> None:
+    """Let the smallest common and the native full-frame pass count, in INT8, each with tracks of its own."""
+    chosen = [one for one in ready.passes if one.precision == "int8" and one.name in COUNTED]
+    belt, classes = Belt(seed), ready.models["int8"].instance_classes
+    tracks = [FullFrameTracks("belt", (WIDTH, HEIGHT), ready.config, classes) for _ in chosen]
     for index in range(frames):
-        at = index + BUSY
-        furthest = max(furthest, motion.travel(at))
-        if index % (BUSY + EMPTY) < BUSY:
-            loaded.skip(at - loaded.index)
-            yield loaded.step().image, True
-        else:
-            bare.advance(furthest)
-            yield camera.expose(bare.picture(motion.travel(at)), at, motion.speed(at)), False
+        frame = Frame("belt", index, index / FPS, belt.step().image)
+        for one, follow in zip(chosen, tracks, strict=True):
+            sides[_key(one)].counts += _counted(follow(frame, one(frame.image))[1])
+    for one in chosen:
+        sides[_key(one)].true += _crossed(seed, frames)
 
 
-def _count(ready: Bench, plan: Plan, seeds: range, sides: dict[str, Side]) -> None:
-    """Let the full-frame passes count, in INT8, each with tracks of its own."""
-    chosen = [one for one in ready.passes if one.precision == "int8" and one.name in {"full640", "full1920"}]
-    for seed in seeds:
-        belt = Belt(seed)
-        classes = ready.models["int8"].instance_classes
-        tracks = [FullFrameTracks("belt", (WIDTH, HEIGHT), ready.config, classes) for _ in chosen]
-        for index in range(plan.counted):
-            frame = Frame("belt", index, index / FPS, belt.step().image)
-            for one, follow in zip(chosen, tracks, strict=True):
-                sides[_key(one)].counts += _counted(follow(frame, one(frame.image))[1])
-
-
-def _crossed(seed: int, frames: int) -> list[Any]:
-    return list(crossings(seed, frames, COUNT_LINE_X - PIXEL_CENTRE))
+def _crossed(seed: int, frames: int) -> Counter[str]:
+    return Counter(f"count/{part.kind}" for part in crossings(seed, frames, COUNT_LINE_X - PIXEL_CENTRE))
 
 
 def _counted(events: list[Event]) -> Counter[str]:
     return Counter(event.counter for event in events if isinstance(event, Count))
 
 
-def _figures(side: Side, true: Counter[str]) -> dict[str, Any]:
+def _figures(side: Side) -> dict[str, Any]:
     median, low, high, mean = spread(side.ms)
     figures = {"ms": median, "ms_p10": low, "ms_p90": high, "ms_mean": mean, "frames": len(side.ms)}
     figures |= {f"mask_{name}": value for name, value in side.average.figures().items()} | side.flags.figures()
     figures |= {f"stage_{stage}_ms": float(np.mean(values)) for stage, values in side.stages.items()}
-    if side.counts:
-        wrong = sum(abs(side.counts[name] - true[name]) for name in side.counts.keys() | true.keys())
-        figures |= {"counted": sum(side.counts.values()), "count_error": wrong / max(1, sum(true.values()))}
+    if side.true:
+        wrong = sum(abs(side.counts[name] - side.true[name]) for name in side.counts.keys() | side.true.keys())
+        figures |= {"counted": side.counts.total(), "true": side.true.total()}
+        figures["count_error"] = wrong / side.true.total()
     return figures

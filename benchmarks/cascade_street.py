@@ -21,6 +21,8 @@ import numpy as np
 
 from benchmarks.accuracy import Average, Carried, Judged, of_instances, overlap_of
 from benchmarks.common import Options, data_folder
+from benchmarks.duty import emptied
+from benchmarks.duty import street_frames as busy_frames
 from benchmarks.full_frame import FullFrame, FullFrameTracks, full_frame_bundle, letterbox, spread
 from benchmarks.people import boxes_of, compare
 from benchmarks.street import TRAIN_FRAMES, street_bundle, street_frames
@@ -39,6 +41,7 @@ INTERVALS: Final = (1, REFRESH, 6, 12)  # frames between two looks at a person
 WIDTHS: Final = (320, 448, 640, 768)  # of full-frame inputs, px
 QUICK_WIDTHS: Final = (320, 768)
 WARM_FRAMES: Final = 20  # seen, not judged: at the first judged frame, everybody has long been there
+EMPTY_EVERY: Final = 10  # of the first 400 frames, those whose median is the empty street
 SMALL_PX: Final = 2500.0  # the smallest third of the true boxes of the first 400 frames
 NO_DEFECTS: Final = np.zeros(0)
 RECIPE: Final = """name = "street-full"
@@ -90,11 +93,14 @@ def measure(options: Options, frames: range | None = None) -> dict[str, dict[str
         made = full_frame_bundle(weights, (320, 320), recipe)
         passes += [FullFrame("tiles6", made, precision, stack, tiles(320)) for precision in PRECISIONS]
         sides = _watch(data, judged, cascades, passes)
+        duty = _duty(data, judged, _cascades(bundle, data, (REFRESH,), stack))
         for one in passes:
             sides[_key(one)].stages["network"] = one.times.network_ms
     truth = boxes_of(data / "vtest" / "gt.txt")
     lines = crossed(data, judged)
     figures = {name: _figures(side, truth, lines, judged) for name, side in sides.items()}
+    for name, side in duty.items():
+        figures[name] |= {"duty_ms_mean": spread(side.ms)[3], "duty_ms": spread(side.ms)[0]}
     figures["seen"] = {"frames": len(judged), "crossings": sum(lines.values())}
     return figures
 
@@ -162,6 +168,16 @@ def _watch(data: Path, judged: range, cascades: dict[str, _Cascade], passes: lis
             if frame.index in judged:
                 side.detections[frame.index] = present(tracks, cascades[name].refresh if name in cascades else 1)
                 side.average.add(there, shown, overlap_of(shown, there, masks=False))
+    return sides
+
+
+def _duty(data: Path, judged: range, cascades: dict[str, _Cascade]) -> dict[str, Side]:
+    """Let the cascades see a street that is empty most of the time."""
+    sides = {name: Side() for name in cascades}
+    empty = emptied(islice(street_frames(data), 0, TRAIN_FRAMES, EMPTY_EVERY))
+    for frame, _ in busy_frames(islice(street_frames(data), judged.start, judged.stop), empty):
+        for name in _turned(list(cascades), frame.index):
+            cascades[name](frame, sides[name])
     return sides
 
 

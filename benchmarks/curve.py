@@ -33,7 +33,7 @@ def draw(path: Path, scenes: Mapping[str, Scene]) -> None:
         panel.set_xscale("log")
         panel.set(title=title, xlabel="ms per frame (mean), everything included")
         panel.grid(alpha=0.3, which="both")
-        panel.legend(fontsize=8)
+        panel.legend(fontsize=8, loc="lower right")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
@@ -51,4 +51,4 @@ def _points(
 
 
 def _short(name: str) -> str:
-    return name.rsplit("_", 1)[0].replace("full", "").replace("cascade_", "").replace("cascade", "")
+    return name.rsplit("_", 1)[0].replace("full", "").replace("cascade_", "")

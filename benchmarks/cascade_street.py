@@ -42,7 +42,7 @@ WIDTHS: Final = (320, 448, 640, 768)  # of full-frame inputs, px
 QUICK_WIDTHS: Final = (320, 768)
 WARM_FRAMES: Final = 20  # seen, not judged: at the first judged frame, everybody has long been there
 EMPTY_EVERY: Final = 10  # of the first 400 frames, those whose median is the empty street
-SMALL_PX: Final = 2500.0  # the smallest third of the true boxes of the first 400 frames
+SMALL_PX: Final = 1900.0  # the smallest third of the true boxes of the first 400 frames
 NO_DEFECTS: Final = np.zeros(0)
 RECIPE: Final = """name = "street-full"
 version = "1"

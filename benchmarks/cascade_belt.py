@@ -25,7 +25,7 @@ from edge.config import Models as ModelRules
 from edge.daemon import open_models
 from edge.events import Count, Event
 from edge.health import Stopwatch
-from edge.pipeline import Models, Station
+from edge.station import Models, Station
 from edge.types import Array, Frame
 from examples.belt.belt import COUNT_LINE_X, DEFECTS, FPS, HEIGHT, WIDTH, Belt, View, crossings
 from examples.belt.demo import HERE, cache_folder

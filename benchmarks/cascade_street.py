@@ -32,7 +32,7 @@ from edge.config import Config
 from edge.daemon import open_models
 from edge.events import Count, Event
 from edge.health import Stopwatch
-from edge.pipeline import Models, Station
+from edge.station import Models, Station
 from edge.types import Boxes, Frame, Looks, Tracks
 
 PERSON: Final = 1
@@ -110,7 +110,7 @@ def tiles(side: int) -> Looks:
     rows, columns = (np.linspace(0, extent - side, -(-extent // side)).round() for extent in (SIZE[1], SIZE[0]))
     sources = np.asarray([(x, y, x + side, y + side) for y in rows for x in columns], np.int32)
     places = np.tile(np.asarray([[0, 0, side, side]], np.int32), (len(sources), 1))
-    return Looks(sources, np.arange(len(sources), dtype=np.int32), places, np.ones(len(sources), np.float32))
+    return Looks.at_one(sources, np.arange(len(sources), dtype=np.int32), places, np.ones(len(sources), np.float32))
 
 
 class _Cascade:

@@ -185,7 +185,7 @@ class FullFrameTracks:
 def whole_frame(size: tuple[int, int]) -> Looks:
     """Return the one look that is the frame of `size` (width, height)."""
     box = np.asarray([[0, 0, *size]], np.int32)
-    return Looks(box, np.zeros(1, np.int32), box, np.ones(1, np.float32))
+    return Looks.at_one(box, np.zeros(1, np.int32), box, np.ones(1, np.float32))
 
 
 def spread(values: Iterable[float]) -> tuple[float, float, float, float]:

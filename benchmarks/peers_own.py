@@ -22,7 +22,7 @@ class Cascade:
         from benchmarks.street_rules import SIZE, street_config  # noqa: PLC0415
         from edge.bundle import open_bundle  # noqa: PLC0415
         from edge.daemon import open_models  # noqa: PLC0415
-        from edge.pipeline import Station  # noqa: PLC0415
+        from edge.station import Station  # noqa: PLC0415
 
         cv2.setNumThreads(1)
         config = street_config(bundle, data, precision=precision)

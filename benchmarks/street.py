@@ -112,7 +112,7 @@ def tiled() -> Looks:
     corners = [(x, y) for y in STEPS_Y for x in STEPS_X]
     sources = np.asarray([(x, y, x + TILE, y + TILE) for x, y in corners], np.int32)
     places = np.tile(np.asarray([[0, 0, TILE, TILE]], np.int32), (len(corners), 1))
-    return Looks(sources, np.arange(len(corners), dtype=np.int32), places, np.ones(len(corners), np.float32))
+    return Looks.at_one(sources, np.arange(len(corners), dtype=np.int32), places, np.ones(len(corners), np.float32))
 
 
 def marked(found: Image, scale: tuple[float, float], boxes: Boxes) -> Array:

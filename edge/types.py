@@ -79,6 +79,18 @@ class Looks:
     def __len__(self) -> int:
         return len(self.sources)
 
+    @classmethod
+    def at_one(
+        cls,
+        sources: npt.NDArray[np.int32],
+        canvases: npt.NDArray[np.int32],
+        places: npt.NDArray[np.int32],
+        scales: npt.NDArray[np.float32],
+    ) -> Looks:
+        """Return looks at one frame, for no reason that matters."""
+        zeros = np.zeros(len(sources), np.int32)
+        return cls(sources, canvases, places, scales, zeros, zeros)
+
     def of(self, frame: int) -> Looks:
         """Return the looks at frame number `frame` of those that are looked at together."""
         kept = self.frames == frame

@@ -136,7 +136,7 @@ def moment(found: Instances, box: tuple[float, float, float, float], *, matched:
         masks=[np.ones((4, 4), np.bool_)],
     )
     nothing = np.zeros((0, 4), np.int32)
-    looks = Looks(nothing, nothing[:, 0], nothing, np.zeros(0, np.float32))
+    looks = Looks.at_one(nothing, nothing[:, 0], nothing, np.zeros(0, np.float32))
     image = np.zeros((1, 1, 3), np.uint8)
     labels = Labels(np.zeros((1, 1), np.uint8), None, (1.0, 1.0))
     regions = Regions(nothing, np.zeros(0, np.float32))

@@ -16,7 +16,7 @@ from edge.see.attention import NOTHING, Chooser
 from edge.see.crops import cut, merge
 from edge.see.sharing import share
 from edge.see.spots import MOST_DOUBLINGS
-from edge.types import Looks, Regions, Tracks
+from edge.types import REASONS, Looks, Regions, Tracks
 from tests.see.made import Box, instances_of, tracks_of
 
 SIZE = (1920, 1080)
@@ -335,3 +335,35 @@ def test_nothing_starves_however_much_is_due(canvases: int, things: int, tracked
         longest = max(longest, int(waited.max()))
         assert choose.waiting_frames <= longest
     assert longest <= 10 + 16 * things / canvases  # spots back off eightfold, and begin with a head start
+
+
+@pytest.mark.parametrize(("canvases", "side", "whole"), [(2, 280, True), (1, 280, False), (2, 150, False)])
+def test_where_crops_would_cost_as_much_the_whole_frame_is_looked_at(canvases: int, side: int, whole: bool) -> None:
+    choose = Alone(rules(canvases=canvases), (600, 320), CANVAS)
+    assert choose.tiles.tolist() == [[0, 0, 320, 320], [280, 0, 600, 320]]
+    looks = choose.choose(0, spots((0, 0, side, side), (310, 0, 310 + side, side)), NOBODY, STILL)
+    assert (looks.sources.tolist() == choose.tiles.tolist()) == whole
+    assert {REASONS[reason] for reason in looks.reasons.tolist()} == {"whole" if whole else "new"}
+    assert len(set(looks.canvases.tolist())) <= canvases
+
+
+def test_a_frame_no_larger_than_a_canvas_is_looked_at_whole() -> None:
+    looks = Alone(rules(), (320, 240), CANVAS).choose(0, spots((100, 100, 130, 130)), NOBODY, STILL)
+    assert looks.sources.tolist() == [[0, 0, 320, 240]]
+
+
+def test_what_a_look_was_for_is_told() -> None:
+    choose = chooser(canvases=4, retry_frames=1, refresh_frames=20)
+    places = [(0, 0, 60, 60), (400, 0, 460, 60), (800, 0, 860, 60), (1200, 0, 1260, 60)]
+    tracks = tracks_of(places, looks=[1, 9, 9, 9], since_look=[2, 20, 15, 1])
+    choose.choose(0, spots((100, 600, 160, 660)), NOBODY, STILL)
+    choose.follow(instances_of([(600, 600, 640, 640)], whole=[False]), NOBODY)
+    regions = spots((100, 600, 160, 660), (1500, 600, 1560, 660))
+    looks = choose.choose(1, regions, tracks, STILL, np.asarray([[1300, 700, 1620, 1020]], np.int32))
+    told = {
+        tuple(source[:2]): REASONS[reason]
+        for source, reason in zip(looks.sources.tolist(), looks.reasons.tolist(), strict=True)
+    }
+    assert sorted(told.values()) == ["audit", "cut", "early", "new", "refresh", "spot", "young"]
+    assert told[1500, 600] == "new"
+    assert told[100, 600] == "spot"

@@ -4,7 +4,8 @@ A look is worth what has waited for it: a spot nothing explains, a track with fe
 The value of a track and of a spot grows with each frame it waits, so that nothing waits for ever; a spot that was
 never looked at begins with most, and one that showed nothing is looked at again after ever longer times. A canvas
 costs the same however full it is: room that is left goes to tracks that will be due before long. Where what is due
-would fill as many canvases as the whole frame does, the whole frame is looked at.
+would fill as many canvases as the whole frame does, the whole frame is looked at. The governor may leave less: no whole
+frames, and in the end only looks without which something would be missed or judged unseen.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from edge.see.crops import merge, tiles, whole
 from edge.see.packing import FILL, room_of
 from edge.see.regions import padded
 from edge.see.spots import SpotMemory
-from edge.types import REASONS, Boxes, Instances, Looks, Regions, Tracks
+from edge.types import FULL, REASONS, Boxes, Effort, Instances, Looks, Regions, Tracks
 
 SOON_VALUE = 0.6  # of a look at a track from which it may fill room on a canvas that is run anyway
 EARLY_INTERVAL = 2  # frames between the first looks at a track
@@ -83,22 +84,27 @@ class Chooser:
         expected: Tracks,
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32] = NOTHING,
+        effort: Effort = FULL,
+        ahead: npt.NDArray[np.bool_] | None = None,
     ) -> Candidates:
         """Return what is worth a look in frame number `frame`, and what will be before long.
 
         `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before; `audited` (n, 4)
-        is looked at in any case.
+        is looked at in any case. `effort` is what the governor leaves; `ahead` (n,) says which of the tracks `expected`
+        have a line or gate before them.
         """
         wishes = self._wishes = self._wish(frame, regions, expected, shift, audited)
-        ripe = np.flatnonzero(wishes.values >= 1)
+        wanted = wishes.values >= 1
+        held = wanted & ~_pressing(wishes.reasons, ahead) if effort.deadlines else np.zeros_like(wanted)
+        ripe = np.flatnonzero(wanted & ~held)
         ripe = ripe[np.argsort(-wishes.values[ripe], kind="stable")][:MOST_CANDIDATES]
         due, first = merge(wishes.sources[ripe], self._canvas)
-        if self._fills(due):
+        if effort.full and self._fills(due):
             count = len(self.tiles)
             self._due = self.tiles
             return Candidates(self.tiles, np.full(count, np.inf), np.full(count, WHOLE, np.int32), audited)
-        self._due = due
-        soon = _soon(wishes, due)
+        self._due = np.concatenate([due, wishes.sources[held][:MOST_CANDIDATES]])
+        soon = _soon(wishes, NOTHING if effort.deadlines else due)
         fillers, lead = merge(wishes.sources[soon], self._canvas)
         chosen = np.concatenate([ripe[first], soon[lead]])
         reasons = wishes.reasons[chosen]
@@ -170,6 +176,14 @@ class Chooser:
         room = room_of(np.asarray([self._canvas]))[0]
         sizes = np.minimum(due[:, 2:] - due[:, :2], self._canvas)
         return bool(room_of(sizes).sum() > FILL * room * (len(self.tiles) - 1))
+
+
+def _pressing(reasons: npt.NDArray[np.int32], ahead: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    """Return (n,) what cannot wait: the unknown, and young tracks (the first rows) that have a line `ahead` (m,)."""
+    young = reasons == YOUNG
+    if ahead is not None:
+        young[: len(ahead)] &= ahead
+    return np.asarray(young | (reasons == NEW) | (reasons == CUT))
 
 
 def _soon(wishes: _Wishes, chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

@@ -197,11 +197,13 @@ class Stations:
         }  # frames of each camera: in turns where some are skipped
         models.instances.reserve(len(sizes) * (config.attention.canvases + 1))  # each may have a piece audited
 
-    def wanted(self, frames: Sequence[Frame]) -> list[Frame]:
-        """Return those of `frames`, one of each camera that has one, that are to be looked at."""
+    def sift(self, frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
+        """Return those of `frames`, at most one of each camera, that are to be looked at, and those that are not."""
+        both: tuple[list[Frame], list[Frame]] = [], []
         for frame in frames:
             self._given[frame.camera] += 1
-        return [frame for frame in frames if self._given[frame.camera] % self.effort.every == 0]
+            both[self._given[frame.camera] % self.effort.every > 0].append(frame)
+        return both
 
     def see(self, frames: Sequence[Frame], watch: Stopwatch, spare: Sequence[bool]) -> list[Moment]:
         """Return all that is known of `frames`, at most one of each camera; `spare` says for each if time was left."""

@@ -72,7 +72,7 @@ class GovernorEvent(_Event, frozen=True, kw_only=True, tag="governor"):
     step: int  # from now on; 0: everything is looked at as configured
     name: str  # of the step
     direction: str  # down (less is looked at) or up
-    p99_ms: float  # of a round, since the last change
+    p99_ms: float  # of the rounds that were the reason
     limit_ms: float | None  # None: not limited
     celsius: float | None  # of the hottest part; None: nobody knows
     gave_ms: float | None  # by how much the last change lowered the median round; None: not measured

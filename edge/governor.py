@@ -80,9 +80,10 @@ class Governor:
         self._calm.add(now_s, self._is_loud(ms))
         if self._is_warm():
             self._calm.begin(now_s)
-        steps = self._wanted_down(now_s) or -int(self._may_return(now_s))
+        late_ms = self._rounds.late(now_s, self._rules.limit_ms) if self._rules.limit_ms is not None else 0.0
+        steps = self._wanted_down(now_s, late_ms) or -int(self._may_return(now_s))
         to = min(self._at + steps, len(self._steps) - 1)
-        return [self._move(to, frame, now_s)] if to != self._at else []
+        return [self._move(to, frame, now_s, late_ms or p99(self._rounds.ms))] if to != self._at else []
 
     def report(self) -> dict[str, Any]:
         """Return what the state message says."""
@@ -96,11 +97,11 @@ class Governor:
             "overloaded": self._at == len(self._steps) - 1 and (self._is_hot() or self._is_late()),
         }
 
-    def _wanted_down(self, now_s: float) -> int:
-        """Return how many steps down are to be taken now."""
+    def _wanted_down(self, now_s: float, late_ms: float) -> int:
+        """Return how many steps down are to be taken now; `late_ms` is the p99 where it is over its limit, or 0."""
         hot = self._is_hot() and now_s - self._rounds.since_s >= HEAT_S
-        late = self._rounds.late(now_s, self._rules.limit_ms) if self._rules.limit_ms is not None else 0.0
-        return 2 if late > FAR else int(hot or late > 0)
+        far = self._rules.limit_ms is not None and late_ms > FAR * self._rules.limit_ms
+        return 2 if far else int(hot or late_ms > 0)
 
     def _may_return(self, now_s: float) -> bool:
         """Tell whether the present step is to be given back."""
@@ -116,8 +117,8 @@ class Governor:
         calm.begin(now_s)
         return False
 
-    def _move(self, to: int, frame: Frame, now_s: float) -> GovernorEvent:
-        """Take the step of index `to`."""
+    def _move(self, to: int, frame: Frame, now_s: float, p99_ms: float) -> GovernorEvent:
+        """Take the step of index `to`; `p99_ms` is why."""
         down, rounds = to > self._at, self._rounds
         if down:
             self._note_relapse(now_s)
@@ -133,7 +134,7 @@ class Governor:
             step=self._steps[to],
             name=self._name(to),
             direction="down" if down else "up",
-            p99_ms=round(p99(rounds.ms), 2),
+            p99_ms=round(p99_ms, 2),
             limit_ms=self._rules.limit_ms,
             celsius=self._heat.celsius,
             gave_ms=self._costs.last_ms,

@@ -41,13 +41,13 @@ class Rounds:
         return list(self.ms)[-count:] if count else []
 
     def late(self, now_s: float, limit_ms: float) -> float:
-        """Return by which factor they miss the limit, if they surely do; 0 where they keep it, or too few can tell."""
+        """Return the p99 of the newest 8 or of all of them, where one of them is surely over the limit, 0 elsewhere."""
+        if not self.ms or self.ms[-1] <= limit_ms:  # only a late round is evidence
+            return 0.0
         if len(self.ms) < ENOUGH and not (len(self.ms) >= FEW and now_s - self.since_s >= FEW_S):
             return 0.0
-        for rows in (self.newest(ENOUGH), list(self.ms)):
-            if _surely_late(rows, limit_ms):
-                return p99(rows) / limit_ms
-        return 0.0
+        some = (self.newest(ENOUGH), list(self.ms))
+        return next((p99(rows) for rows in some if _surely_late(rows, limit_ms)), 0.0)
 
 
 @dataclass(slots=True)

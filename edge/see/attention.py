@@ -95,7 +95,7 @@ class Chooser:
         """
         wishes = self._wishes = self._wish(frame, regions, expected, shift, audited)
         wanted = wishes.values >= 1
-        held = wanted & ~_pressing(wishes.reasons, ahead) if effort.deadlines else np.zeros_like(wanted)
+        held = wanted & ~self._pressing(wishes, ahead) if effort.deadlines else np.zeros_like(wanted)
         ripe = np.flatnonzero(wanted & ~held)
         ripe = ripe[np.argsort(-wishes.values[ripe], kind="stable")][:MOST_CANDIDATES]
         due, first = merge(wishes.sources[ripe], self._canvas)
@@ -120,7 +120,7 @@ class Chooser:
         self.waiting = int(np.count_nonzero(~lie_in(_float(self._due), sources)))
         looked = lie_in(_float(wishes.sources), sources)
         self.waiting_frames = int(wishes.ages[(wishes.values >= 1) & ~looked].max(initial=0))
-        self._memory.note(frame, looked[len(looked) - wishes.spots :])
+        self._memory.note(frame, looked[len(looked) - wishes.spots :], ~self._entering(wishes))
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
         """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame."""
@@ -169,6 +169,18 @@ class Chooser:
             inside &= ~touches_border(tracks.boxes, self._size)
         return boxes, np.where(inside, value, 0.0), np.maximum(tracks.since_look - interval, 0), early
 
+    def _entering(self, wishes: _Wishes) -> npt.NDArray[np.bool_]:
+        """Return (n,) the spots that the border still cuts where no look can make objects of these."""
+        spots = wishes.sources[len(wishes.sources) - wishes.spots :]
+        return touches_border(_float(spots), self._size) & self._waits
+
+    def _pressing(self, wishes: _Wishes, ahead: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+        """Return (n,) what cannot wait: unseen spots, cut objects, young tracks that have a line `ahead` (m,)."""
+        tracks = len(wishes.sources) - wishes.spots
+        young = wishes.reasons[:tracks] == YOUNG
+        spots = (wishes.reasons[tracks:] == CUT) | (self._memory.unseen() & ~self._entering(wishes))
+        return np.concatenate([young if ahead is None else young & ahead, spots])
+
     def _fills(self, due: npt.NDArray[np.int32]) -> bool:
         """Tell whether the crops `due` (n, 4) would take as many canvases as the whole frame does."""
         if not len(due) or len(self.tiles) > self._rules.canvases:
@@ -176,14 +188,6 @@ class Chooser:
         room = room_of(np.asarray([self._canvas]))[0]
         sizes = np.minimum(due[:, 2:] - due[:, :2], self._canvas)
         return bool(room_of(sizes).sum() > FILL * room * (len(self.tiles) - 1))
-
-
-def _pressing(reasons: npt.NDArray[np.int32], ahead: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
-    """Return (n,) what cannot wait: the unknown, and young tracks (the first rows) that have a line `ahead` (m,)."""
-    young = reasons == YOUNG
-    if ahead is not None:
-        young[: len(ahead)] &= ahead
-    return np.asarray(young | (reasons == NEW) | (reasons == CUT))
 
 
 def _soon(wishes: _Wishes, chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

@@ -21,14 +21,19 @@ from export.build import cached_bundle
 READ_S = 60.0
 
 
-@contextlib.contextmanager
-def belt_models() -> Iterator[tuple[Config, Models]]:
-    """Yield the belt's configuration and its models, exported where that has not been done."""
+def belt_config() -> Config:
+    """Return the belt's configuration; its models are exported where that has not been done."""
     cv2.setNumThreads(1)
     bundle = cached_bundle(HERE / "recipe.toml", cache_folder())
-    config = msgspec.structs.replace(load_config(HERE / "config.toml"), bundle=bundle.path, mqtt=None)
+    return msgspec.structs.replace(load_config(HERE / "config.toml"), bundle=bundle.path, mqtt=None)
+
+
+@contextlib.contextmanager
+def belt_models() -> Iterator[tuple[Config, Models]]:
+    """Yield the belt's configuration and its models."""
+    config = belt_config()
     with contextlib.ExitStack() as stack:
-        yield config, open_models(config, open_bundle(bundle.path), stack)
+        yield config, open_models(config, open_bundle(config.bundle), stack)
 
 
 def station(config: Config, models: Models) -> Station:

@@ -12,7 +12,8 @@ from edge.proportion import at_least
 
 WINDOW = 512  # rounds over which the 99th percentile runs
 MOST_LATE = 0.01  # share of the rounds that may take longer than the limit: it is one for the 99th percentile
-SURE = 1e-3  # chance of so many late rounds, were the limit kept, below which it is not
+SURE = 0.01  # chance of so many late rounds since the last change, were the limit kept, below which it is not
+SURE_NOW = 1e-3  # the same for the newest 8 alone: they are asked anew with every round
 ENOUGH = 8  # rounds that can decide a step
 FEW, FEW_S = 4, 1.0  # so many can if they took so long together: 8 rounds of a slow machine are too long a time
 BEFORE, AFTER = 5, 16  # rounds whose medians tell what a step costs
@@ -46,8 +47,8 @@ class Rounds:
             return 0.0
         if len(self.ms) < ENOUGH and not (len(self.ms) >= FEW and now_s - self.since_s >= FEW_S):
             return 0.0
-        some = (self.newest(ENOUGH), list(self.ms))
-        return next((p99(rows) for rows in some if _surely_late(rows, limit_ms)), 0.0)
+        some = ((self.newest(ENOUGH), SURE_NOW), (list(self.ms), SURE))
+        return next((p99(rows) for rows, sure in some if _surely_late(rows, limit_ms, sure)), 0.0)
 
 
 @dataclass(slots=True)
@@ -100,9 +101,9 @@ def p99(rounds_ms: Iterable[float]) -> float:
     return slowest[min(max(1, int(len(slowest) * MOST_LATE)), len(slowest) - 1)] if slowest else 0.0
 
 
-def _surely_late(rows: Sequence[float], limit_ms: float) -> bool:
-    """Tell whether more than 1 % of rounds like these take longer than the limit."""
+def _surely_late(rows: Sequence[float], limit_ms: float, sure: float) -> bool:
+    """Tell whether more than 1 % of rounds like these take longer than the limit; `sure` is the chance of an error."""
     late = sum(ms > limit_ms for ms in rows)
     if late <= MOST_LATE * len(rows):
         return False
-    return len(rows) == WINDOW or at_least(late, len(rows), MOST_LATE) < SURE
+    return len(rows) == WINDOW or at_least(late, len(rows), MOST_LATE) < sure

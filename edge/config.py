@@ -21,6 +21,7 @@ Whole = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 MOST_LOOKS = 32  # at one part that a gate remembers, the newest
 Looks = Annotated[int, msgspec.Meta(ge=1, le=MOST_LOOKS)]
+Degrees = Annotated[float, msgspec.Meta(ge=20, le=150)]  # Celsius
 Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}\Z")]
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]  # what the system takes as a name: no NUL in it
@@ -81,6 +82,13 @@ class Audit(_Table, frozen=True, kw_only=True):
     seen_share: Fraction = 0.5  # share of an object's mask that must be foreground for the gate to have seen it
     most_missed: Fraction = 0.02  # share of the objects of a class or size that the gate may miss before the alarm
     most_unexplained: Fraction = 0.5  # the same for foreground in which the instance model finds nothing
+
+
+class Governor(_Table, frozen=True, kw_only=True):
+    """What a round may take and how hot it may get before less is looked at; for live cameras."""
+
+    limit_ms: Positive | None = None  # 99th percentile of a round
+    celsius: Degrees | None = None  # of the hottest thermal zone
 
 
 class TrackRules(_Table, frozen=True, kw_only=True):
@@ -175,6 +183,7 @@ class Config(_Table, frozen=True, kw_only=True):
     regions: RegionRules = RegionRules()
     attention: Attention = Attention()
     audit: Audit = Audit()
+    governor: Governor = Governor()
     tracks: TrackRules = TrackRules()
     lines: list[Line] = []
     gates: list[Gate] = []
@@ -281,19 +290,4 @@ def _with_hint(message: str) -> str:
 
 
 def _known_keys() -> list[str]:
-    tables = (
-        Config,
-        Camera,
-        Models,
-        RegionRules,
-        Attention,
-        Audit,
-        TrackRules,
-        Line,
-        Gate,
-        DefectLimit,
-        Zone,
-        Mqtt,
-        Ledger,
-    )
-    return sorted({field for table in tables for field in table.__struct_fields__})
+    return sorted({field for table in _Table.__subclasses__() for field in table.__struct_fields__})

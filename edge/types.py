@@ -32,6 +32,28 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """What may be spent on the frames that are looked at together: everything, or what the governor leaves."""
+
+    part: float = 1.0  # of the canvases
+    audit: bool = True  # pieces that nothing points to are looked at too
+    deadlines: bool = False  # looks only at what is unknown, and at what has had too few on its way to a line or gate
+    every: int = 1  # frames of each camera of which one is looked at
+
+    @property
+    def full(self) -> bool:
+        """Tell whether nothing is held back."""
+        return self == FULL
+
+    def canvases(self, most: int) -> int:
+        """Return how many of `most` canvases may be run."""
+        return max(1, int(most * self.part))
+
+
+FULL = Effort()
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """A time in which a camera did not see."""
 

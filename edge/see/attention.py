@@ -4,7 +4,8 @@ A look is worth what has waited for it: a spot nothing explains, a track with fe
 The value of a track and of a spot grows with each frame it waits, so that nothing waits for ever; a spot that was
 never looked at begins with most, and one that showed nothing is looked at again after ever longer times. A canvas
 costs the same however full it is: room that is left goes to tracks that will be due before long. Where what is due
-would fill as many canvases as the whole frame does, the whole frame is looked at.
+would fill as many canvases as the whole frame does, the whole frame is looked at. The governor may leave less: no whole
+frames, and in the end only looks without which something would be missed or judged unseen.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from edge.see.crops import merge, tiles, whole
 from edge.see.packing import FILL, room_of
 from edge.see.regions import padded
 from edge.see.spots import SpotMemory
-from edge.types import REASONS, Boxes, Instances, Looks, Regions, Tracks
+from edge.types import FULL, REASONS, Boxes, Effort, Instances, Looks, Regions, Tracks
 
 SOON_VALUE = 0.6  # of a look at a track from which it may fill room on a canvas that is run anyway
 EARLY_INTERVAL = 2  # frames between the first looks at a track
@@ -83,22 +84,27 @@ class Chooser:
         expected: Tracks,
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32] = NOTHING,
+        effort: Effort = FULL,
+        ahead: npt.NDArray[np.bool_] | None = None,
     ) -> Candidates:
         """Return what is worth a look in frame number `frame`, and what will be before long.
 
         `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before; `audited` (n, 4)
-        is looked at in any case.
+        is looked at in any case. `effort` is what the governor leaves; `ahead` (n,) says which of the tracks `expected`
+        have a line or gate before them.
         """
         wishes = self._wishes = self._wish(frame, regions, expected, shift, audited)
-        ripe = np.flatnonzero(wishes.values >= 1)
+        wanted = wishes.values >= 1
+        held = wanted & ~self._pressing(wishes, ahead) if effort.deadlines else np.zeros_like(wanted)
+        ripe = np.flatnonzero(wanted & ~held)
         ripe = ripe[np.argsort(-wishes.values[ripe], kind="stable")][:MOST_CANDIDATES]
         due, first = merge(wishes.sources[ripe], self._canvas)
-        if self._fills(due):
+        if effort.full and self._fills(due):
             count = len(self.tiles)
             self._due = self.tiles
             return Candidates(self.tiles, np.full(count, np.inf), np.full(count, WHOLE, np.int32), audited)
-        self._due = due
-        soon = _soon(wishes, due)
+        self._due = np.concatenate([due, wishes.sources[held][:MOST_CANDIDATES]])
+        soon = _soon(wishes, NOTHING if effort.deadlines else due)
         fillers, lead = merge(wishes.sources[soon], self._canvas)
         chosen = np.concatenate([ripe[first], soon[lead]])
         reasons = wishes.reasons[chosen]
@@ -114,7 +120,7 @@ class Chooser:
         self.waiting = int(np.count_nonzero(~lie_in(_float(self._due), sources)))
         looked = lie_in(_float(wishes.sources), sources)
         self.waiting_frames = int(wishes.ages[(wishes.values >= 1) & ~looked].max(initial=0))
-        self._memory.note(frame, looked[len(looked) - wishes.spots :])
+        self._memory.note(frame, looked[len(looked) - wishes.spots :], ~self._entering(wishes))
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
         """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame."""
@@ -162,6 +168,18 @@ class Chooser:
         if self._waits:  # what the border cuts would be measured wrongly
             inside &= ~touches_border(tracks.boxes, self._size)
         return boxes, np.where(inside, value, 0.0), np.maximum(tracks.since_look - interval, 0), early
+
+    def _entering(self, wishes: _Wishes) -> npt.NDArray[np.bool_]:
+        """Return (n,) the spots that the border still cuts where no look can make objects of these."""
+        spots = wishes.sources[len(wishes.sources) - wishes.spots :]
+        return touches_border(_float(spots), self._size) & self._waits
+
+    def _pressing(self, wishes: _Wishes, ahead: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+        """Return (n,) what cannot wait: unseen spots, cut objects, young tracks that have a line `ahead` (m,)."""
+        tracks = len(wishes.sources) - wishes.spots
+        young = wishes.reasons[:tracks] == YOUNG
+        spots = (wishes.reasons[tracks:] == CUT) | (self._memory.unseen() & ~self._entering(wishes))
+        return np.concatenate([young if ahead is None else young & ahead, spots])
 
     def _fills(self, due: npt.NDArray[np.int32]) -> bool:
         """Tell whether the crops `due` (n, 4) would take as many canvases as the whole frame does."""

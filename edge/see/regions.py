@@ -19,7 +19,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]  # (h, w)
 Cells: TypeAlias = npt.NDArray[np.int64]  # (n,)
 SQUARE = np.ones((3, 3), np.uint8)  # a cell and its neighbours
 HELD = 0.5  # share of the smallest area that a spot needs where one was in the frame before
-NOTHING = np.zeros((0, 4), np.float32)
+NO_SPOTS = np.zeros((0, 4), np.float32)
 MOST_REGIONS = 256  # of one frame: noise costs bounded time
 
 
@@ -54,7 +54,7 @@ def find_regions(
     scale: tuple[float, float],
     rules: RegionRules,
     size: tuple[int, int],
-    before: Boxes = NOTHING,
+    before: Boxes = NO_SPOTS,
 ) -> Regions:
     """Return the connected spots of foreground `found` outside `explained` widened by one label pixel.
 

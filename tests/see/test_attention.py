@@ -16,7 +16,7 @@ from edge.see.attention import NOTHING, Chooser
 from edge.see.crops import cut, merge
 from edge.see.sharing import share
 from edge.see.spots import MOST_DOUBLINGS
-from edge.types import REASONS, Looks, Regions, Tracks
+from edge.types import FULL, REASONS, Effort, Looks, Regions, Tracks
 from tests.see.made import Box, instances_of, tracks_of
 
 SIZE = (1920, 1080)
@@ -39,8 +39,10 @@ class Alone(Chooser):
         expected: Tracks,
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32] = NOTHING,
+        effort: Effort = FULL,
+        ahead: npt.NDArray[np.bool_] | None = None,
     ) -> Looks:
-        wanted = self.candidates(frame, regions, expected, shift, audited)
+        wanted = self.candidates(frame, regions, expected, shift, audited, effort, ahead)
         looks = share([wanted], CANVAS, self._rules.canvases, self._rules.max_scale)
         self.settle(frame, looks)
         return looks
@@ -367,3 +369,66 @@ def test_what_a_look_was_for_is_told() -> None:
     assert sorted(told.values()) == ["audit", "cut", "early", "new", "refresh", "spot", "young"]
     assert told[1500, 600] == "new"
     assert told[100, 600] == "spot"
+
+
+PRESSED = Effort(part=0.25, audit=False, deadlines=True)
+FAR_APART: list[Box] = [(100, 100, 160, 160), (500, 100, 560, 160), (900, 100, 960, 160), (1300, 100, 1360, 160)]
+
+
+def test_under_pressure_only_what_cannot_wait_is_looked_at() -> None:
+    """Young with a line ahead, young without, old and long unseen, old and soon due: the first one only."""
+    seen = tracks_of(FAR_APART, looks=[1, 1, 9, 9], since_look=[4, 4, 99, 25])
+    here = np.asarray([True, False, False, False])
+    choose = chooser(canvases=4, refresh_frames=30)
+    looks = choose.choose(0, NONE, seen, STILL, NOTHING, PRESSED, here)
+    assert [REASONS[reason] for reason in looks.reasons] == ["young"]
+    assert covers(looks, FAR_APART[0])
+    assert choose.waiting == 2, "what is not permitted waits all the same"
+    assert choose.waiting_frames == 99 - 30
+    assert len(chooser(canvases=4, refresh_frames=30).choose(0, NONE, seen, STILL)) == 4
+
+
+def test_under_pressure_without_any_line_every_young_track_is_looked_at() -> None:
+    seen = tracks_of(FAR_APART, looks=[1, 1, 9, 9], since_look=[4, 4, 99, 25])
+    assert len(chooser(canvases=4).choose(0, NONE, seen, STILL, NOTHING, PRESSED)) == 2
+
+
+def test_under_pressure_a_spot_is_looked_at_once() -> None:
+    choose = chooser(retry_frames=2)
+    seen = [
+        frame
+        for frame in range(50)
+        if len(choose.choose(frame, spots((96, 96, 192, 192)), NOBODY, STILL, effort=PRESSED))
+    ]
+    assert seen == [0]
+
+
+def test_under_pressure_what_enters_is_looked_at_once_it_is_whole() -> None:
+    """One look while the border cuts it, before the pressure, is no look at it; looks that can show nothing wait."""
+    choose, shift, seen = chooser(at_border="wait", retry_frames=4), np.asarray([20, 0], np.float32), list[int]()
+    for frame in range(30):
+        spot = spots((max(0, 20 * frame - 100), 500, 20 * frame + 20, 600))
+        if len(choose.choose(frame, spot, NOBODY, shift, NOTHING, PRESSED if frame > 0 else FULL)):
+            seen.append(frame)
+    assert seen == [0, 6]
+
+
+def test_under_pressure_what_a_crop_cut_gets_its_wider_one() -> None:
+    choose = chooser()
+    choose.follow(instances_of([(300, 300, 420, 380)], whole=[False]), NOBODY)
+    looks = choose.choose(0, NONE, NOBODY, STILL, effort=PRESSED)
+    assert covers(looks, (300, 300, 420, 380))
+
+
+def test_with_less_than_everything_no_whole_frame_is_looked_at() -> None:
+    small = (400, 300)
+    flood = spots(*[(x, y, x + 120, y + 120) for x in (10, 140, 270) for y in (10, 150)])
+    for effort, whole in ((FULL, True), (Effort(part=0.5), False)):
+        choose = Alone(rules(canvases=4), small, CANVAS)
+        looks = choose.choose(0, flood, NOBODY, STILL, effort=effort)
+        assert all(REASONS[reason] == "whole" for reason in looks.reasons) == whole
+
+
+@pytest.mark.parametrize(("part", "most", "left"), [(1.0, 3, 3), (0.5, 3, 1), (0.5, 8, 4), (0.25, 8, 2), (0.25, 1, 1)])
+def test_some_canvas_is_always_left(part: float, most: int, left: int) -> None:
+    assert Effort(part=part).canvases(most) == left

@@ -16,8 +16,9 @@ from typing import Any
 
 import cv2
 import msgspec
+import numpy as np
 
-from edge import notify
+from edge import memory, notify
 from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Camera as CameraConfig
 from edge.config import Config
@@ -68,12 +69,14 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
     with contextlib.ExitStack() as stack:
         health = Health(notify.watchdog)
         stack.enter_context(_stopped_by_signals(health))
-        cameras, models = _open(config, health, stack)
+        bundle = open_bundle(config.bundle)
+        cameras, models = _open(config, bundle, health, stack)
         ledger = Ledger(config.state, config.ledger, config.mqtt.receivers if config.mqtt else [])
         stack.callback(ledger.close)
         ids = _ids(ledger)
         sizes = {name: camera.size for name, camera in cameras.items()}
         stations = Stations(config, models, sizes, lambda: next(ids))
+        health.memory_mib = memory.claim(config, bundle.manifest.models, sizes, save=options.save is not None)
         _note_blind_time(config, ledger, cameras)
         _say_what_runs(config, cameras)
         onlookers, finish = _recorder(config, options, models, cameras)
@@ -119,13 +122,15 @@ def _look(
     return None
 
 
-def _open(config: Config, health: Health, stack: contextlib.ExitStack) -> tuple[dict[str, Camera], Models]:
+def _open(
+    config: Config, bundle: Bundle, health: Health, stack: contextlib.ExitStack
+) -> tuple[dict[str, Camera], Models]:
     """Open cameras and models at the same time: either may take a second. No cameras where a stop comes before them."""
     opening = {name: _opened(name, camera) for name, camera in config.cameras.items()}
     for future in opening.values():
         stack.callback(future.add_done_callback, _close)  # now, or when at last it is open
     try:
-        models = open_models(config, open_bundle(config.bundle), stack)
+        models = open_models(config, bundle, stack)
     finally:
         while wait(opening.values(), CHECK_S).not_done and not health.stopping:
             pass
@@ -178,6 +183,7 @@ def _engine(config: Config, bundle: Bundle, model: Model, stack: contextlib.Exit
     threads = config.models.threads or available_cores()
     engine = open_engine(read_engine(bundle, chosen), model, chosen, threads)
     stack.callback(engine.close)
+    engine.infer({model.input.name: np.zeros(model.input.shape, np.uint8)})  # now it has the memory it needs
     log.info("engine=%s runtime=%s precision=%s", chosen.file, chosen.runtime, chosen.precision)
     return engine
 

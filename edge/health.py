@@ -67,6 +67,7 @@ class Health:
         self.canvases = 0
         self.skipped = 0
         self.startup_s: float | None = None
+        self.memory_mib = 0  # the ceiling of what this configuration may take
         self.counted: Tally[str] = Tally()
         self.verdicts: Tally[str] = Tally()
         self._beats = list(beats)
@@ -188,6 +189,7 @@ class Health:
         state["ms"] = _medians([{stage: ms / count for stage, ms in stages.items()} for count, stages in rounds])
         state["ms_p99"] = round(float(np.percentile(latencies_ms, 99)), 2) if rounds else 0.0
         state["rss_mb"] = peak_resident_mb()
+        state["memory_mib"] = self.memory_mib
         return state
 
     def fps(self) -> float:

@@ -41,6 +41,7 @@ def summarise(health: Health, ledger: Ledger) -> dict[str, Any]:
         "spent": state["spent"],
         "looked_share": state["looked_share"],
         "rss_mb": state["rss_mb"],
+        "memory_mib": state["memory_mib"],
         "startup_s": state["startup_s"],
         "ms": state["ms"],
         "ms_p99": state["ms_p99"],

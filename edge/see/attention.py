@@ -27,6 +27,7 @@ SOON_VALUE = 0.6  # of a look at a track from which it may fill room on a canvas
 EARLY_INTERVAL = 2  # frames between the first looks at a track
 WIDEN_PX = 0.5  # frame pixels per frame without a look by which a track's crop grows
 KNOWN = 0.6  # share of a cut object's box inside a track's box above which it is that track's object
+MOST_SPOTS = 256  # of one frame that are remembered, and as many of what its crops cut
 MOST_CANDIDATES = 128  # of one frame, the most valuable: a flood takes bounded time
 NEW, SPOT, CUT, YOUNG, REFRESH, EARLY, AUDIT, WHOLE = range(len(REASONS))
 NOTHING = np.zeros((0, 4), np.int32)
@@ -128,7 +129,7 @@ class Chooser:
             self._cut = NOTHING
             return
         cut_off = instances.boxes[~instances.whole]
-        unknown = cut_off[_covered(cut_off, tracks.boxes) < KNOWN]
+        unknown = cut_off[_covered(cut_off, tracks.boxes) < KNOWN][:MOST_SPOTS]
         sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1, initial=0.0)
         self._cut = padded(unknown, self._pad_px + sides / 2, self._size)
 
@@ -140,7 +141,7 @@ class Chooser:
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32],
     ) -> _Wishes:
-        seen = tiles(regions.boxes, self._canvas)
+        seen = tiles(regions.boxes, self._canvas)[:MOST_SPOTS]
         spots = np.concatenate([seen, self._cut])
         boxes, track_values, track_ages, early = self._tracked(expected)
         self._memory.see(_float(spots), shift)

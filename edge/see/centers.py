@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge.bundle import Head
-from edge.see.found import SCORE_UNITS, Found
+from edge.see.found import SCORE_UNITS, Found, thinned
 from edge.types import Array
 
 VOTE_RADIUS_PX = 24.0  # canvas pixels between where a cell votes and the peak it joins, at the most
@@ -98,7 +99,7 @@ def _cells_of(pixels: npt.NDArray[np.int64], width: int, columns: int, stride: i
 def _owners(
     offsets: Array,
     cells: npt.NDArray[np.int64],
-    homes: npt.NDArray[np.int16],
+    homes: npt.NDArray[np.signedinteger[Any]],
     peaks: _Peaks,
     grid: _Grid,
     places: int,
@@ -114,16 +115,19 @@ def _owners(
     table[slots, peaks.homes] = np.arange(len(peaks.homes))
     points = np.full((2, most, places), np.float32(NOWHERE))
     points[:, slots, peaks.homes] = peaks.points.T
-    distances = np.zeros((most, len(cells)), np.float32)
-    for axis in (0, 1):
-        gaps = points[axis].take(homes, axis=1)
-        gaps -= grid.middles[axis].take(cells) + offsets[axis].take(cells) * np.float32(head.offset_px)
+    votes = [grid.middles[axis].take(cells) + offsets[axis].take(cells) * np.float32(head.offset_px) for axis in (0, 1)]
+    homes = homes.astype(np.intp)  # once: `take` would do it every time
+    nearest = np.full(len(cells), VOTE_RADIUS_PX**2, np.float32)
+    owners = np.full(len(cells), -1, np.int16)
+    for slot in range(most - 1, -1, -1):  # of two at the same distance the first; one at a time: room for one only
+        distances = points[0, slot].take(homes) - votes[0]
+        distances *= distances
+        gaps = points[1, slot].take(homes) - votes[1]
         gaps *= gaps
         distances += gaps
-    nearest = distances.min(axis=0, initial=VOTE_RADIUS_PX**2)
-    owners = np.full(len(cells), -1, np.int16)
-    for slot in range(most - 1, -1, -1):  # of two at the same distance the first
-        np.copyto(owners, table[slot].take(homes), where=distances[slot] <= nearest)
+        nearer = distances <= nearest
+        np.copyto(nearest, distances, where=nearer)
+        np.copyto(owners, table[slot].take(homes), where=nearer)
     return owners
 
 
@@ -178,4 +182,4 @@ def _measured(
 def _mask(xs: Array, ys: Array, width: int, height: int) -> npt.NDArray[np.bool_]:
     mask = np.zeros((height, width), np.bool_)
     mask[ys, xs] = True
-    return mask
+    return thinned(mask)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from edge.types import Boxes
 
 SCORE_UNITS = 255.0
+MOST_MASK_CELLS = 1 << 13  # of one mask; bounded state: a larger one is kept coarser
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Found:
     centers: npt.NDArray[np.float32]  # (n, 2)
     areas: npt.NDArray[np.float32]  # (n,)
     defects: npt.NDArray[np.float32]  # (n, d) canvas pixels per defect class
-    masks: list[npt.NDArray[np.bool_]]  # n, stretched over the boxes
+    masks: list[npt.NDArray[np.bool_]]  # n, stretched over the boxes, of at most `MOST_MASK_CELLS`
     places: npt.NDArray[np.int32]  # (n,) index of the place the object is in
 
     def of(self, rows: npt.NDArray[np.bool_]) -> Found:
@@ -37,3 +38,15 @@ class Found:
         corners = np.zeros((0, 4), np.float32)
         flaws = np.zeros((0, defects), np.float32)
         return cls(corners, empty, np.zeros(0, np.uint8), corners[:, :2], empty, flaws, [], np.zeros(0, np.int32))
+
+
+def thinned(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return `mask` (h, w), or every second, third … of its rows and columns where it has too many cells."""
+    height, width = mask.shape
+    step = 1
+    while -(-height // step) * -(-width // step) > MOST_MASK_CELLS:
+        step += 1
+    if step == 1:
+        return mask
+    rows, columns = slice(min(step // 2, height - 1), None, step), slice(min(step // 2, width - 1), None, step)
+    return np.ascontiguousarray(mask[rows, columns])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge.boxes import overlaps
 from edge.bundle import PROTOTYPE_STRIDE, Head
-from edge.see.found import Found
+from edge.see.found import Found, thinned
 from edge.types import Array, Boxes
 
 MOST_BOXES = 512  # on one canvas before suppression, the surest: a model that fires everywhere takes bounded time
@@ -36,9 +36,7 @@ def decode_prototypes(outputs: Mapping[str, Array], places: npt.NDArray[np.int32
     clipped = np.concatenate(
         [np.maximum(boxes[kept, :2], limits[:, :2]), np.minimum(boxes[kept, 2:], limits[:, 2:])], axis=1
     )
-    prototypes = outputs["prototypes"]
-    masks = _prototype_masks(outputs["coefficients"][best][kept], prototypes, clipped)
-    areas, centers = _mask_moments(masks, clipped)
+    masks, areas, centers = _prototype_masks(outputs["coefficients"][best][kept], outputs["prototypes"], clipped)
     none = np.zeros((len(kept), 0), np.float32)
     found = Found(clipped, scores[kept], classes[kept], centers, areas, none, masks, owner[kept])
     return found.of(areas > 0)
@@ -65,29 +63,30 @@ def suppress(
     return np.asarray(kept, np.int64)
 
 
-def _prototype_masks(coefficients: Array, prototypes: Array, boxes: Boxes) -> list[npt.NDArray[np.bool_]]:
-    """Return one mask per box at canvas resolution, thresholded after enlarging, clipped to the box."""
+def _prototype_masks(
+    coefficients: Array, prototypes: Array, boxes: Boxes
+) -> tuple[list[npt.NDArray[np.bool_]], Array, Array]:
+    """Return one mask per box, its area (n,) and its centroid (n, 2), canvas pixels.
+
+    Masks are made at canvas resolution, thresholded after enlarging and clipped to the box; one at a time, for only the
+    thinned one is kept.
+    """
     s = PROTOTYPE_STRIDE
     low, high = np.round(boxes[:, :2]).astype(int), np.round(boxes[:, 2:]).astype(int)  # centres inside the box
     flat = prototypes.reshape(len(prototypes), -1)
     logits: Array = (coefficients @ flat).reshape(len(coefficients), *prototypes.shape[1:])
     masks: list[npt.NDArray[np.bool_]] = []
-    for plane, (x0, y0), (x1, y1) in zip(logits, low.tolist(), high.tolist(), strict=True):
+    areas, centers = np.zeros(len(boxes), np.float32), np.zeros((len(boxes), 2), np.float32)
+    for i, (plane, (x0, y0), (x1, y1)) in enumerate(zip(logits, low.tolist(), high.tolist(), strict=True)):
         # cut with one cell of margin before enlarging: the border cells need their neighbours
         left, top = max(0, x0 // s - 1), max(0, y0 // s - 1)
         part = np.ascontiguousarray(plane[top : y1 // s + 2, left : x1 // s + 2])
         fine = cv2.resize(part, None, fx=s, fy=s, interpolation=cv2.INTER_LINEAR)
         ox, oy = x0 - left * s, y0 - top * s
-        masks.append(fine[oy : oy + y1 - y0, ox : ox + x1 - x0] > 0)
-    return masks
-
-
-def _mask_moments(masks: list[npt.NDArray[np.bool_]], boxes: Boxes) -> tuple[Array, Array]:
-    """Return areas (n,) and centroids (n, 2) of masks at canvas resolution."""
-    areas, centers = np.zeros(len(masks), np.float32), np.zeros((len(masks), 2), np.float32)
-    for i, mask in enumerate(masks):
+        mask = fine[oy : oy + y1 - y0, ox : ox + x1 - x0] > 0
         ys, xs = np.nonzero(mask)
         areas[i] = len(xs)
         if len(xs):
             centers[i] = np.round(boxes[i, :2]) + np.asarray((xs.mean() + 0.5, ys.mean() + 0.5))
-    return areas, centers
+        masks.append(thinned(mask))
+    return masks, areas, centers

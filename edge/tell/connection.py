@@ -27,6 +27,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.config import Mqtt
 
 MAX_IN_FLIGHT = 16
+MAX_MESSAGE_BYTES = 64 << 10  # that the broker may send us: an acknowledgement is short, and anybody might write one
 _CONNECT_TIMEOUT_S = 3.0
 TAKEN_OVER = 142
 
@@ -97,7 +98,11 @@ class Connection:
         """Connect and say hello, at most 3 s; return False, with `reason`, where nobody answers."""
         settings = self._settings
         try:
-            self._client.connect(settings.host, settings.port, settings.keepalive_s, clean_start=True)
+            limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
+            limits.MaximumPacketSize = MAX_MESSAGE_BYTES
+            self._client.connect(
+                settings.host, settings.port, settings.keepalive_s, clean_start=True, properties=limits
+            )
             sock: Any = self._client.socket()
             # Small messages must not wait until TCP has acknowledged those before, neither ours nor the broker's:
             # together with TCP_QUICKACK below that is 6 times the rate.

@@ -12,6 +12,7 @@ from edge.errors import LedgerError
 
 VERSION = 2  # 2: the checksum of a row covers its number and kind
 PAGE_BYTES = 4096
+CACHE_KIB = 2000  # of pages that a connection keeps in memory: SQLite's own default, which builds of it change
 BROKER = ""  # the receiver that stands for the broker's PUBACK where none is configured
 
 TABLES = (
@@ -84,6 +85,7 @@ def connect(path: Path, *, synchronous: str, autocheckpoint: int) -> sqlite3.Con
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={synchronous}")
         db.execute(f"PRAGMA wal_autocheckpoint={autocheckpoint}")
+        db.execute(f"PRAGMA cache_size={-CACHE_KIB}")
         db.execute(f"PRAGMA journal_size_limit={4 << 20}")
     except sqlite3.Error:
         db.close()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edge.bundle import Head
 from edge.see.centers import SMALLEST_CELLS, VOTE_RADIUS_PX, decode_centers
-from edge.see.found import Found
+from edge.see.found import MOST_MASK_CELLS, Found, thinned
 from edge.see.prototypes import decode_prototypes, suppress
 from edge.types import Array
 
@@ -413,4 +413,23 @@ def test_any_finite_boxes_give_objects_inside_their_place(corners: list[tuple[fl
     assert (found.boxes >= 0).all()
     assert (found.boxes <= SIDE).all()
     for box, mask in zip(found.boxes, found.masks, strict=True):
-        assert mask.shape == tuple((np.round(box[2:]) - np.round(box[:2])).astype(int)[::-1])
+        whole = (np.round(box[2:]) - np.round(box[:2])).astype(int)[::-1]
+        assert mask.shape == tuple(whole) or (mask.size <= MOST_MASK_CELLS < whole.prod())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (90, 91), (91, 91), (400, 300), (40, 4000), (40000, 1), (2000, 2000)])
+def test_a_mask_keeps_its_shape_with_fewer_cells(shape: tuple[int, int]) -> None:
+    """A disc stays the share of its box that it was."""
+    ys, xs = np.indices(shape)
+    mask = np.hypot((ys + 0.5) / shape[0] - 0.5, (xs + 0.5) / shape[1] - 0.5) < 0.4
+    small = thinned(mask)
+    assert small.size <= MOST_MASK_CELLS
+    assert (small is mask) == (mask.size <= MOST_MASK_CELLS)
+    assert small.mean() == pytest.approx(mask.mean(), abs=0.03)
+
+
+def test_a_large_object_is_measured_before_its_mask_is_thinned() -> None:
+    found = prototypes(yolo([[0.0, 0.0, SIDE, SIDE]], [0.9]))
+    (mask,) = found.masks
+    assert mask.size <= MOST_MASK_CELLS < SIDE**2
+    assert found.areas[0] == pytest.approx(mask.mean() * SIDE**2, rel=0.05)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge.bundle import Head
 from edge.see.found import Found
-from edge.see.instances import InstancePass, distinct, to_frame
+from edge.see.instances import MOST_INSTANCES, InstancePass, distinct, surest, to_frame
 from edge.see.packing import pack
 from edge.types import Array, Image, Instances
 from tests.see.made import FakeEngine, boxes_of, instances_of, looks_of, model_of
@@ -209,3 +209,12 @@ def test_without_looks_nothing_runs() -> None:
 def test_the_configured_score_goes_before_the_bundles() -> None:
     assert len(see(instance_pass(0.9)[0], [(110, 60, 130, 75)], [(100, 50, 140, 90)])) == 0
     assert len(see(instance_pass(0.7)[0], [(110, 60, 130, 75)], [(100, 50, 140, 90)])) == 1
+
+
+def test_a_flood_leaves_the_surest_in_their_order() -> None:
+    many = MOST_INSTANCES + 50
+    scores = np.linspace(0.1, 0.9, many)[::-1].copy()
+    scores[[0, -1]] = scores[[-1, 0]]
+    kept = surest(instances_of([(i, 0, i + 1, 1) for i in range(many)], scores=scores.tolist()))
+    assert kept.tolist() == [*range(1, MOST_INSTANCES), many - 1]
+    assert surest(instances_of([(0, 0, 1, 1)])).tolist() == [0]

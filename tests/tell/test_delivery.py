@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from edge.config import Config, Mqtt
 from edge.errors import BrokerError, ConfigError, LedgerError
+from edge.tell.connection import MAX_MESSAGE_BYTES, Connection, Login
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
 from edge.tell.topics import Topics
@@ -349,3 +350,23 @@ def _certificates(folder: Path) -> None:
     (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
     openssl(f"req {key} -subj /CN=host -keyout host.key -out host.csr")
     openssl("x509 -req -in host.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile san -out host.pem -days 2")
+
+
+def test_a_message_that_is_too_long_to_be_an_acknowledgement_is_kept_by_the_broker(broker: Broker, ear: Ear) -> None:
+    ear.say("d/ack/long", b"x" * MAX_MESSAGE_BYTES)
+    ear.say("d/ack/short", b"x" * 100)
+    connection = Connection(Login(Mqtt(port=broker.port), "d", None, None, "d/state"), b"{}")
+    connection.open()
+
+    def came(condition: Callable[[], bool]) -> bool:
+        connection.step(0.01)
+        return condition()
+
+    assert wait_for(lambda: came(lambda: connection.ready), 5)
+    connection.subscribe("d/ack/+")
+    assert wait_for(lambda: came(lambda: len(connection.messages) > 0), 5)
+    ear.say("d/ack/long", b"x" * MAX_MESSAGE_BYTES)
+    ear.say("d/ack/last", b"x")
+    assert wait_for(lambda: came(lambda: len(connection.messages) > 1), 5)
+    assert [message.topic for message in connection.messages] == ["d/ack/short", "d/ack/last"]
+    connection.close()

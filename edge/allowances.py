@@ -1,0 +1,162 @@
+"""What may still grow once everything is open: a bound for each thing, in bytes, from the limits that the code keeps.
+
+Each bound is the product of a number that the code never exceeds (`MOST_TRACKS`, `WINDOW`, the canvases of the
+configuration …) and of what one of them takes. What one takes is measured with CPython 3.11 and NumPy 2 on 64 bits and
+rounded up.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+
+from edge.bundle import Model
+from edge.config import MOST_LOOKS, Camera, Config
+from edge.decide.tracks import MOST_TRACKS
+from edge.health import WINDOW as ROUNDS
+from edge.see import audit
+from edge.see.attention import MOST_SPOTS
+from edge.see.found import MOST_MASK_CELLS
+from edge.see.instances import MOST_INSTANCES
+from edge.see.spots import MOST_REMEMBERED
+from edge.tell.connection import MAX_IN_FLIGHT, MAX_MESSAGE_BYTES
+from edge.tell.schema import CACHE_KIB
+
+Size = tuple[int, int]  # width, height
+
+KIB, MIB = 1 << 10, 1 << 20
+PICTURE, PACKED, PLANAR = 3, 2, 1.5  # bytes per pixel: BGR; what USB cameras give; what decoders keep, 4:2:0 of 8 bits
+READ_BUFFERS = 2  # pictures of a recording or program: the one that is looked at and the next
+LIVE_BUFFERS = 4  # of a live source: looked at, newest, written to, given back
+DRIVER_BUFFERS = 5  # of a USB camera: OpenCV asks for four, and decodes one
+FOLDER_BUFFERS = 4  # of a folder: looked at, the next, its file, the decoder's own
+REFERENCES = 16  # pictures that an H.264 or HEVC stream may refer to, at the most
+DECODER_THREADS = 16  # FFmpeg's own limit; each holds a picture
+STREAM_BYTES = 8 * MIB  # packets and tables of a demuxer and a decoder
+CELL = 24  # bytes per label cell while one frame is looked at: maps, components and their statistics
+KEPT_CELL = 3  # of which each camera keeps: classes, confidence, foreground
+PAIR = 48  # bytes per pair of boxes that are compared, with all temporaries
+TRACK, TRACK_CLASS, SNAPSHOTS = 96, 4, 5  # a row of arrays, votes of each class; copies of the rows at a time
+OBJECT = 200  # of a small array, its buffer's header included
+WATCH = 640  # of one track at one line: its side, sightings beyond, directions counted
+EVENT = 1536  # of one event: the record, its numbered copy, the payload, the row
+GROUP, JUDGED = 2 * KIB, 256  # of an audit's group beside its window; of a track in it
+ROUND = KIB  # of the times of one round
+OVERLAY_PICTURES = 8  # of --save: the drawn one and those that the encoder holds
+TLS_BYTES = 8 * MIB
+THREAD_BYTES = 512 * KIB  # of stack and heap that a thread of ours touches
+HEAP_BYTES = 16 * MIB  # that the allocator keeps between arrays that come and go (`benchmarks/memory.py` has less)
+
+
+def allowances(
+    config: Config, semantic: Model, instance: Model, sizes: Mapping[str, Size], *, save: bool = False
+) -> dict[str, int]:
+    """Return by name how many bytes may still be taken.
+
+    `sizes` are those of the cameras' frames; `save` says that an overlay video is written.
+    """
+    cameras = len(sizes)
+    found = {
+        "frames": sum(_frames(config.cameras[name], size) for name, size in sizes.items()),
+        "labels": cameras * KEPT_CELL * _cells(semantic, "labels"),
+        "tracks": cameras * MOST_TRACKS * _track(instance),
+        "rules": _rules(config, instance),
+        "audit": cameras * _audit(instance),
+        "attention": cameras * 4 * OBJECT * (MOST_SPOTS + MOST_REMEMBERED),
+        "work": _work(config, semantic, instance, cameras),
+        "times": ROUNDS * ROUND,
+        "ledger": 2 * CACHE_KIB * KIB + MIB,  # pages of both connections; the index of the write-ahead log
+        "delivery": _delivery(config),
+        "threads": (cameras + 1) * THREAD_BYTES,
+        "heap": HEAP_BYTES,
+    }
+    if save:
+        found["overlay"] = OVERLAY_PICTURES * PICTURE * max((_pixels(size) for size in sizes.values()), default=0)
+    return {name: math.ceil(some) for name, some in found.items()}
+
+
+def _frames(camera: Camera, size: Size) -> float:
+    """Return what the frames in flight of one camera take, its decoder's included; a program's own memory is not."""
+    pixels = _pixels(size)
+    if camera.command:
+        return (LIVE_BUFFERS if camera.live else READ_BUFFERS) * PICTURE * pixels
+    if camera.source.startswith("usb:"):
+        return (LIVE_BUFFERS * PICTURE + DRIVER_BUFFERS * PACKED) * pixels + STREAM_BYTES
+    live = "://" in camera.source
+    if not live and os.path.isdir(camera.source):  # noqa: PTH112  it is no path where it names a stream
+        return FOLDER_BUFFERS * PICTURE * pixels
+    held = REFERENCES + min(os.cpu_count() or 1, DECODER_THREADS)
+    buffers = (LIVE_BUFFERS if live else READ_BUFFERS) + 1  # one that the decoder converts into
+    return (buffers * PICTURE + held * PLANAR) * pixels + STREAM_BYTES
+
+
+def _track(instance: Model) -> int:
+    rows = SNAPSHOTS * (TRACK + TRACK_CLASS * len(instance.classes))
+    return rows + OBJECT + _mask_cells(instance)
+
+
+def _rules(config: Config, instance: Model) -> int:
+    """Return what lines and gates remember of all tracks, and what all of these crossing at once would say."""
+    evidence = KIB + MOST_LOOKS * (OBJECT + 4 * len(instance.defects))
+    rules = len(config.lines) + len(config.gates)
+    return MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * evidence)
+
+
+def _audit(instance: Model) -> int:
+    groups = len(instance.classes) - 1 + len(audit.SIZES)
+    return groups * (GROUP + 8 * audit.WINDOW) + MOST_TRACKS * JUDGED
+
+
+def _work(config: Config, semantic: Model, instance: Model, cameras: int) -> int:
+    """Return what is there for a moment while frames are looked at; one kind of work follows the other."""
+    canvases = cameras * (config.attention.canvases + 1)
+    most = min(MOST_INSTANCES, canvases * _objects(instance))  # of one frame: it may get the canvases of all
+    both = MOST_TRACKS + most
+    instances = 2 * canvases * _objects(instance) * (2 * OBJECT + _mask_cells(instance))
+    stages = {
+        "regions": CELL * _cells(semantic, "labels"),
+        "spots": 2 * MOST_SPOTS * MOST_REMEMBERED * PAIR,
+        "decoding": 2 * _outputs(instance) + _decoding(instance),
+        "distinct": most * most * PAIR,
+        "association": MOST_TRACKS * most * PAIR + 8 * both * both,  # `lap` fills a square matrix of float64
+    }
+    return instances + max(stages.values())
+
+
+def _decoding(model: Model) -> int:
+    """Return what the outputs of one canvas become on their way to objects."""
+    if model.head.family == "centers":
+        return 64 * _cells(model, "labels")  # a dozen arrays over the cells, of 2 to 8 bytes
+    count, pixels = _objects(model), math.prod(model.input.shape[:2])
+    return 4 * count * _cells(model, "prototypes") + count * count * PAIR + 24 * pixels
+
+
+def _delivery(config: Config) -> int:
+    if config.mqtt is None:
+        return 0
+    return MAX_IN_FLIGHT * 2 * EVENT + 4 * MAX_MESSAGE_BYTES + MIB + (TLS_BYTES if config.mqtt.ca_file else 0)
+
+
+def _objects(instance: Model) -> int:
+    """Return how many objects one canvas can show."""
+    first = "peaks" if instance.head.family == "centers" else "boxes"
+    return next((spec.shape[0] for spec in instance.outputs if spec.name == first), MOST_INSTANCES)
+
+
+def _mask_cells(instance: Model) -> int:
+    stride = instance.head.label_stride
+    return min(MOST_MASK_CELLS, math.prod(instance.input.shape[:2]) // stride**2)
+
+
+def _cells(model: Model, output: str) -> int:
+    """Return the cells of a map that a model gives."""
+    return next((math.prod(spec.shape[-2:]) for spec in model.outputs if spec.name == output), 0)
+
+
+def _outputs(model: Model) -> int:
+    return sum(8 * math.prod(spec.shape) for spec in model.outputs)  # no output is wider
+
+
+def _pixels(size: Size) -> int:
+    return size[0] * size[1]

@@ -1,0 +1,206 @@
+"""Each bound holds for what it bounds: as much as there can be is made, and weighed."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge import config, memory
+from edge.allowances import HEAP_BYTES, MIB, allowances
+from edge.bundle import EngineFile
+from edge.daemon import Options, serve
+from edge.decide.counting import LineCounter
+from edge.decide.gate import QualityGate
+from edge.decide.tracks import MOST_TRACKS, Tracker
+from edge.errors import ConfigError
+from edge.health import WINDOW, CameraReport, Health, Stopwatch
+from edge.see.attention import MOST_SPOTS, Chooser
+from edge.see.audit import Audit
+from edge.see.found import MOST_MASK_CELLS
+from edge.see.instances import MOST_INSTANCES, distinct
+from edge.see.spots import MOST_REMEMBERED, SpotMemory
+from edge.types import Boxes, Frame, Instances, Labels, Looks, Moment, Regions
+from tests.see.coded import FRAME, instance_model, semantic_model, write_belt, write_bundle
+from tests.see.made import instances_of, looks_of
+
+FILE = EngineFile("onnxruntime", "float32", "m.onnx", 0, "")
+SIZE = (2000, 1200)
+LINE = config.Line(name="l", camera="c", start=(1, 0), end=(1, 1200))
+GATE = config.Gate(name="g", camera="c", start=(1, 0), end=(1, 1200), direction="right")
+NOTHING = np.zeros((60, 100), np.uint8)
+
+
+def settings(folder: Path, **changes: Any) -> config.Config:
+    fields: dict[str, Any] = {
+        "bundle": folder / "bundle",
+        "state": folder / "state",
+        "cameras": {"c": config.Camera(source=str(folder / "pictures"), fps=10)},
+        "attention": config.Attention(canvases=64),
+        "tracks": config.TrackRules(motion="belt"),
+        "lines": [LINE],
+        "gates": [GATE],
+        **changes,
+    }
+    return config.Config(**fields)
+
+
+def bounds(folder: Path) -> dict[str, int]:
+    """Return the bounds where as many objects can come as are ever kept."""
+    known = instance_model(FILE)
+    many = [msgspec.structs.replace(spec, shape=(64, 3)) if spec.name == "peaks" else spec for spec in known.outputs]
+    instance = msgspec.structs.replace(known, outputs=many)
+    return allowances(settings(folder), semantic_model(FILE), instance, {"c": SIZE})
+
+
+@pytest.fixture(autouse=True)
+def weighing() -> Iterator[None]:
+    gc.collect()
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def weighed() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def grid(count: int) -> Boxes:
+    """Return boxes (count, 4) that lie apart, away from the frame's border."""
+    ys, xs = np.divmod(np.arange(count), 40)
+    corners = np.stack([20 + xs * 48, 20 + ys * 40], axis=1)
+    return np.concatenate([corners, corners + 30], axis=1).astype(np.float32)
+
+
+def flood(count: int, cells: int) -> Instances:
+    """Return objects whose masks have so many cells."""
+    found = instances_of(grid(count).tolist(), defects=1)
+    found.masks[:] = [np.ones((cells // 64, 64), np.bool_) for _ in range(count)]
+    return found
+
+
+def tracker() -> Tracker:
+    ids = itertools.count(1)
+    return Tracker(config.TrackRules(motion="belt", lost_frames=10**6), [1], 2, SIZE, lambda: next(ids))
+
+
+def looked() -> Looks:
+    return looks_of([(0, 0, *SIZE)], [(0, 0, *SIZE)])
+
+
+def test_the_tracks_of_a_camera_weigh_no_more(tmp_path: Path) -> None:
+    before, following = weighed(), tracker()
+    for _ in range(3):
+        expected = following.predict(NOTHING, (20.0, 20.0), 1)
+        tracks, _ = following.update(flood(MOST_TRACKS + 7, MOST_MASK_CELLS), looked())
+    assert len(tracks) == MOST_TRACKS == len(expected)
+    del expected  # it holds the masks before these, which came as instances and are weighed there
+    assert MOST_TRACKS * MOST_MASK_CELLS < weighed() - before < bounds(tmp_path)["tracks"]
+
+
+def test_what_is_remembered_of_all_tracks_weighs_no_more(tmp_path: Path) -> None:
+    following = tracker()
+    found = flood(MOST_TRACKS, 64)
+    following.predict(NOTHING, (20.0, 20.0), 1)
+    tracks, _ = following.update(found, looked())
+    before = weighed()
+    counter, gate = LineCounter(LINE, ["", "part"]), QualityGate(GATE, ["", "part"], ["scratch"])
+    audit = Audit(config.Audit(), SIZE, (96, 96), 1, ["", "part"], 10**6)
+    frame = Frame("c", 0, 0.0, np.zeros((1, 1, 3), np.uint8))
+    tile = np.asarray([[0, 0, *SIZE]], np.int32)
+    audit.judge(frame, tile, NOTHING, (20.0, 20.0), found, tracks, [])
+    counter.count(frame, tracks, [])
+    for _ in range(config.MOST_LOOKS + 3):
+        gate.judge(frame, found, tracks, [])
+    limit = bounds(tmp_path)
+    weight = weighed() - before
+    assert 0.2 * (limit["rules"] + limit["audit"]) < weight < limit["rules"] + limit["audit"]
+
+
+def test_what_compares_all_with_all_takes_no_more(tmp_path: Path) -> None:
+    many = flood(MOST_INSTANCES, 64)
+    near = Instances(*(getattr(many, name) for name in many.__slots__))
+    near.boxes[:, 2:] += 60  # neighbours overlap
+    following = tracker()
+    following.predict(NOTHING, (20.0, 20.0), 1)
+    following.update(many, looked())
+    following.predict(NOTHING, (20.0, 20.0), 1)
+    limit = bounds(tmp_path)["work"]
+    for work in (lambda: distinct(near), lambda: following.update(many, looked())):
+        before = weighed()
+        tracemalloc.reset_peak()
+        work()
+        assert 5 * MIB < tracemalloc.get_traced_memory()[1] - before < limit
+
+
+def test_spots_weigh_no_more_however_many_there_are(tmp_path: Path) -> None:
+    chooser = Chooser(config.Attention(), SIZE, (96, 96))
+    limit, before = bounds(tmp_path), weighed()
+    tracemalloc.reset_peak()
+    none = tracker().predict(NOTHING, (20.0, 20.0), 1)
+    boxes = np.asarray([[0, 0, *SIZE]] * 256, np.int32)  # each is cut into tiles
+    for frame in range(6):
+        chooser.candidates(frame, Regions(boxes + frame % 2, np.ones(256, np.float32)), none, np.full(2, 100.0))
+        chooser.settle(frame, looks_of([], []))
+    assert weighed() - before < limit["attention"]
+    assert tracemalloc.get_traced_memory()[1] - before < limit["attention"] + limit["work"]
+
+
+def test_comparing_all_spots_takes_no_more(tmp_path: Path) -> None:
+    spots = SpotMemory()
+    everything = np.ones(MOST_REMEMBERED, np.bool_)
+    spots.see(grid(MOST_REMEMBERED), np.zeros(2, np.float32))
+    spots.note(0, everything, everything)
+    before = weighed()
+    tracemalloc.reset_peak()
+    spots.see(grid(2 * MOST_SPOTS), np.zeros(2, np.float32))
+    assert MIB < tracemalloc.get_traced_memory()[1] - before < bounds(tmp_path)["work"]
+
+
+def test_the_window_of_times_weighs_no_more(tmp_path: Path) -> None:
+    stages = ("semantic", "regions", "attention", "instances", "tracks", "rules", "audit", "ledger")
+    health, tracks = Health(), tracker().predict(NOTHING, (20.0, 20.0), 1)
+    frame = Frame("c", 0, 0.0, np.zeros((1, 1, 3), np.uint8))
+    before = weighed()
+    for _ in range(WINDOW + 10):
+        watch = Stopwatch()
+        for stage in stages:
+            watch.lap(stage)
+        regions = Regions(np.zeros((0, 4), np.int32), np.zeros(0, np.float32))
+        labels = Labels(NOTHING, None, (1.0, 1.0))
+        seen = Moment(frame, labels, regions, looks_of([], []), instances_of([]), tracks, [], watch.stages_ms)
+        health.beat([seen], lambda _: CameraReport(tracks=0, tiles=1, waiting=0, waiting_frames=0, audit={}))
+    assert 0.2 * bounds(tmp_path)["times"] < weighed() - before < bounds(tmp_path)["times"]
+
+
+def test_the_daemon_says_its_ceiling_and_stays_below_it(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bundle")
+    write_belt(tmp_path / "pictures", 20, 2)
+    rules = settings(tmp_path, lines=[], gates=[], models=config.Models(threads=1))
+    before = memory.resident()
+    told = serve(rules, Options())
+    assert memory.resident() / MIB < told["memory_mib"]
+    assert told["memory_mib"] > (before + HEAP_BYTES) / MIB
+    assert told["frames"] == 20
+
+
+def test_a_daemon_that_does_not_fit_says_so_before_it_writes_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bundle(tmp_path / "bundle")
+    write_belt(tmp_path / "pictures", 20, 2)
+    rules = settings(tmp_path, lines=[], gates=[], models=config.Models(threads=1))
+    assert FRAME[0] * FRAME[1] * 3 < MIB
+    monkeypatch.setattr(memory, "available", lambda _: memory.Room(MIB, "a limit of this test"))
+    with pytest.raises(ConfigError, match="by a limit of this test; take fewer cameras"):
+        serve(rules, Options())
+    monkeypatch.undo()
+    assert serve(rules, Options())["ledger"]["counted"] == 0

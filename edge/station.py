@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edge.config import Attention, Config, Gate, Line, class_numbers
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
-from edge.decide.lines import ahead
+from edge.decide.lines import deadlines
 from edge.decide.tracks import Tracker
 from edge.events import Count, Event, GapEvent, Verdict
 from edge.health import CameraReport, Stopwatch
@@ -23,7 +23,7 @@ from edge.see.regions import NO_SPOTS, Painter, find_regions, foreground, scaled
 from edge.see.sharing import share
 from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
-from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Tracks
+from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Stakes, Tracks
 
 CORNERS = np.asarray([0, 1, 0, 1])  # x and y, for both corners of a box
 
@@ -123,11 +123,19 @@ class Station:
         self._spots = regions.boxes.astype(np.float32)
         watch.lap("regions")
         tile = self._audit.tile(frame.index, spare=spare and effort.full) if effort.audit else NOTHING
-        pressing = ahead(expected, self._targets) if effort.deadlines else None
-        shift = self._tracker.shift
-        candidates = self._attention.candidates(frame.index, regions, expected, shift, tile, effort, pressing)
+        candidates = self._attention.candidates(
+            frame.index, regions, expected, self._tracker.shift, tile, effort, self._stakes(expected, effort)
+        )
         watch.lap("attention")
         return Glance(frame, labels, found, regions, candidates, effort)
+
+    def _stakes(self, tracks: Tracks, effort: Effort) -> Stakes:
+        """Return what the rules have to say about `tracks`; where nothing waits, no deadline matters."""
+        doubtful = np.zeros(len(tracks), np.bool_)
+        for gate in self._gates:
+            doubtful |= gate.doubtful(tracks)
+        pressed = effort.deadlines or self._attention.waiting > 0
+        return Stakes(deadlines(tracks, self._targets if pressed else []), doubtful)
 
     def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
         """Return all that is known of the frame, now that `looks` have shown `instances` in it."""

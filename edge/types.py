@@ -84,7 +84,7 @@ class Regions:
         return len(self.boxes)
 
 
-REASONS = ("new", "spot", "cut", "young", "refresh", "early", "audit", "whole")  # why something gets a look
+REASONS = ("new", "spot", "cut", "young", "refresh", "early", "audit", "whole", "doubt")  # why something gets a look
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,14 @@ class Tracks:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Stakes:
+    """What the rules have to say about tracks before they are looked at."""
+
+    deadlines: npt.NDArray[np.float64]  # (n,) frames until a line or gate is reached; infinity: none will be
+    doubtful: npt.NDArray[np.bool_]  # (n,) looks so far contradict each other
 
 
 @dataclass(frozen=True, slots=True)

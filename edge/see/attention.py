@@ -21,15 +21,18 @@ from edge.see.crops import merge, tiles, whole
 from edge.see.packing import FILL, room_of
 from edge.see.regions import padded
 from edge.see.spots import SpotMemory
-from edge.types import FULL, REASONS, Boxes, Effort, Instances, Looks, Regions, Tracks
+from edge.types import FULL, REASONS, Boxes, Effort, Instances, Looks, Regions, Stakes, Tracks
 
 SOON_VALUE = 0.6  # of a look at a track from which it may fill room on a canvas that is run anyway
 EARLY_INTERVAL = 2  # frames between the first looks at a track
+DOUBT_LOOKS = 2  # times `inspect_looks` that a track gets whose looks do not agree
+URGENT_FRAMES = 30  # before a line or gate within which a look that is due gains in value
+URGENT_VALUE = 3.0  # by which it has gained there
 WIDEN_PX = 0.5  # frame pixels per frame without a look by which a track's crop grows
 KNOWN = 0.6  # share of a cut object's box inside a track's box above which it is that track's object
 MOST_SPOTS = 256  # of one frame that are remembered, and as many of what its crops cut
 MOST_CANDIDATES = 128  # of one frame, the most valuable: a flood takes bounded time
-NEW, SPOT, CUT, YOUNG, REFRESH, EARLY, AUDIT, WHOLE = range(len(REASONS))
+NEW, SPOT, CUT, YOUNG, REFRESH, EARLY, AUDIT, WHOLE, DOUBT = range(len(REASONS))
 NOTHING = np.zeros((0, 4), np.int32)
 
 
@@ -86,17 +89,17 @@ class Chooser:
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32] = NOTHING,
         effort: Effort = FULL,
-        ahead: npt.NDArray[np.bool_] | None = None,
+        stakes: Stakes | None = None,
     ) -> Candidates:
         """Return what is worth a look in frame number `frame`, and what will be before long.
 
         `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before; `audited` (n, 4)
-        is looked at in any case. `effort` is what the governor leaves; `ahead` (n,) says which of the tracks `expected`
-        have a line or gate before them.
+        is looked at in any case. `effort` is what the governor leaves; `stakes` says what hangs on the tracks
+        `expected`.
         """
-        wishes = self._wishes = self._wish(frame, regions, expected, shift, audited)
+        wishes = self._wishes = self._wish(frame, regions, expected, shift, audited, stakes)
         wanted = wishes.values >= 1
-        held = wanted & ~self._pressing(wishes, ahead) if effort.deadlines else np.zeros_like(wanted)
+        held = wanted & ~self._pressing(wishes, stakes) if effort.deadlines else np.zeros_like(wanted)
         ripe = np.flatnonzero(wanted & ~held)
         ripe = ripe[np.argsort(-wishes.values[ripe], kind="stable")][:MOST_CANDIDATES]
         due, first = merge(wishes.sources[ripe], self._canvas)
@@ -140,10 +143,11 @@ class Chooser:
         expected: Tracks,
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32],
+        stakes: Stakes | None,
     ) -> _Wishes:
         seen = tiles(regions.boxes, self._canvas)[:MOST_SPOTS]
         spots = np.concatenate([seen, self._cut])
-        boxes, track_values, track_ages, early = self._tracked(expected)
+        boxes, track_values, track_ages, why = self._tracked(expected, stakes)
         self._memory.see(_float(spots), shift)
         spot_values, spot_ages, new = self._memory.values(frame, self._rules.retry_frames)
         spot_reasons = np.where(new, NEW, SPOT)
@@ -152,35 +156,43 @@ class Chooser:
         values = np.concatenate([track_values, spot_values])
         if len(audited):
             values[lie_in(_float(sources), _float(audited))] = 0.0  # they are seen there
-        reasons = np.concatenate([np.where(early, YOUNG, REFRESH), spot_reasons]).astype(np.int32)
+        reasons = np.concatenate([why, spot_reasons]).astype(np.int32)
         return _Wishes(sources, values, np.concatenate([track_ages, spot_ages]), reasons, len(spots))
 
     def _tracked(
-        self, tracks: Tracks
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Return each track's crop, what a look is worth, for how many frames it is due, and whether it is young."""
+        self, tracks: Tracks, stakes: Stakes | None
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return each track's crop, what a look is worth, for how many frames it is due, and the reason."""
         pad = self._pad_px + np.minimum(WIDEN_PX * tracks.since_look, self._pad_px)
         boxes = padded(tracks.boxes, pad.astype(np.float32), self._size)
         early = tracks.looks < self._rules.inspect_looks
+        why = np.where(early, YOUNG, REFRESH)
+        if stakes is not None:
+            doubt = stakes.doubtful & ~early & (tracks.looks < DOUBT_LOOKS * self._rules.inspect_looks)
+            why[doubt] = DOUBT
+            early = early | doubt
         interval = np.where(early, EARLY_INTERVAL, self._rules.refresh_frames)
         interval = np.minimum(interval, self._rules.refresh_frames)
         value = tracks.since_look / interval + ((tracks.ids == 0) & early)
+        if stakes is not None:  # what is due and will soon be judged comes first
+            near = np.clip(1 - stakes.deadlines / URGENT_FRAMES, 0, 1)
+            value += URGENT_VALUE * near * (early & (value >= 1))
         inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         if self._waits:  # what the border cuts would be measured wrongly
             inside &= ~touches_border(tracks.boxes, self._size)
-        return boxes, np.where(inside, value, 0.0), np.maximum(tracks.since_look - interval, 0), early
+        return boxes, np.where(inside, value, 0.0), np.maximum(tracks.since_look - interval, 0), why
 
     def _entering(self, wishes: _Wishes) -> npt.NDArray[np.bool_]:
         """Return (n,) the spots that the border still cuts where no look can make objects of these."""
         spots = wishes.sources[len(wishes.sources) - wishes.spots :]
         return touches_border(_float(spots), self._size) & self._waits
 
-    def _pressing(self, wishes: _Wishes, ahead: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
-        """Return (n,) what cannot wait: unseen spots, cut objects, young tracks that have a line `ahead` (m,)."""
+    def _pressing(self, wishes: _Wishes, stakes: Stakes | None) -> npt.NDArray[np.bool_]:
+        """Return (n,) what cannot wait: unseen spots, cut objects, tracks with too few looks on their way to a line."""
         tracks = len(wishes.sources) - wishes.spots
-        young = wishes.reasons[:tracks] == YOUNG
+        young = (wishes.reasons[:tracks] == YOUNG) | (wishes.reasons[:tracks] == DOUBT)
         spots = (wishes.reasons[tracks:] == CUT) | (self._memory.unseen() & ~self._entering(wishes))
-        return np.concatenate([young if ahead is None else young & ahead, spots])
+        return np.concatenate([young if stakes is None else young & np.isfinite(stakes.deadlines), spots])
 
     def _fills(self, due: npt.NDArray[np.int32]) -> bool:
         """Tell whether the crops `due` (n, 4) would take as many canvases as the whole frame does."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.config import Gate, Line
 from edge.decide.counting import LineCounter
-from edge.decide.lines import LineWatch, ahead, direction_of
+from edge.decide.lines import LineWatch, deadlines, direction_of
 from edge.events import Count
 from edge.types import Frame, Tracks
 from tests.see.made import tracks_of
@@ -227,18 +227,23 @@ def moving(x: float, y: float, vx: float, vy: float, looks: int = 5) -> Tracks:
     ],
 )
 def test_what_moves_towards_a_line_has_it_ahead(tracks: Tracks, expected: bool) -> None:
-    assert ahead(tracks, [line()]).tolist() == [expected]
+    assert np.isfinite(deadlines(tracks, [line()])).tolist() == [expected]
 
 
 @pytest.mark.parametrize(("direction", "vx", "expected"), [("right", 3, True), ("left", 3, False), ("left", -3, False)])
 def test_a_gate_is_ahead_only_of_what_goes_its_way(direction: str, vx: float, expected: bool) -> None:
     gate = Gate(name="g", camera="c", start=(100, 0), end=(100, 200), direction=direction)  # type: ignore[arg-type]
-    assert ahead(moving(20, 100, vx, 0), [gate]).tolist() == [expected]
+    assert np.isfinite(deadlines(moving(20, 100, vx, 0), [gate])).tolist() == [expected]
 
 
 def test_the_second_of_two_lines_is_still_ahead_and_without_any_all_count() -> None:
     later = line(start=(300, 0), end=(300, 200))
-    assert ahead(moving(180, 100, 3, 0), [line(), later]).tolist() == [True]
-    assert ahead(moving(380, 100, 3, 0), [line(), later]).tolist() == [False]
-    assert ahead(moving(380, 100, 3, 0), []).tolist() == [True]
-    assert ahead(tracks_of([]), [line()]).tolist() == []
+    assert np.isfinite(deadlines(moving(180, 100, 3, 0), [line(), later])).tolist() == [True]
+    assert np.isfinite(deadlines(moving(380, 100, 3, 0), [line(), later])).tolist() == [False]
+    assert np.isfinite(deadlines(moving(380, 100, 3, 0), [])).tolist() == [True]
+    assert np.isfinite(deadlines(tracks_of([]), [line()])).tolist() == []
+
+
+@pytest.mark.parametrize(("x", "vx", "frames"), [(50, 5.0, 10.0), (50, 2.0, 25.0), (130, -3.0, 10.0)])
+def test_how_long_a_track_takes_to_its_line(x: float, vx: float, frames: float) -> None:
+    assert deadlines(moving(x, 100, vx, 0), [line()])[0] == pytest.approx(frames)

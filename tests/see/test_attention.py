@@ -16,7 +16,7 @@ from edge.see.attention import NOTHING, Chooser
 from edge.see.crops import cut, merge
 from edge.see.sharing import share
 from edge.see.spots import MOST_DOUBLINGS
-from edge.types import FULL, REASONS, Effort, Looks, Regions, Tracks
+from edge.types import FULL, REASONS, Effort, Looks, Regions, Stakes, Tracks
 from tests.see.made import Box, instances_of, tracks_of
 
 SIZE = (1920, 1080)
@@ -40,9 +40,9 @@ class Alone(Chooser):
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32] = NOTHING,
         effort: Effort = FULL,
-        ahead: npt.NDArray[np.bool_] | None = None,
+        stakes: Stakes | None = None,
     ) -> Looks:
-        wanted = self.candidates(frame, regions, expected, shift, audited, effort, ahead)
+        wanted = self.candidates(frame, regions, expected, shift, audited, effort, stakes)
         looks = share([wanted], CANVAS, self._rules.canvases, self._rules.max_scale)
         self.settle(frame, looks)
         return looks
@@ -378,7 +378,7 @@ FAR_APART: list[Box] = [(100, 100, 160, 160), (500, 100, 560, 160), (900, 100, 9
 def test_under_pressure_only_what_cannot_wait_is_looked_at() -> None:
     """Young with a line ahead, young without, old and long unseen, old and soon due: the first one only."""
     seen = tracks_of(FAR_APART, looks=[1, 1, 9, 9], since_look=[4, 4, 99, 25])
-    here = np.asarray([True, False, False, False])
+    here = Stakes(np.asarray([9.0, np.inf, np.inf, np.inf]), np.zeros(4, np.bool_))
     choose = chooser(canvases=4, refresh_frames=30)
     looks = choose.choose(0, NONE, seen, STILL, NOTHING, PRESSED, here)
     assert [REASONS[reason] for reason in looks.reasons] == ["young"]
@@ -432,3 +432,25 @@ def test_with_less_than_everything_no_whole_frame_is_looked_at() -> None:
 @pytest.mark.parametrize(("part", "most", "left"), [(1.0, 3, 3), (0.5, 3, 1), (0.5, 8, 4), (0.25, 8, 2), (0.25, 1, 1)])
 def test_some_canvas_is_always_left(part: float, most: int, left: int) -> None:
     assert Effort(part=part).canvases(most) == left
+
+
+def test_of_young_tracks_that_are_due_the_one_nearest_to_its_line_comes_first() -> None:
+    places: list[Box] = [(0, 0, 280, 280), (400, 0, 680, 280), (800, 0, 1080, 280)]
+    young = tracks_of(places, looks=[1, 1, 9], since_look=[4, 4, 60])
+    for left, first in (([20.0, 3.0, np.inf], 1), ([3.0, 20.0, np.inf], 0), ([np.inf, np.inf, 3.0], 0)):
+        stakes = Stakes(np.asarray(left), np.zeros(3, np.bool_))
+        looks = chooser(canvases=1, refresh_frames=20).choose(0, NONE, young, STILL, stakes=stakes)
+        if first == 0 and left[0] == np.inf:  # an old track gains nothing, it is due thrice as it is
+            assert covers(looks, places[2])
+        else:
+            assert covers(looks, places[first])
+
+
+def test_a_track_whose_looks_do_not_agree_gets_more_of_them() -> None:
+    seen = track((500, 500, 560, 560), looks=[4], since_look=[3])
+    far = np.full(1, 1e6)
+    for doubt, looks, count in ((True, 4, 1), (False, 4, 0), (True, 8, 0)):
+        seen = track((500, 500, 560, 560), looks=[looks], since_look=[3])
+        stakes = Stakes(far, np.asarray([doubt]))
+        chosen = chooser(inspect_looks=4, refresh_frames=30).choose(0, NONE, seen, STILL, stakes=stakes)
+        assert [REASONS[reason] for reason in chosen.reasons] == ["doubt"] * count

@@ -61,8 +61,12 @@ def compared(scene: str, ways: Figures, own: str, as_good: tuple[str, ...]) -> d
             figures[f"{name}_{kind}"] = word(mean if kind == "duty" else min(mean, median), *goals[kind])
         near, _ = rival_of(ways, own, precision, as_good, NEAR)
         figures[f"{name}_rival_within_{NEAR}"] = near
-        figures[f"{name}_within_{NEAR}_times"] = ways[near]["ms"] / cascade["ms"]
-    letterboxed = ways.get("full640_int8", ways.get("full768_int8", cascade))
+        times = min(ways[near][key] / cascade[key] for key in ("ms", "ms_mean"))
+        figures[f"{name}_within_{NEAR}_times"] = times
+        figures[f"{name}_within_{NEAR}"] = word(times, *goals["busy"])
+    letterboxed = ways.get("full640_int8")
+    if letterboxed is None:  # --quick leaves it out
+        return figures
     for key in as_good[0], as_good[0].split("_")[0] + "_ap_small":
         figures[f"{scene}_{key}_above_full640"] = cascade[key] - letterboxed[key]
     return figures

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.accuracy import Average, Carried, Judged, of_instances, overlap_of
 from benchmarks.common import Options, data_folder
-from benchmarks.duty import emptied
+from benchmarks.duty import BUSY, EMPTY, emptied
 from benchmarks.duty import street_frames as busy_frames
 from benchmarks.full_frame import FullFrame, FullFrameTracks, full_frame_bundle, letterbox, spread
 from benchmarks.people import boxes_of, compare
@@ -175,7 +175,7 @@ def _duty(data: Path, judged: range, cascades: dict[str, _Cascade]) -> dict[str,
     """Let the cascades see a street that is empty most of the time."""
     sides = {name: Side() for name in cascades}
     empty = emptied(islice(street_frames(data), 0, TRAIN_FRAMES, EMPTY_EVERY))
-    for frame, _ in busy_frames(islice(street_frames(data), judged.start, judged.stop), empty):
+    for frame, _ in busy_frames(islice(street_frames(data), judged.start, judged.start + BUSY + EMPTY), empty):
         for name in _turned(list(cascades), frame.index):
             cascades[name](frame, sides[name])
     return sides

@@ -33,7 +33,7 @@ def draw(path: Path, scenes: Mapping[str, Scene]) -> None:
         panel.set_xscale("log")
         panel.set(title=title, xlabel="ms per frame (mean), everything included")
         panel.grid(alpha=0.3, which="both")
-        panel.legend(fontsize=8, loc="lower right")
+        panel.legend(fontsize=8, loc="best")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)

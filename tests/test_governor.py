@@ -128,6 +128,7 @@ def test_it_recovers_when_the_load_is_gone() -> None:
     assert plant.step == 0
     ups = [event for _, event in plant.events if event.direction == "up"]
     assert [event.step for event in ups] == list(range(len(ups) - 1, -1, -1))
+    assert [event.degraded for event in ups] == [True] * (len(ups) - 1) + [False]
 
 
 def test_events_say_what_was_measured() -> None:

@@ -403,14 +403,15 @@ def test_under_pressure_a_spot_is_looked_at_once() -> None:
     assert seen == [0]
 
 
-def test_under_pressure_what_enters_is_looked_at_once_it_is_whole() -> None:
+@pytest.mark.parametrize(("outside", "expected"), [(100, [0, 6]), (10, [0, 4])])
+def test_under_pressure_what_enters_is_looked_at_once_it_is_whole(outside: int, expected: list[int]) -> None:
     """One look while the border cuts it, before the pressure, is no look at it; looks that can show nothing wait."""
     choose, shift, seen = chooser(at_border="wait", retry_frames=4), np.asarray([20, 0], np.float32), list[int]()
     for frame in range(30):
-        spot = spots((max(0, 20 * frame - 100), 500, 20 * frame + 20, 600))
+        spot = spots((max(0, 20 * frame - outside), 500, 20 * frame + 120 - outside, 600))
         if len(choose.choose(frame, spot, NOBODY, shift, NOTHING, PRESSED if frame > 0 else FULL)):
             seen.append(frame)
-    assert seen == [0, 6]
+    assert seen == expected
 
 
 def test_under_pressure_what_a_crop_cut_gets_its_wider_one() -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edge.boxes import lie_in, touches_border
 from edge.config import TrackRules
 from edge.decide.association import Pairs, associate
-from edge.decide.motion import BeltMotion, FreeMotion, Motion
+from edge.decide.motion import BeltMotion, FreeMotion, Motion, common_drift
 from edge.decide.support import blob_offsets, support
 from edge.types import Boxes, Image, Instances, Looks, Tracks
 
@@ -42,6 +42,8 @@ class _State:
     looks: npt.NDArray[np.int32]
     since_look: npt.NDArray[np.int32]
     unsupported: npt.NDArray[np.int32]  # frames in a row
+    unknown: npt.NDArray[np.int32]  # frames in a row in which no look showed how the belt moves
+    corrected: npt.NDArray[np.float32]  # (n, 2) frame pixels by which other parts' looks moved it since its own
     missed: npt.NDArray[np.int32]  # looks in a row that covered it and did not show it
     age: npt.NDArray[np.int32]
     instances: npt.NDArray[np.int32]
@@ -95,6 +97,7 @@ class Tracker:
         if shift is None:
             self._follow_blobs(found, scale, frames)
         state.since_look += frames
+        state.unknown += frames
         state.age += frames
         state.instances[:] = -1
         self._supported = support(found, scale, state.boxes) >= SUPPORT
@@ -151,12 +154,14 @@ class Tracker:
         boxes, centers = instances.boxes[found], instances.centers[found]
         if self._rules.motion == "belt":
             self._learn_stretch(rows, centers)
+            self._correct(rows, centers)
         else:
             self._learn_velocity(rows, centers)
         state.boxes[rows], state.centers[rows] = boxes, centers
         state.votes[rows, instances.classes[found]] += 1
         state.looks[rows] += 1
         state.since_look[rows] = state.unsupported[rows] = state.missed[rows] = 0
+        state.corrected[rows] = 0
         state.instances[rows] = found
         for row, i in pairs:
             self._masks[row] = instances.masks[i]
@@ -174,10 +179,23 @@ class Tracker:
         moved = state.velocities[rows] * state.since_look[rows][:, None]
         lengths = (moved * moved).sum(axis=1)
         told = lengths >= LEAST_MOVE_PX**2
-        errors = ((centers - state.centers[rows]) * moved).sum(axis=1)[told] / lengths[told]
+        missed_by = centers - state.centers[rows] + state.corrected[rows]
+        errors = (missed_by * moved).sum(axis=1)[told] / lengths[told]
         for strip, error in zip(self._rows_of(centers[told]).tolist(), errors.tolist(), strict=True):
             learnt = self._stretch[strip] + STRETCH_GAIN * error
             self._stretch[strip] = min(max(learnt, -MOST_STRETCH), MOST_STRETCH)
+
+    def _correct(self, rows: npt.NDArray[np.int64], centers: npt.NDArray[np.float32]) -> None:
+        """Let what looks at `rows` (n,) show of the belt's motion since it was last known correct all other parts."""
+        state = self._state
+        others = np.ones(len(state.keys), np.bool_)
+        others[rows] = False
+        drift = common_drift(centers - state.centers[rows], state.unknown[rows], state.unknown[others])
+        state.centers[others] += drift
+        state.boxes[others, :2] += drift
+        state.boxes[others, 2:] += drift
+        state.corrected[others] += drift
+        state.unknown[:] = 0
 
     def _rows_of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """Return (n,) the strip of the frame's height that each centre lies in."""
@@ -277,6 +295,8 @@ def _rows(count: int, classes: int) -> _State:
         looks=np.zeros(count, np.int32),
         since_look=np.zeros(count, np.int32),
         unsupported=np.zeros(count, np.int32),
+        unknown=np.zeros(count, np.int32),
+        corrected=np.zeros((count, 2), np.float32),
         missed=np.zeros(count, np.int32),
         age=np.zeros(count, np.int32),
         instances=np.full(count, -1, np.int32),

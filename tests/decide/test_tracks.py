@@ -294,7 +294,7 @@ def test_a_hundred_thousand_short_lived_objects_leave_nothing_behind() -> None:
         _, ended = step(follow, frames=10)
         told.update(ended)
     assert len(told) == 100_000
-    assert most <= 500 * 24
+    assert most <= 500 * 27
     assert held(follow) == 0
 
 

@@ -12,16 +12,13 @@ from edge.boxes import lie_in, touches_border
 from edge.config import TrackRules
 from edge.decide.association import Pairs, associate
 from edge.decide.motion import BeltMotion, FreeMotion, Motion, common_drift
+from edge.decide.stretch import Stretch
 from edge.decide.support import blob_offsets, support
 from edge.types import Boxes, Image, Instances, Looks, Tracks
 
 SUPPORT = 0.2  # share of a track's box that must be foreground for the labels to support it
 SUPPORTED_PATIENCE = 3  # times `lost_frames` that a track lives on support alone
 TENTATIVE_FRAMES = 10  # frames within which a new track must be confirmed
-STRIPS = 8  # of the frame's height, each with a perspective of its own
-STRETCH_GAIN = 0.05  # weight of one look in it
-MOST_STRETCH = 0.2
-LEAST_MOVE_PX = 40.0  # frame pixels that a part must have moved between two looks to tell
 MOST_MISSES = 3  # looks in a row without the part that was there, after which there is none
 MOST_TRACKS = 1000  # bounded state: what would exceed it is not tracked
 VELOCITY_GAIN = 0.25  # weight of a new velocity measurement of a free track
@@ -80,7 +77,7 @@ class Tracker:
         self._next_key = 1
         self._supported = np.zeros(0, np.bool_)
         self._followed = np.zeros(0, np.bool_)  # a blob of the labels says where it is
-        self._stretch = np.zeros(STRIPS, np.float32)  # by which motion differs from the common shift, per strip
+        self._stretch = Stretch(size[1])
         self.shift = np.zeros(2, np.float32)  # frame pixels, of all things together, since the frame before
 
     def predict(self, found: Image, scale: tuple[float, float], frames: int) -> Tracks:
@@ -92,7 +89,7 @@ class Tracker:
         shift = self._motion.step(found, scale, frames)
         self.shift = np.zeros(2, np.float32) if shift is None else shift
         if shift is not None:
-            state.velocities[:] = shift / frames * (1 + self._stretch[self._rows_of(state.centers)])[:, None]
+            state.velocities[:] = shift / frames * self._stretch.of(state.centers)[:, None]
         self._move(state.velocities * frames)
         if shift is None:
             self._follow_blobs(found, scale, frames)
@@ -177,13 +174,7 @@ class Tracker:
         """Learn from looks how much faster than the whole things move at their height: the camera's perspective."""
         state = self._state
         moved = state.velocities[rows] * state.since_look[rows][:, None]
-        lengths = (moved * moved).sum(axis=1)
-        told = lengths >= LEAST_MOVE_PX**2
-        missed_by = centers - state.centers[rows] + state.corrected[rows]
-        errors = (missed_by * moved).sum(axis=1)[told] / lengths[told]
-        for strip, error in zip(self._rows_of(centers[told]).tolist(), errors.tolist(), strict=True):
-            learnt = self._stretch[strip] + STRETCH_GAIN * error
-            self._stretch[strip] = min(max(learnt, -MOST_STRETCH), MOST_STRETCH)
+        self._stretch.learn(centers, moved, centers - state.centers[rows] + state.corrected[rows])
 
     def _correct(self, rows: npt.NDArray[np.int64], centers: npt.NDArray[np.float32]) -> None:
         """Let what looks at `rows` (n,) show of the belt's motion since it was last known correct all other parts."""
@@ -196,11 +187,6 @@ class Tracker:
         state.boxes[others, 2:] += drift
         state.corrected[others] += drift
         state.unknown[:] = 0
-
-    def _rows_of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Return (n,) the strip of the frame's height that each centre lies in."""
-        share = centers[:, 1] / self._size[1] * STRIPS
-        return np.minimum(np.maximum(share, 0), STRIPS - 1).astype(np.int64)
 
     def _begin(self, rows: list[int], instances: Instances) -> None:
         rows = [i for i in rows if instances.scores[i] >= self._rules.min_score]

@@ -179,7 +179,7 @@ def test_what_looks_show_of_the_belt_holds_for_all_parts_as_long_as_both_were_un
 
 def test_one_wrong_pair_moves_nobody() -> None:
     (moved,) = drift([(0.0, 0.0), (0.1, 0.0), (-0.1, 0.0), (30.0, 9.0)], [5] * 4, [5])
-    assert np.hypot(*moved) < 0.2
+    assert abs(moved[0]) + abs(moved[1]) < 0.2
 
 
 def test_one_look_is_half_believed_and_many_are_believed() -> None:
@@ -206,5 +206,5 @@ def test_of_a_random_walk_little_is_left(seed: int) -> None:
         others = np.arange(7) != here
         put[others] += common_drift(walk[frame] - put[here : here + 1], np.ones(1, np.int32), np.ones(6, np.int32))
         put[here] = walk[frame]
-        left.append(float(np.linalg.norm(walk[frame] - put[6])))
-    assert np.mean(left) < 0.25 * np.mean(np.linalg.norm(walk, axis=1))
+        left.append(float(np.hypot(*(walk[frame] - put[6]))))
+    assert np.mean(left) < 0.25 * np.mean(np.hypot(walk[:, 0], walk[:, 1]))

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     module = importlib.import_module(f"benchmarks.{given.name}")
     try:
-        figures: dict[str, Any] = module.run(Options(given.seed, given.quick))
+        figures: dict[str, Any] = module.run(_options(given))
     except FoveateError as error:
         print(f"benchmarks {given.name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -76,12 +76,20 @@ def _show(result: dict[str, Any]) -> None:
         print(f"  {name:{width}}  {value:.4g}" if isinstance(value, float) else f"  {name:{width}}  {value}")
 
 
+def _options(given: argparse.Namespace) -> Options:
+    """Return what the command line says; a picture goes beside the JSON where nothing else is said."""
+    plot = given.plot or (given.json and given.json.with_suffix(".png"))
+    return Options(given.seed, given.quick, plot, given.peers_python)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, then claim.")
     parser.add_argument("name", choices=names(), help="which benchmark")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="less of everything: to see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="cascade: where the picture goes; beside the JSON")
+    parser.add_argument("--peers-python", type=Path, metavar="FILE", help="peers: an interpreter with their packages")
     return parser
 
 

@@ -22,6 +22,8 @@ class Options:
 
     seed: int
     quick: bool
+    plot: Path | None = None  # where a benchmark that draws something puts its picture
+    peers_python: Path | None = None  # the interpreter that has the peers' packages
 
 
 def data_folder() -> Path:

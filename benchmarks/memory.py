@@ -36,7 +36,7 @@ from edge.types import Moment
 
 OBJECTS, QUICK_OBJECTS = 1_000_000, 30_000
 WARM = 0.05  # share of the objects before the first sample that counts
-AWAY = (0.2, 0.8)  # share of the objects from which, and up to which, there is no broker: telling costs most of the time
+AWAY = (0.2, 0.8)  # share of the objects from which, and up to which, there is no broker: telling takes most time
 SAMPLES = 200
 OUTBOX_MIB = 4
 DRAIN_S = 60.0

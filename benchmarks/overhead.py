@@ -178,7 +178,7 @@ def _seen(boxes: Boxes) -> tuple[Instances, Looks]:
     instances = Instances(
         boxes, ones, ones.astype(np.uint8), centers, 4096 * ones, np.zeros((n, 0), np.float32), masks, ones, ones > 0
     )
-    return instances, Looks(sources, zeros, sources, ones, zeros, zeros)
+    return instances, Looks.at_one(sources, zeros, sources, ones)
 
 
 def _figures(costs: list[Cost]) -> dict[str, Any]:

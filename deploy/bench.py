@@ -32,6 +32,7 @@ WHY = {
     "early": "tracks not yet due, in room that was left",
     "audit": "the audit",
     "whole": "whole frames",
+    "doubt": "parts whose looks do not agree on a defect",
 }
 
 

@@ -21,6 +21,7 @@ Whole = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 MOST_LOOKS = 32  # at one part that a gate remembers, the newest
 Looks = Annotated[int, msgspec.Meta(ge=1, le=MOST_LOOKS)]
+Degrees = Annotated[float, msgspec.Meta(ge=20, le=150)]  # Celsius
 Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}\Z")]
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]  # what the system takes as a name: no NUL in it
@@ -39,6 +40,7 @@ class Camera(_Table, frozen=True, kw_only=True):
     size: tuple[Side, Side] | None = None  # width, height; needed by `command`, and to start without a live source
     demand: bool = False  # `command` waits for one byte on its standard input before each frame
     live: bool = False  # `command` does not wait until its frames are read: the newest counts, as of a stream
+    mm_per_px: Positive | None = None  # of the plane that objects lie in
     fps: Positive | None = None  # time base of a source that has none
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
 
@@ -57,6 +59,7 @@ class RegionRules(_Table, frozen=True, kw_only=True):
 
     classes: list[str] = []  # semantic classes; default: all but the background
     min_area_px: Positive = 300.0  # frame pixels of foreground below which a spot is ignored
+    min_area_mm2: Positive | None = None  # the same in square millimetres, for cameras that have `mm_per_px`
     confidence: Fraction = 0.0  # label pixels below it count as background
     pad_px: Count = 16  # frame pixels of context round a spot that no track explains
 
@@ -79,6 +82,13 @@ class Audit(_Table, frozen=True, kw_only=True):
     seen_share: Fraction = 0.5  # share of an object's mask that must be foreground for the gate to have seen it
     most_missed: Fraction = 0.02  # share of the objects of a class or size that the gate may miss before the alarm
     most_unexplained: Fraction = 0.5  # the same for foreground in which the instance model finds nothing
+
+
+class Governor(_Table, frozen=True, kw_only=True):
+    """What a round may take and how hot it may get before less is looked at; for live cameras."""
+
+    limit_ms: Positive | None = None  # 99th percentile of a round
+    celsius: Degrees | None = None  # of the hottest thermal zone
 
 
 class TrackRules(_Table, frozen=True, kw_only=True):
@@ -128,6 +138,15 @@ class Gate(_Table, frozen=True, kw_only=True):
     fail_safe: Literal["REJECT", "REVIEW"] = "REJECT"  # the verdict of a part that was not inspected
 
 
+class Zone(_Table, frozen=True, kw_only=True):
+    """A polygon of one camera's frame."""
+
+    name: Name
+    camera: Name
+    points: Annotated[list[Point], msgspec.Meta(min_length=3)]
+    attention: Literal["only", "ignore"]  # spots begin in zones of the first kind alone, and in none of the second
+
+
 class Mqtt(_Table, frozen=True, kw_only=True):
     """The broker and who must acknowledge."""
 
@@ -164,9 +183,11 @@ class Config(_Table, frozen=True, kw_only=True):
     regions: RegionRules = RegionRules()
     attention: Attention = Attention()
     audit: Audit = Audit()
+    governor: Governor = Governor()
     tracks: TrackRules = TrackRules()
     lines: list[Line] = []
     gates: list[Gate] = []
+    zones: list[Zone] = []
     mqtt: Mqtt | None = None
     ledger: Ledger = Ledger()
 
@@ -269,5 +290,4 @@ def _with_hint(message: str) -> str:
 
 
 def _known_keys() -> list[str]:
-    tables = (Config, Camera, Models, RegionRules, Attention, Audit, TrackRules, Line, Gate, DefectLimit, Mqtt, Ledger)
-    return sorted({field for table in tables for field in table.__struct_fields__})
+    return sorted({field for table in _Table.__subclasses__() for field in table.__struct_fields__})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:  # it calls us
-    from edge.config import Camera, Config, Gate, Line, Mqtt
+    from edge.config import Camera, Config, Gate, Line, Mqtt, Zone
 
 
 def check(config: Config, path: Path) -> None:
@@ -18,21 +18,47 @@ def check(config: Config, path: Path) -> None:
         raise ConfigError(f"configuration {path}: no camera; add a table [cameras.NAME] with a source")
     for name, camera in config.cameras.items():
         _check_camera(f"configuration {path}: cameras.{name}", camera)
+    _check_names_and_cameras(config, path)
+    rules: list[Line | Gate] = [*config.lines, *config.gates]
+    for rule in rules:
+        _check_ends(f"configuration {path}: {type(rule).__name__.lower()} {rule.name!r}", rule)
+    for zone in config.zones:
+        _check_polygon(f"configuration {path}: zone {zone.name!r}", zone)
+    if config.regions.min_area_mm2 is not None:
+        for name in [name for name, camera in config.cameras.items() if camera.mm_per_px is None]:
+            raise ConfigError(
+                f"configuration {path}: regions.min_area_mm2 needs cameras.{name}.mm_per_px; set it, or give "
+                "min_area_px alone"
+            )
+    if config.mqtt is not None:
+        _check_mqtt(f"configuration {path}: mqtt", config.mqtt)
+
+
+def _check_names_and_cameras(config: Config, path: Path) -> None:
     seen: set[str] = set()
-    rules: list[tuple[str, Line | Gate]] = [("line", line) for line in config.lines]
-    rules += [("gate", gate) for gate in config.gates]
-    for kind, rule in rules:
-        setting = f"configuration {path}: {kind} {rule.name!r}"
+    rules: list[Line | Gate | Zone] = [*config.lines, *config.gates, *config.zones]
+    for rule in rules:
+        setting = f"configuration {path}: {type(rule).__name__.lower()} {rule.name!r}"
         if rule.name in seen:
-            raise ConfigError(f"{setting}: the name is used twice; give each line and gate its own")
+            raise ConfigError(f"{setting}: the name is used twice; give each line, gate and zone its own")
         seen.add(rule.name)
         if rule.camera not in config.cameras:
             raise ConfigError(f"{setting}: no camera {rule.camera!r}; there is {', '.join(config.cameras)}")
-        if rule.start == rule.end:
-            raise ConfigError(f"{setting}: start and end are the same point {rule.start}; give two different points")
-        _check_direction(setting, rule)
-    if config.mqtt is not None:
-        _check_mqtt(f"configuration {path}: mqtt", config.mqtt)
+
+
+def _check_ends(setting: str, rule: Line | Gate) -> None:
+    if rule.start == rule.end:
+        raise ConfigError(f"{setting}: start and end are the same point {rule.start}; give two different points")
+    _check_direction(setting, rule)
+
+
+def _check_polygon(setting: str, zone: Zone) -> None:
+    """Raise `ConfigError` for a polygon that encloses nothing (shoelace formula)."""
+    doubled = sum(
+        x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(zone.points, zone.points[1:] + zone.points[:1], strict=True)
+    )
+    if abs(doubled) < 1:
+        raise ConfigError(f"{setting}: its points {zone.points} enclose nothing; give the corners of an area in order")
 
 
 def _check_direction(setting: str, rule: Line | Gate) -> None:

@@ -25,6 +25,7 @@ from edge.config import Config
 from edge.engines import Engine, choose_engine, open_engine
 from edge.errors import BundleError, FoveateError
 from edge.events import GapEvent
+from edge.governor import open_governor
 from edge.health import Health
 from edge.pipeline import Watcher, run
 from edge.see.cameras import Camera, open_camera
@@ -110,7 +111,8 @@ def _look(
         health.on_beat(delivery.check)
     notify.ready()
     try:
-        run(cameras, stations, ledger, health, watchers=watchers, frames=options.frames)
+        governor = open_governor(config)
+        run(cameras, stations, ledger, health, governor=governor, watchers=watchers, frames=options.frames)
     except FoveateError as error:
         return error
     finally:  # also after a bug: the delivery must not outlive its ledger

@@ -21,6 +21,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     camera: str
     frame: int  # index of the frame the event was decided in
     simulated: bool = False
+    degraded: bool = False  # decided while the governor left less than a full look, or of what was under way then
 
 
 class Count(_Event, frozen=True, kw_only=True, tag="count"):
@@ -65,7 +66,19 @@ class AuditEvent(_Event, frozen=True, kw_only=True, tag="audit"):
     share: float  # missed / of
 
 
-Event = Union[Count, Verdict, GapEvent, AuditEvent]
+class GovernorEvent(_Event, frozen=True, kw_only=True, tag="governor"):
+    """The governor lets less be looked at than before, or more again."""
+
+    step: int  # from now on; 0: everything is looked at as configured
+    name: str  # of the step
+    direction: str  # down (less is looked at) or up
+    p99_ms: float  # of the rounds that were the reason
+    limit_ms: float | None  # None: not limited
+    celsius: float | None  # of the hottest part; None: nobody knows
+    gave_ms: float | None  # by how much the last change lowered the median round; None: not measured
+
+
+Event = Union[Count, Verdict, GapEvent, AuditEvent, GovernorEvent]
 
 
 def counter_of(event: Event) -> str | None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.events import Count, Event, Verdict
-from edge.types import REASONS, Gap, Moment
+from edge.types import REASONS, Frame, Gap, Moment
 
 DARK_S = 5.0  # without any frame, after which the mode is Error
 WINDOW = 512  # rounds over which times are summarised
@@ -42,6 +42,11 @@ class Stopwatch:
         self.stages_ms: dict[str, float] = {}
         self._last = time.perf_counter()
 
+    @property
+    def total_ms(self) -> float:
+        """Return the time of all stages."""
+        return sum(self.stages_ms.values())
+
     def lap(self, stage: str) -> None:
         """Add the time since the last lap to `stage`."""
         now = time.perf_counter()
@@ -55,10 +60,12 @@ class Health:
     def __init__(self, *beats: Callable[[], None]) -> None:
         """`beats` are called once a frame, and when nothing comes from a live camera: the loop moves."""
         self.stopping = False
+        self.governor: dict[str, Any] = {}  # what it tells; replaced, never changed
         self.waited = False  # something was waited for since the last frame
         self.frames = 0
         self.looks = 0
         self.canvases = 0
+        self.skipped = 0
         self.startup_s: float | None = None
         self.memory_mib = 0  # the ceiling of what this configuration may take
         self.counted: Tally[str] = Tally()
@@ -97,6 +104,13 @@ class Health:
         """Note a time in which a camera did not see."""
         with self._lock:
             self._gaps += 1
+        self._moves()
+
+    def skip(self, frames: Sequence[Frame]) -> None:
+        """Note `frames` that are not looked at: the governor leaves them out."""
+        with self._lock:
+            self.skipped += len(frames)
+            self._dropped += sum(frame.dropped for frame in frames)
         self._moves()
 
     def committed(self, events: Sequence[Event]) -> None:
@@ -153,6 +167,7 @@ class Health:
             state: dict[str, Any] = {
                 "mode": self._mode(),
                 "frames": self.frames,
+                "skipped": self.skipped,
                 "dropped": self._dropped,
                 "gaps": self._gaps,
                 "fps_wall": round(self.fps_wall(), 1),
@@ -165,6 +180,7 @@ class Health:
                 "startup_s": self.startup_s,
             }
         state |= _of_cameras(cameras)
+        state["governor"] = self.governor
         state["spent"] = _shares(spent_px)
         state["saved_ms"] = round(float(np.mean(saved_ms)), 2) if saved_ms else 0.0
         latencies_ms = [sum(stages.values()) for _, stages in rounds]

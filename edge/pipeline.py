@@ -5,10 +5,12 @@ frame -> labels -> regions -> looks -> instances -> tracks -> events -> ledger
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from edge.events import Event
+from edge.governor import Governor
 from edge.health import Health, Stopwatch
 from edge.see.cameras import Camera
 from edge.station import Stations
@@ -34,24 +36,35 @@ def run(
     ledger: EventSink,
     health: Health,
     *,
+    governor: Governor | None = None,
     watchers: Iterable[Watcher] = (),
     frames: int | None = None,
 ) -> None:
     """Look at every frame until the recordings end, `frames` frames were seen, or `health` says stop.
 
-    The newest frames of all cameras are looked at together.
+    The newest frames of all cameras are looked at together. `governor` is asked only where a camera is live: what is
+    decided in recordings depends on no clock, and they wait.
     """
+    if not any(camera.live for camera in cameras.values()):
+        governor = None
     for seen in rounds(cameras, health, frames):
         for gap in (got for got in seen if isinstance(got, Gap)):
             health.committed(ledger.commit(stations.blind(gap)))
             health.gap(gap)
-        together = [got for got in seen if isinstance(got, Frame)]
+        taken = [got for got in seen if isinstance(got, Frame)]
+        together, skipped = stations.sift(taken)
+        if skipped:
+            health.skip(skipped)
         if not together:
             continue
         watch = Stopwatch()
         moments = stations.see(together, watch, [cameras[frame.camera].live and health.waited for frame in together])
         health.committed(ledger.commit([event for moment in moments for event in moment.events]))
         watch.lap("ledger")
+        if governor is not None:
+            changes = governor.govern(together[0], time.monotonic(), watch.total_ms)
+            ledger.commit(changes)
+            stations.effort, health.governor = governor.effort, governor.report()
         health.beat(moments, stations.report)
         for watcher in watchers:
             for moment in moments:

@@ -19,12 +19,15 @@ def check_names(config: Config, semantic: list[str], instance: list[str], defect
 
 
 def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
-    """Raise `ConfigError` where a line or gate of camera `name` leaves its frame of `size` (w, h) or never counts."""
+    """Raise `ConfigError` where a rule of camera `name` leaves its frame of `size` (w, h) or can never count."""
     rules: list[Line | Gate] = [*config.lines, *config.gates]
     for rule in rules:
         if rule.camera == name:
             check_point(rule.start, size, f"line or gate {rule.name!r}: start")
             check_point(rule.end, size, f"line or gate {rule.name!r}: end")
+    for zone in config.zones:
+        for point in zone.points if zone.camera == name else []:
+            check_point(point, size, f"zone {zone.name!r}: points")
     for line in config.lines:
         reach = _reach(line, size)
         if line.camera == name and line.hysteresis_px >= reach:

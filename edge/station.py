@@ -9,19 +9,23 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import Attention, Config, class_numbers
+from edge.config import Attention, Config, Gate, Line, class_numbers
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
+from edge.decide.lines import deadlines
 from edge.decide.tracks import Tracker
-from edge.events import Event, GapEvent
+from edge.events import Count, Event, GapEvent, Verdict
 from edge.health import CameraReport, Stopwatch
-from edge.see.attention import Candidates, Chooser
+from edge.see.attention import NOTHING, Candidates, Chooser
 from edge.see.audit import Audit
 from edge.see.instances import InstancePass
-from edge.see.regions import Painter, find_regions, foreground, widened
+from edge.see.regions import NO_SPOTS, Painter, find_regions, foreground, scaled, widened
 from edge.see.sharing import share
+from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
-from edge.types import Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Tracks
+from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Stakes, Tracks
+
+CORNERS = np.asarray([0, 1, 0, 1])  # x and y, for both corners of a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Glance:
     found: Image  # (h, w) of label size: the foreground
     regions: Regions
     candidates: Candidates
+    effort: Effort
 
 
 class Station:
@@ -59,6 +64,8 @@ class Station:
         self._models = models
         self._size = size
         self._wanted = _wanted(config, models)
+        self._regions = scaled(config.regions, config.cameras[name].mm_per_px)
+        self._zones = ZoneMap([zone for zone in config.zones if zone.camera == name])
         canvas = models.instances.size
         self._attention = Chooser(config.attention, size, canvas, at_border=config.tracks.at_border)
         self._audit = Audit(
@@ -76,7 +83,11 @@ class Station:
         self._counters = [LineCounter(line, classes) for line in config.lines if line.camera == name]
         self._gates = [QualityGate(gate, classes, defects) for gate in config.gates if gate.camera == name]
         self._painter = Painter()
+        targets: list[Line | Gate] = [*config.lines, *config.gates]
+        self._targets = [target for target in targets if target.camera == name]
+        self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
         self._last: int | None = None
+        self._spots = NO_SPOTS  # of the last frame
         self._tracks: Tracks | None = None
 
     def report(self, moment: Moment) -> CameraReport:
@@ -94,24 +105,37 @@ class Station:
 
         `spare` says that there was time left before it.
         """
-        return see_together([self], [frame], self._models, self._config.attention, watch, [spare])[0]
+        return see_together([self], [frame], self._models, self._config.attention, watch, [spare], FULL)[0]
 
-    def glance(self, frame: Frame, watch: Stopwatch, *, spare: bool) -> Glance:
-        """Return what the semantic pass tells of `frame`, and what is worth a look in it."""
+    def glance(self, frame: Frame, watch: Stopwatch, effort: Effort, *, spare: bool) -> Glance:
+        """Return what the semantic pass tells of `frame`, and what is worth a look in it as far as `effort` goes."""
         labels = self._models.semantic(frame)
         watch.lap("semantic")
-        rules = widened(self._config.regions) if self._audit.alarm else self._config.regions
+        rules = widened(self._regions) if self._audit.alarm else self._regions
         found = foreground(labels, self._wanted, rules.confidence)
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
         expected = self._tracker.predict(found, labels.scale, elapsed)
         explained = self._painter(expected.masks, expected.boxes, found.shape, labels.scale)
-        regions = find_regions(found, explained, labels.scale, rules, self._size)
+        before = self._spots + self._tracker.shift[CORNERS]
+        inside = self._zones(found, labels.scale)
+        regions = find_regions(inside, explained, labels.scale, rules, self._size, before)
+        self._spots = regions.boxes.astype(np.float32)
         watch.lap("regions")
-        tile = self._audit.tile(frame.index, spare=spare)
-        candidates = self._attention.candidates(frame.index, regions, expected, self._tracker.shift, tile)
+        tile = self._audit.tile(frame.index, spare=spare and effort.full) if effort.audit else NOTHING
+        candidates = self._attention.candidates(
+            frame.index, regions, expected, self._tracker.shift, tile, effort, self._stakes(expected, effort)
+        )
         watch.lap("attention")
-        return Glance(frame, labels, found, regions, candidates)
+        return Glance(frame, labels, found, regions, candidates, effort)
+
+    def _stakes(self, tracks: Tracks, effort: Effort) -> Stakes:
+        """Return what the rules have to say about `tracks`; where nothing waits, no deadline matters."""
+        doubtful = np.zeros(len(tracks), np.bool_)
+        for gate in self._gates:
+            doubtful |= gate.doubtful(tracks)
+        pressed = effort.deadlines or self._attention.waiting > 0
+        return Stakes(deadlines(tracks, self._targets if pressed else []), doubtful)
 
     def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
         """Return all that is known of the frame, now that `looks` have shown `instances` in it."""
@@ -121,6 +145,9 @@ class Station:
         tracks, ended = self._tracker.update(instances, looks)
         self._attention.follow(instances, tracks)
         self._tracks = tracks
+        if self._slighted or not glance.effort.full:
+            there = set(tracks.keys.tolist())
+            self._slighted = self._slighted & there if glance.effort.full else there
         watch.lap("tracks")
         events: list[Event] = []
         for counter in self._counters:
@@ -131,31 +158,49 @@ class Station:
         tile = glance.candidates.audited
         events += self._audit.judge(frame, tile, glance.found, labels.scale, instances, tracks, ended)
         watch.lap("audit")
-        return Moment(frame, labels, glance.regions, looks, instances, tracks, self._marked(events), watch.stages_ms)
+        marked = self._marked(events, glance.effort)
+        return Moment(frame, labels, glance.regions, looks, instances, tracks, marked, watch.stages_ms)
 
-    def blind(self, gap: Gap) -> list[Event]:
+    def blind(self, gap: Gap, effort: Effort) -> list[Event]:
         """Return what a time without sight means, and forget all tracks: what is there now need not be what was."""
         events: list[Event] = [gap_event(gap)]
         if self._tracks is not None:
             for gate in self._gates:
                 events += gate.blind(gap, self._tracks)
+        marked = self._marked(events, effort)
         for counter in self._counters:
             counter.reset()
         self._tracker.reset()
         self._attention.reset()
         self._audit.reset()
-        self._tracks = None
-        return self._marked(events)
+        self._spots, self._tracks = NO_SPOTS, None
+        self._slighted.clear()
+        return marked
 
-    def _marked(self, events: Sequence[Event]) -> list[Event]:
-        """Return `events`, as simulated ones where the configuration says that they are."""
-        if not self._config.simulated:
-            return list(events)
-        return [msgspec.structs.replace(event, simulated=True) for event in events]
+    def _marked(self, events: Sequence[Event], effort: Effort) -> list[Event]:
+        """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`."""
+        less, ids = not effort.full, self._slighted_ids()
+        return [
+            msgspec.structs.replace(
+                event,
+                simulated=self._config.simulated,
+                degraded=less or (isinstance(event, (Count, Verdict)) and event.track in ids),
+            )
+            for event in events
+        ]
+
+    def _slighted_ids(self) -> set[int]:
+        """Return the ids of tracks that were there while less was looked at."""
+        if self._tracks is None or not self._slighted:
+            return set()
+        return set(self._tracks.ids[np.isin(self._tracks.keys, list(self._slighted))].tolist())
 
 
 class Stations:
-    """The stations of all cameras: frames that are there at the same time share the canvases."""
+    """The stations of all cameras: frames that are there at the same time share the canvases.
+
+    `effort` is what the governor leaves, everything where there is none; it changes between rounds only.
+    """
 
     def __init__(
         self, config: Config, models: Models, sizes: Mapping[str, tuple[int, int]], new_id: Callable[[], int]
@@ -164,16 +209,28 @@ class Stations:
         self._rules = config.attention
         self._models = models
         self._stations = {name: Station(name, size, config, models, new_id) for name, size in sizes.items()}
+        self.effort = FULL
+        self._given = {
+            name: i for i, name in enumerate(sizes)
+        }  # frames of each camera: in turns where some are skipped
         models.instances.reserve(len(sizes) * (config.attention.canvases + 1))  # each may have a piece audited
+
+    def sift(self, frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
+        """Return those of `frames`, at most one of each camera, that are to be looked at, and those that are not."""
+        both: tuple[list[Frame], list[Frame]] = [], []
+        for frame in frames:
+            self._given[frame.camera] += 1
+            both[self._given[frame.camera] % self.effort.every > 0].append(frame)
+        return both
 
     def see(self, frames: Sequence[Frame], watch: Stopwatch, spare: Sequence[bool]) -> list[Moment]:
         """Return all that is known of `frames`, at most one of each camera; `spare` says for each if time was left."""
         stations = [self._stations[frame.camera] for frame in frames]
-        return see_together(stations, frames, self._models, self._rules, watch, spare)
+        return see_together(stations, frames, self._models, self._rules, watch, spare, self.effort)
 
     def blind(self, gap: Gap) -> list[Event]:
         """Return what a time without sight of one camera means."""
-        return self._stations[gap.camera].blind(gap)
+        return self._stations[gap.camera].blind(gap, self.effort)
 
     def report(self, moment: Moment) -> CameraReport:
         """Return what is to be told of the camera of `moment`."""
@@ -187,15 +244,16 @@ def see_together(
     rules: Attention,
     watch: Stopwatch,
     spare: Sequence[bool],
+    effort: Effort,
 ) -> list[Moment]:
     """Return all that is known of one frame of each station's camera; they share the canvases that `rules` give each.
 
     The audit's come beside them. `watch` takes what each stage costs all of them together; `spare` says for each
-    whether there was time left before its frame.
+    whether there was time left before its frame, `effort` what is spent on all of them.
     """
     each = list(zip(stations, frames, spare, strict=True))
-    glances = [station.glance(frame, watch, spare=time_left) for station, frame, time_left in each]
-    canvases = rules.canvases * len(frames)
+    glances = [station.glance(frame, watch, effort, spare=time_left) for station, frame, time_left in each]
+    canvases = effort.canvases(rules.canvases * len(frames))
     looks = share([glance.candidates for glance in glances], models.instances.size, canvases, rules.max_scale)
     watch.lap("attention")
     instances = models.instances([frame.image for frame in frames], looks)

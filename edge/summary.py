@@ -20,6 +20,7 @@ def summarise(health: Health, ledger: Ledger) -> dict[str, Any]:
     return {
         "frames": state["frames"],
         "interrupted": health.stopping,
+        "skipped": state["skipped"],
         "dropped": state["dropped"],
         "gaps": state["gaps"],
         "fps": round(health.fps(), 1),

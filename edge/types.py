@@ -32,6 +32,28 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """What may be spent on the frames that are looked at together: everything, or what the governor leaves."""
+
+    part: float = 1.0  # of the canvases
+    audit: bool = True  # pieces that nothing points to are looked at too
+    deadlines: bool = False  # looks only at what is unknown, and at what has had too few on its way to a line or gate
+    every: int = 1  # frames of each camera of which one is looked at
+
+    @property
+    def full(self) -> bool:
+        """Tell whether nothing is held back."""
+        return self == FULL
+
+    def canvases(self, most: int) -> int:
+        """Return how many of `most` canvases may be run."""
+        return max(1, int(most * self.part))
+
+
+FULL = Effort()
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """A time in which a camera did not see."""
 
@@ -62,7 +84,7 @@ class Regions:
         return len(self.boxes)
 
 
-REASONS = ("new", "spot", "cut", "young", "refresh", "early", "audit", "whole")  # why something gets a look
+REASONS = ("new", "spot", "cut", "young", "refresh", "early", "audit", "whole", "doubt")  # why something gets a look
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +100,18 @@ class Looks:
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    @classmethod
+    def at_one(
+        cls,
+        sources: npt.NDArray[np.int32],
+        canvases: npt.NDArray[np.int32],
+        places: npt.NDArray[np.int32],
+        scales: npt.NDArray[np.float32],
+    ) -> Looks:
+        """Return looks at one frame, for no reason that matters."""
+        zeros = np.zeros(len(sources), np.int32)
+        return cls(sources, canvases, places, scales, zeros, zeros)
 
     def of(self, frame: int) -> Looks:
         """Return the looks at frame number `frame` of those that are looked at together."""
@@ -122,6 +156,14 @@ class Tracks:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Stakes:
+    """What the rules have to say about tracks before they are looked at."""
+
+    deadlines: npt.NDArray[np.float64]  # (n,) frames until a line or gate is reached; infinity: none will be
+    doubtful: npt.NDArray[np.bool_]  # (n,) looks so far contradict each other
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,8 +156,9 @@ def test_spots_weigh_no_more_however_many_there_are(tmp_path: Path) -> None:
 
 def test_comparing_all_spots_takes_no_more(tmp_path: Path) -> None:
     spots = SpotMemory()
+    everything = np.ones(MOST_REMEMBERED, np.bool_)
     spots.see(grid(MOST_REMEMBERED), np.zeros(2, np.float32))
-    spots.note(0, np.ones(MOST_REMEMBERED, np.bool_))
+    spots.note(0, everything, everything)
     before = weighed()
     tracemalloc.reset_peak()
     spots.see(grid(2 * MOST_SPOTS), np.zeros(2, np.float32))

@@ -18,6 +18,7 @@ CAMERA = '[cameras.c]\nsource = "clip.mp4"\n'
 HEAD = 'bundle = "bundle"\nstate = "state"\n'
 LEAST = HEAD + CAMERA
 LINE = '[[lines]]\nname = "a"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\n'
+ZONE = '[[zones]]\nname = "z"\ncamera = "c"\npoints = [[0, 0], [9, 0], [9, 9]]\nattention = "only"\n'
 GATE = '[[gates]]\nname = "g"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\ndirection = "right"\n'
 TABLES = [
     kind for kind in vars(config).values()
@@ -154,6 +155,8 @@ def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
         (LEAST + GATE + "fail_safe = 'PASS'\n", "$.gates[0].fail_safe"),
         (LEAST + GATE + "min_looks = 33\n", "$.gates[0].min_looks"),
         (LEAST + GATE + "[gates.defects.x]\nlooks = 2\n", "$.gates[0].defects[...].looks"),
+        (LEAST + ZONE.replace(", [9, 9]", ""), "$.zones[0].points"),
+        (LEAST + ZONE.replace("only", "none"), "$.zones[0].attention"),
         (LEAST + "[mqtt]\nport = 70000\n", "$.mqtt.port"),
         (LEAST + "[mqtt]\nkeepalive_s = 70000\n", "$.mqtt.keepalive_s"),
         (LEAST + "[mqtt]\ndrain_s = inf\n", "$.mqtt.drain_s"),
@@ -183,6 +186,10 @@ def test_a_wrong_type_or_range_names_its_table_and_key(tmp_path: Path, text: str
         (LEAST + '[mqtt]\ncert_file = "c"\nkey_file = "k"\n', "mqtt: cert_file and key_file need TLS, which ca_file"),
         (LEAST + LINE + LINE, "line 'a': the name is used twice"),
         (LEAST + LINE + GATE.replace('"g"', '"a"'), "gate 'a': the name is used twice"),
+        (LEAST + LINE + ZONE.replace('"z"', '"a"'), "zone 'a': the name is used twice"),
+        (LEAST + ZONE.replace('"c"', '"d"'), "zone 'z': no camera 'd'; there is c"),
+        (LEAST + ZONE.replace("[9, 9]", "[18, 0]"), "enclose nothing; give the corners of an area in order"),
+        (LEAST + "[regions]\nmin_area_mm2 = 4\n", "regions.min_area_mm2 needs cameras.c.mm_per_px"),
         (LEAST + LINE.replace('"c"', '"d"'), "line 'a': no camera 'd'; there is c"),
         (LEAST + GATE.replace('"c"', '"d"'), "gate 'g': no camera 'd'; there is c"),
         (LEAST + LINE.replace("[5, 9]", "[5, 0]"), "line 'a': start and end are the same point (5.0, 0.0)"),

@@ -28,14 +28,16 @@ HEADINGS = {
     config.RegionRules: "`[regions]`",
     config.Attention: "`[attention]`",
     config.Audit: "`[audit]`",
+    config.Governor: "`[governor]`",
     config.TrackRules: "`[tracks]`",
     config.Line: "`[[lines]]`",
     config.Gate: "`[[gates]]`",
     config.DefectLimit: "`[gates.defects.CLASS]`",
+    config.Zone: "`[[zones]]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
 }
-KINDS = [events.Count, events.Verdict, events.GapEvent, events.AuditEvent]
+KINDS = [events.Count, events.Verdict, events.GapEvent, events.AuditEvent, events.GovernorEvent]
 
 
 def page(name: str) -> str:

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -17,7 +17,8 @@ from edge.bundle import EngineFile
 from edge.config import Config
 from edge.engines import Engine, open_engine
 from edge.errors import ConfigError
-from edge.events import Count, Event, GapEvent, Verdict
+from edge.events import Count, Event, GapEvent, GovernorEvent, Verdict
+from edge.governor import STEPS, open_governor
 from edge.health import Health
 from edge.pipeline import rounds, run
 from edge.see.cameras import Camera
@@ -344,12 +345,116 @@ def test_dropped_frames_move_the_belt_all_the_same() -> None:
     assert [event.counter for event in memory.events if isinstance(event, Count)] == ["door/part"] * 4
 
 
+def corner_zone(width: float, attention: Literal["only", "ignore"] = "ignore") -> config.Zone:
+    return config.Zone(
+        name="corner", camera="c", points=[(0, 0), (width, 0), (width, 20), (0, 20)], attention=attention
+    )
+
+
+NEVER_KEPT = config.Governor(limit_ms=1e-6)
+
+
+def governed(
+    items: Sequence[Image | Gap | None], rules: Config, *, live: bool = True
+) -> tuple[Memory, Health, Stations]:
+    """Play `items` as a camera would, under the governor of `rules`."""
+    ids, memory, health = itertools.count(1), Memory(), Health()
+    stations = Stations(rules, models(), {"c": FRAME}, lambda: next(ids))
+    camera = Recording("c", items, live=live)
+    count = sum(isinstance(item, np.ndarray) for item in items)
+    run({"c": camera}, stations, memory, health, governor=open_governor(rules), frames=count if live else None)
+    return memory, health, stations
+
+
+def test_what_is_decided_while_less_is_looked_at_is_marked_and_nothing_else_is() -> None:
+    memory, health, stations = governed(frames(120, parts=6), settings(governor=NEVER_KEPT))
+    changes = [event for event in memory.events if isinstance(event, GovernorEvent)]
+    assert [event.step for event in changes][-1] == len(STEPS) - 1
+    assert {event.direction for event in changes} == {"down"}
+    decided = [event for event in memory.events if isinstance(event, (Count, Verdict))]
+    assert len(decided) >= 4
+    first = changes[0].seq
+    assert [event.degraded for event in decided] == [event.seq > first for event in decided]
+    assert any(event.degraded for event in decided)
+    state = health.state()
+    assert state["governor"]["overloaded"]
+    assert state["governor"]["name"] == "skipping"
+    assert state["skipped"] > 10
+    assert state["skipped"] + state["frames"] == 120
+    assert stations.effort == STEPS["skipping"]
+
+
+def test_a_kept_limit_changes_no_event() -> None:
+    free = governed(frames(90), settings())[0].events
+    assert governed(frames(90), settings(governor=config.Governor(limit_ms=1e6)))[0].events == free
+    assert len(free) == 8
+    assert not any(event.degraded for event in free)
+
+
+def test_a_replay_has_no_governor_and_does_not_depend_on_the_clock() -> None:
+    free = play(frames(90))[0].events
+    memory, health, stations = governed(frames(90), settings(governor=NEVER_KEPT), live=False)
+    assert memory.events == free
+    assert stations.effort.full
+    assert health.state()["governor"] == {}
+
+
+def test_parts_that_were_under_way_while_less_was_looked_at_stay_marked() -> None:
+    ids, memory = itertools.count(1), Memory()
+    stations = Stations(settings(), models(), {"c": FRAME}, lambda: next(ids))
+
+    def watch(moment: Moment) -> None:
+        stations.effort = STEPS["half"] if moment.frame.index < 20 else STEPS["full"]
+
+    run({"c": Recording("c", frames(90))}, stations, memory, Health(), watchers=[watch])
+    decided = [event for event in memory.events if isinstance(event, (Count, Verdict))]
+    assert {(event.track, event.degraded) for event in decided} == {(1, True), (2, True), (3, False), (4, False)}
+
+
+def test_a_verdict_for_a_part_that_went_out_of_sight_is_marked_too() -> None:
+    ids, memory = itertools.count(1), Memory()
+    stations = Stations(settings(), models(), {"c": FRAME}, lambda: next(ids))
+    stations.effort = STEPS["half"]
+    run({"c": Recording("c", [*frames(20), Gap("c", 20, 2.0, 9.0, "stall")])}, stations, memory, Health())
+    verdicts = [event for event in memory.events if isinstance(event, Verdict)]
+    assert [event.degraded for event in verdicts] == [True] * len(verdicts) != []
+
+
+def test_skipping_takes_the_cameras_in_turns() -> None:
+    rules = settings(cameras={"a": config.Camera(source="x"), "b": config.Camera(source="y")}, lines=[], gates=[])
+    stations = Stations(rules, models(), dict.fromkeys("ab", FRAME), lambda: 1)
+    stations.effort = STEPS["skipping"]
+    black = np.zeros((FRAME[1], FRAME[0], 3), np.uint8)
+    looked = []
+    for i in range(4):
+        together, skipped = stations.sift([Frame(name, i, i / 10, black) for name in "ab"])
+        looked.append("".join(frame.camera for frame in together))
+        assert len(together) + len(skipped) == 2
+    assert looked in (["a", "b"] * 2, ["b", "a"] * 2)
+
+
+def test_each_step_looks_at_less_and_counts_all_the_same() -> None:
+    """The least effort still finds, confirms and judges every part of this belt: it is what cannot wait."""
+    canvases = []
+    for step in STEPS.values():
+        memory, health = Memory(), Health()
+        stations = Stations(settings(), models(), {"c": FRAME}, itertools.count(1).__next__)
+        stations.effort = step
+        run({"c": Recording("c", frames(90))}, stations, memory, health)
+        canvases.append(health.canvases)
+        assert health.counted == {"door/part": 4}
+        assert sum(health.verdicts.values()) == 4
+    assert canvases == sorted(canvases, reverse=True)
+    assert canvases[-1] < canvases[0] / 2
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"regions": config.RegionRules(classes=["cat"])}, "regions.classes: no class 'cat' .* part"),
         ({"tracks": config.TrackRules(classes=["cat"])}, "tracks.classes: no class 'cat'"),
         ({"lines": [msgspec.structs.replace(LINE, end=(80, 121))]}, r"'door': end: point \(80, 121\) is outside"),
+        ({"zones": [corner_zone(161)]}, r"'corner': points: point \(161, 0\) is outside"),
         ({"gates": [msgspec.structs.replace(GATE, start=(161, 0))]}, r"'exit': start: point \(161, 0\) is outside"),
         (
             {"gates": [msgspec.structs.replace(GATE, defects={"rust": config.DefectLimit()})]},
@@ -385,3 +490,13 @@ def test_a_state_before_the_first_frame_is_whole() -> None:
     state = Health().state()
     assert (state["frames"], state["fps"], state["looked_share"], state["ms"], state["ms_p99"]) == (0, 0, 0, {}, 0)
     assert msgspec.json.decode(msgspec.json.encode(state))["startup_s"] is None
+
+
+def test_nothing_begins_in_a_zone_that_is_ignored_and_what_began_outside_is_followed_through_it() -> None:
+    whole = config.Zone(name="all", camera="c", points=[(0, 0), (160, 0), (160, 120), (0, 120)], attention="ignore")
+    right = config.Zone(name="end", camera="c", points=[(90, 0), (160, 0), (160, 120), (90, 120)], attention="ignore")
+    rules = settings(audit=config.Audit(every_frames=0))  # it looks everywhere
+    zoned = [msgspec.structs.replace(rules, zones=zones) for zones in ([whole], [right], [])]
+    nothing, through, plain = (len(play(frames(70), each)[0].events) for each in zoned)
+    assert nothing == 0
+    assert through == plain > 0

@@ -66,13 +66,11 @@ def centred(image: Image) -> Looks:
     scale = CANVAS / max(width, height)
     size = round(width * scale), round(height * scale)
     x, y = (CANVAS - size[0]) // 2, (CANVAS - size[1]) // 2
-    return Looks(
+    return Looks.at_one(
         np.asarray([[0, 0, width, height]], np.int32),
         np.zeros(1, np.int32),
         np.asarray([[x, y, x + size[0], y + size[1]]], np.int32),
         np.asarray([scale], np.float32),
-        np.zeros(1, np.int32),
-        np.zeros(1, np.int32),
     )
 
 

@@ -13,6 +13,7 @@ from edge.decide.lines import Crossing, LineWatch
 from edge.events import Verdict
 from edge.types import Frame, Gap, Instances, Tracks
 
+DOUBT = 0.25  # distance of the share of looks that show a defect from what rejects, within which more looks would tell
 SHARPEST = 0.9  # canvas pixels per frame pixel below which a look is too coarse to judge defects
 
 
@@ -29,9 +30,13 @@ class QualityGate:
         self._gate = gate
         self._classes = classes
         self._defects = defects
+        limits = [gate.defects.get(name) for name in defects]
+        self._least_px = np.asarray([limit.min_area_px if limit else np.inf for limit in limits])
+        self._shares = np.asarray([limit.looks if limit else 1.0 for limit in limits])
         self._watch = LineWatch(gate.start, gate.end)
         self._evidence: dict[int, deque[npt.NDArray[np.float32]]] = {}
         self._judged: set[int] = set()
+        self._doubts: set[int] = set()  # keys of tracks whose looks do not agree
 
     def judge(self, frame: Frame, instances: Instances, tracks: Tracks, ended: list[int]) -> list[Verdict]:
         """Return the verdicts of this frame: one for each confirmed track on its first way through the gate."""
@@ -45,7 +50,14 @@ class QualityGate:
         for key in ended:
             self._evidence.pop(key, None)
             self._judged.discard(key)
+            self._doubts.discard(key)
         return verdicts
+
+    def doubtful(self, tracks: Tracks) -> npt.NDArray[np.bool_]:
+        """Return (n,) the tracks whose looks do not agree on a defect that would reject them."""
+        if not self._doubts:
+            return np.zeros(len(tracks), np.bool_)
+        return np.isin(tracks.keys, list(self._doubts))
 
     def blind(self, gap: Gap, tracks: Tracks) -> list[Verdict]:
         """Return the fail-safe for each part that was on its way when the camera went blind, and forget them all."""
@@ -58,18 +70,29 @@ class QualityGate:
         self._watch.reset()
         self._evidence.clear()
         self._judged.clear()
+        self._doubts.clear()
         return verdicts
 
     def _gather(self, instances: Instances, tracks: Tracks) -> None:
         for row in np.flatnonzero(tracks.instances >= 0).tolist():
             i = tracks.instances[row]
             if instances.scales[i] >= SHARPEST:
-                seen = self._evidence.setdefault(int(tracks.keys[row]), deque(maxlen=MOST_LOOKS))
+                key = int(tracks.keys[row])
+                seen = self._evidence.setdefault(key, deque(maxlen=MOST_LOOKS))
                 seen.append(instances.defects_px[i].copy())
+                if key in self._doubts or seen[-1].any():
+                    self._weigh(key, np.asarray(seen))
+
+    def _weigh(self, key: int, shown_px: npt.NDArray[np.float32]) -> None:
+        """Note whether the looks at a part, each with its defect areas (n, d), leave doubt."""
+        shares = (shown_px >= self._least_px).mean(axis=0)
+        doubtful = (shares > 0) & (shares < 1) & (np.abs(shares - self._shares) <= DOUBT)
+        (self._doubts.add if doubtful.any() and key not in self._judged else self._doubts.discard)(key)
 
     def _verdict(self, frame: Frame, tracks: Tracks, crossing: Crossing) -> Verdict:
         key = int(tracks.keys[crossing.row])
         self._judged.add(key)
+        self._doubts.discard(key)
         looks = np.asarray(self._evidence.pop(key, []), np.float32).reshape(-1, len(self._defects))
         areas = {name: self._area(looks[:, i], name) for i, name in enumerate(self._defects)}
         flagged = {name: area for name, area in areas.items() if area > 0}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import Point
+from edge.config import Gate, Line, Point
 from edge.types import Tracks
+
+FAR = 1e6  # frames: some day
+LEAST_LOOKS = 2  # at a track before anybody knows its velocity
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,39 @@ def anchors(tracks: Tracks, anchor: str) -> npt.NDArray[np.float64]:
     if anchor == "center":
         return tracks.centers.astype(np.float64)
     return np.stack([(tracks.boxes[:, 0] + tracks.boxes[:, 2]) / 2, tracks.boxes[:, 3]], axis=1).astype(np.float64)
+
+
+def deadlines(tracks: Tracks, targets: Sequence[Line | Gate]) -> npt.NDArray[np.float64]:
+    """Return (n,) in how many frames each track reaches the first of `targets` as it moves now; infinity: none.
+
+    One that is on a target reaches it at once; one with too few looks to have a velocity will some day (`FAR`), and so
+    will all where there is no target.
+    """
+    if not targets:
+        return np.full(len(tracks), FAR)
+    near = (tracks.boxes[:, 2:] - tracks.boxes[:, :2]).max(axis=1, initial=0.0) / 2
+    first = np.where(tracks.looks < LEAST_LOOKS, FAR, np.inf)
+    for target in targets:
+        np.minimum(first, _reached_in(tracks, target, near), out=first)
+    return first
+
+
+def _reached_in(tracks: Tracks, target: Line | Gate, near: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return (n,) in how many frames each track crosses `target`, give or take `near` (n,) frame pixels."""
+    start = np.asarray(target.start, np.float64)
+    along = np.asarray(target.end, np.float64) - start
+    length = float(np.hypot(*along))
+    along /= length
+    normal = np.asarray([-along[1], along[0]])
+    offsets, speed = tracks.centers - start, tracks.velocities @ normal
+    if target.direction != "both":
+        speed = np.where(speed * (1 if direction_of(normal) == target.direction else -1) > 0, speed, 0.0)
+    moves = speed != 0
+    frames = np.maximum(-(offsets @ normal) / np.where(moves, speed, 1.0), 0.0)  # until it is there; 0: it is beyond
+    there = offsets + tracks.velocities * frames[:, None]
+    place = there @ along
+    reaches = moves & (np.abs(there @ normal) <= near) & (place >= -near) & (place <= length + near)
+    return np.where(reaches, frames, np.inf)
 
 
 def direction_of(normal: npt.NDArray[np.float64]) -> str:

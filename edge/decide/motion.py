@@ -14,6 +14,9 @@ FARTHEST = 0.5  # of the frame's extent that is searched, however many frames we
 REACH = 0.12  # of the frame's extent that a belt moves between two frames that are seen, at the most
 
 
+SURE = 0.5  # looks whose word would be half believed: they are not exact themselves
+
+
 class Motion(Protocol):
     """Predicts how far each track has moved since the frame before."""
 
@@ -95,3 +98,19 @@ def _errors(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32], reach
     squares = np.correlate(inside, before * before) + np.correlate(shifted * shifted, np.ones(n))
     overlap = n - np.abs(np.arange(-reach, reach + 1))
     return np.asarray((squares - 2 * np.correlate(shifted, before)) / overlap)
+
+
+def common_drift(
+    residuals: npt.NDArray[np.float32], ages: npt.NDArray[np.int32], others: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float32]:
+    """Return (n, 2) how far parts on a belt, `others` (n,) frames after that was last known, are off their places.
+
+    `residuals` (m, 2) are the distances by which m parts were elsewhere, `ages` (m,) frames after they were last known.
+    The error of the belt's motion adds up as a random walk: of what has added up over more frames each has its part, of
+    what has added up over fewer it has all (the expectation of one Brownian motion given another moment of it).
+    """
+    if not len(others) or not len(residuals):
+        return np.zeros((len(others), 2), np.float32)
+    part = np.minimum(1.0, others[:, None] / np.maximum(ages, 1))
+    shares = part[:, :, None] * residuals
+    return np.asarray(np.median(shares, axis=1) * (len(residuals) / (len(residuals) + SURE)), np.float32)

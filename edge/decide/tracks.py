@@ -11,17 +11,14 @@ import numpy.typing as npt
 from edge.boxes import lie_in, touches_border
 from edge.config import TrackRules
 from edge.decide.association import Pairs, associate
-from edge.decide.motion import BeltMotion, FreeMotion, Motion
+from edge.decide.motion import BeltMotion, FreeMotion, Motion, common_drift
+from edge.decide.stretch import Stretch
 from edge.decide.support import blob_offsets, support
 from edge.types import Boxes, Image, Instances, Looks, Tracks
 
 SUPPORT = 0.2  # share of a track's box that must be foreground for the labels to support it
 SUPPORTED_PATIENCE = 3  # times `lost_frames` that a track lives on support alone
 TENTATIVE_FRAMES = 10  # frames within which a new track must be confirmed
-STRIPS = 8  # of the frame's height, each with a perspective of its own
-STRETCH_GAIN = 0.05  # weight of one look in it
-MOST_STRETCH = 0.2
-LEAST_MOVE_PX = 40.0  # frame pixels that a part must have moved between two looks to tell
 MOST_MISSES = 3  # looks in a row without the part that was there, after which there is none
 MOST_TRACKS = 1000  # bounded state: what would exceed it is not tracked
 VELOCITY_GAIN = 0.25  # weight of a new velocity measurement of a free track
@@ -42,6 +39,8 @@ class _State:
     looks: npt.NDArray[np.int32]
     since_look: npt.NDArray[np.int32]
     unsupported: npt.NDArray[np.int32]  # frames in a row
+    unknown: npt.NDArray[np.int32]  # frames in a row in which no look showed how the belt moves
+    corrected: npt.NDArray[np.float32]  # (n, 2) frame pixels by which other parts' looks moved it since its own
     missed: npt.NDArray[np.int32]  # looks in a row that covered it and did not show it
     age: npt.NDArray[np.int32]
     instances: npt.NDArray[np.int32]
@@ -78,7 +77,7 @@ class Tracker:
         self._next_key = 1
         self._supported = np.zeros(0, np.bool_)
         self._followed = np.zeros(0, np.bool_)  # a blob of the labels says where it is
-        self._stretch = np.zeros(STRIPS, np.float32)  # by which motion differs from the common shift, per strip
+        self._stretch = Stretch(size[1])
         self.shift = np.zeros(2, np.float32)  # frame pixels, of all things together, since the frame before
 
     def predict(self, found: Image, scale: tuple[float, float], frames: int) -> Tracks:
@@ -90,11 +89,12 @@ class Tracker:
         shift = self._motion.step(found, scale, frames)
         self.shift = np.zeros(2, np.float32) if shift is None else shift
         if shift is not None:
-            state.velocities[:] = shift / frames * (1 + self._stretch[self._rows_of(state.centers)])[:, None]
+            state.velocities[:] = shift / frames * self._stretch.of(state.centers)[:, None]
         self._move(state.velocities * frames)
         if shift is None:
             self._follow_blobs(found, scale, frames)
         state.since_look += frames
+        state.unknown += frames
         state.age += frames
         state.instances[:] = -1
         self._supported = support(found, scale, state.boxes) >= SUPPORT
@@ -151,12 +151,14 @@ class Tracker:
         boxes, centers = instances.boxes[found], instances.centers[found]
         if self._rules.motion == "belt":
             self._learn_stretch(rows, centers)
+            self._correct(rows, centers)
         else:
             self._learn_velocity(rows, centers)
         state.boxes[rows], state.centers[rows] = boxes, centers
         state.votes[rows, instances.classes[found]] += 1
         state.looks[rows] += 1
         state.since_look[rows] = state.unsupported[rows] = state.missed[rows] = 0
+        state.corrected[rows] = 0
         state.instances[rows] = found
         for row, i in pairs:
             self._masks[row] = instances.masks[i]
@@ -172,17 +174,19 @@ class Tracker:
         """Learn from looks how much faster than the whole things move at their height: the camera's perspective."""
         state = self._state
         moved = state.velocities[rows] * state.since_look[rows][:, None]
-        lengths = (moved * moved).sum(axis=1)
-        told = lengths >= LEAST_MOVE_PX**2
-        errors = ((centers - state.centers[rows]) * moved).sum(axis=1)[told] / lengths[told]
-        for strip, error in zip(self._rows_of(centers[told]).tolist(), errors.tolist(), strict=True):
-            learnt = self._stretch[strip] + STRETCH_GAIN * error
-            self._stretch[strip] = min(max(learnt, -MOST_STRETCH), MOST_STRETCH)
+        self._stretch.learn(centers, moved, centers - state.centers[rows] + state.corrected[rows])
 
-    def _rows_of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Return (n,) the strip of the frame's height that each centre lies in."""
-        share = centers[:, 1] / self._size[1] * STRIPS
-        return np.minimum(np.maximum(share, 0), STRIPS - 1).astype(np.int64)
+    def _correct(self, rows: npt.NDArray[np.int64], centers: npt.NDArray[np.float32]) -> None:
+        """Let what looks at `rows` (n,) show of the belt's motion since it was last known correct all other parts."""
+        state = self._state
+        others = np.ones(len(state.keys), np.bool_)
+        others[rows] = False
+        drift = common_drift(centers - state.centers[rows], state.unknown[rows], state.unknown[others])
+        state.centers[others] += drift
+        state.boxes[others, :2] += drift
+        state.boxes[others, 2:] += drift
+        state.corrected[others] += drift
+        state.unknown[:] = 0
 
     def _begin(self, rows: list[int], instances: Instances) -> None:
         rows = [i for i in rows if instances.scores[i] >= self._rules.min_score]
@@ -277,6 +281,8 @@ def _rows(count: int, classes: int) -> _State:
         looks=np.zeros(count, np.int32),
         since_look=np.zeros(count, np.int32),
         unsupported=np.zeros(count, np.int32),
+        unknown=np.zeros(count, np.int32),
+        corrected=np.zeros((count, 2), np.float32),
         missed=np.zeros(count, np.int32),
         age=np.zeros(count, np.int32),
         instances=np.full(count, -1, np.int32),

@@ -4,7 +4,8 @@ A look is worth what has waited for it: a spot nothing explains, a track with fe
 The value of a track and of a spot grows with each frame it waits, so that nothing waits for ever; a spot that was
 never looked at begins with most, and one that showed nothing is looked at again after ever longer times. A canvas
 costs the same however full it is: room that is left goes to tracks that will be due before long. Where what is due
-would fill as many canvases as the whole frame does, the whole frame is looked at.
+would fill as many canvases as the whole frame does, the whole frame is looked at. The governor may leave less: no whole
+frames, and in the end only looks without which something would be missed or judged unseen.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from edge.see.crops import merge, tiles, whole
 from edge.see.packing import FILL, room_of
 from edge.see.regions import padded
 from edge.see.spots import SpotMemory
-from edge.types import REASONS, Boxes, Instances, Looks, Regions, Tracks
+from edge.types import FULL, REASONS, Boxes, Effort, Instances, Looks, Regions, Stakes, Tracks
 
 SOON_VALUE = 0.6  # of a look at a track from which it may fill room on a canvas that is run anyway
 EARLY_INTERVAL = 2  # frames between the first looks at a track
+DOUBT_LOOKS = 2  # times `inspect_looks` that a track gets whose looks do not agree
+URGENT_FRAMES = 30  # before a line or gate within which a look that is due gains in value
+URGENT_VALUE = 3.0  # by which it has gained there
 WIDEN_PX = 0.5  # frame pixels per frame without a look by which a track's crop grows
 KNOWN = 0.6  # share of a cut object's box inside a track's box above which it is that track's object
 MOST_SPOTS = 256  # of one frame that are remembered, and as many of what its crops cut
 MOST_CANDIDATES = 128  # of one frame, the most valuable: a flood takes bounded time
-NEW, SPOT, CUT, YOUNG, REFRESH, EARLY, AUDIT, WHOLE = range(len(REASONS))
+NEW, SPOT, CUT, YOUNG, REFRESH, EARLY, AUDIT, WHOLE, DOUBT = range(len(REASONS))
 NOTHING = np.zeros((0, 4), np.int32)
 
 
@@ -84,22 +88,27 @@ class Chooser:
         expected: Tracks,
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32] = NOTHING,
+        effort: Effort = FULL,
+        stakes: Stakes | None = None,
     ) -> Candidates:
         """Return what is worth a look in frame number `frame`, and what will be before long.
 
         `shift` (2,) is how far, in frame pixels, everything has moved together since the frame before; `audited` (n, 4)
-        is looked at in any case.
+        is looked at in any case. `effort` is what the governor leaves; `stakes` says what hangs on the tracks
+        `expected`.
         """
-        wishes = self._wishes = self._wish(frame, regions, expected, shift, audited)
-        ripe = np.flatnonzero(wishes.values >= 1)
+        wishes = self._wishes = self._wish(frame, regions, expected, shift, audited, stakes)
+        wanted = wishes.values >= 1
+        held = wanted & ~self._pressing(wishes, stakes) if effort.deadlines else np.zeros_like(wanted)
+        ripe = np.flatnonzero(wanted & ~held)
         ripe = ripe[np.argsort(-wishes.values[ripe], kind="stable")][:MOST_CANDIDATES]
         due, first = merge(wishes.sources[ripe], self._canvas)
-        if self._fills(due):
+        if effort.full and self._fills(due):
             count = len(self.tiles)
             self._due = self.tiles
             return Candidates(self.tiles, np.full(count, np.inf), np.full(count, WHOLE, np.int32), audited)
-        self._due = due
-        soon = _soon(wishes, due)
+        self._due = np.concatenate([due, wishes.sources[held][:MOST_CANDIDATES]])
+        soon = _soon(wishes, NOTHING if effort.deadlines else due)
         fillers, lead = merge(wishes.sources[soon], self._canvas)
         chosen = np.concatenate([ripe[first], soon[lead]])
         reasons = wishes.reasons[chosen]
@@ -115,7 +124,7 @@ class Chooser:
         self.waiting = int(np.count_nonzero(~lie_in(_float(self._due), sources)))
         looked = lie_in(_float(wishes.sources), sources)
         self.waiting_frames = int(wishes.ages[(wishes.values >= 1) & ~looked].max(initial=0))
-        self._memory.note(frame, looked[len(looked) - wishes.spots :])
+        self._memory.note(frame, looked[len(looked) - wishes.spots :], ~self._entering(wishes))
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
         """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame."""
@@ -134,10 +143,11 @@ class Chooser:
         expected: Tracks,
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32],
+        stakes: Stakes | None,
     ) -> _Wishes:
         seen = tiles(regions.boxes, self._canvas)[:MOST_SPOTS]
         spots = np.concatenate([seen, self._cut])
-        boxes, track_values, track_ages, early = self._tracked(expected)
+        boxes, track_values, track_ages, why = self._tracked(expected, stakes)
         self._memory.see(_float(spots), shift)
         spot_values, spot_ages, new = self._memory.values(frame, self._rules.retry_frames)
         spot_reasons = np.where(new, NEW, SPOT)
@@ -146,23 +156,43 @@ class Chooser:
         values = np.concatenate([track_values, spot_values])
         if len(audited):
             values[lie_in(_float(sources), _float(audited))] = 0.0  # they are seen there
-        reasons = np.concatenate([np.where(early, YOUNG, REFRESH), spot_reasons]).astype(np.int32)
+        reasons = np.concatenate([why, spot_reasons]).astype(np.int32)
         return _Wishes(sources, values, np.concatenate([track_ages, spot_ages]), reasons, len(spots))
 
     def _tracked(
-        self, tracks: Tracks
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Return each track's crop, what a look is worth, for how many frames it is due, and whether it is young."""
+        self, tracks: Tracks, stakes: Stakes | None
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return each track's crop, what a look is worth, for how many frames it is due, and the reason."""
         pad = self._pad_px + np.minimum(WIDEN_PX * tracks.since_look, self._pad_px)
         boxes = padded(tracks.boxes, pad.astype(np.float32), self._size)
         early = tracks.looks < self._rules.inspect_looks
+        why = np.where(early, YOUNG, REFRESH)
+        if stakes is not None:
+            doubt = stakes.doubtful & ~early & (tracks.looks < DOUBT_LOOKS * self._rules.inspect_looks)
+            why[doubt] = DOUBT
+            early = early | doubt
         interval = np.where(early, EARLY_INTERVAL, self._rules.refresh_frames)
         interval = np.minimum(interval, self._rules.refresh_frames)
         value = tracks.since_look / interval + ((tracks.ids == 0) & early)
+        if stakes is not None:  # what is due and will soon be judged comes first
+            near = np.clip(1 - stakes.deadlines / URGENT_FRAMES, 0, 1)
+            value += URGENT_VALUE * near * (early & (value >= 1))
         inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         if self._waits:  # what the border cuts would be measured wrongly
             inside &= ~touches_border(tracks.boxes, self._size)
-        return boxes, np.where(inside, value, 0.0), np.maximum(tracks.since_look - interval, 0), early
+        return boxes, np.where(inside, value, 0.0), np.maximum(tracks.since_look - interval, 0), why
+
+    def _entering(self, wishes: _Wishes) -> npt.NDArray[np.bool_]:
+        """Return (n,) the spots that the border still cuts where no look can make objects of these."""
+        spots = wishes.sources[len(wishes.sources) - wishes.spots :]
+        return touches_border(_float(spots), self._size) & self._waits
+
+    def _pressing(self, wishes: _Wishes, stakes: Stakes | None) -> npt.NDArray[np.bool_]:
+        """Return (n,) what cannot wait: unseen spots, cut objects, tracks with too few looks on their way to a line."""
+        tracks = len(wishes.sources) - wishes.spots
+        young = (wishes.reasons[:tracks] == YOUNG) | (wishes.reasons[:tracks] == DOUBT)
+        spots = (wishes.reasons[tracks:] == CUT) | (self._memory.unseen() & ~self._entering(wishes))
+        return np.concatenate([young if stakes is None else young & np.isfinite(stakes.deadlines), spots])
 
     def _fills(self, due: npt.NDArray[np.int32]) -> bool:
         """Tell whether the crops `due` (n, 4) would take as many canvases as the whole frame does."""

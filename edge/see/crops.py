@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 SMALLEST_SCALE = 0.5  # a region that would need less is cut into tiles
-OVERLAP = 0.25  # share of a tile that the next one shows too, at the least
+OVERLAP = 0.25  # share of a tile of a large region that the next one shows too, at the least
+WHOLE_OVERLAP = 0.125  # the same for the tiles of a whole frame: what a seam cuts is stitched
 
 
 def tiles(boxes: npt.NDArray[np.int32], canvas: tuple[int, int]) -> npt.NDArray[np.int32]:
@@ -22,14 +23,14 @@ def tiles(boxes: npt.NDArray[np.int32], canvas: tuple[int, int]) -> npt.NDArray[
 def whole(size: tuple[int, int], canvas: tuple[int, int]) -> npt.NDArray[np.int32]:
     """Return tiles (n, 4) of at most one canvas each, at native resolution, that cover a frame of `size` (w, h)."""
     box = np.asarray([0, 0, *size], np.int32)
-    return np.asarray(cut(box, np.asarray(canvas, np.float64)), np.int32)
+    return np.asarray(cut(box, np.asarray(canvas, np.float64), WHOLE_OVERLAP), np.int32)
 
 
-def cut(box: npt.NDArray[np.int32], limit: npt.NDArray[np.float64]) -> list[list[int]]:
-    """Cut `box` (4,) into tiles of at most `limit` (width, height) that overlap by at least `OVERLAP` of it."""
+def cut(box: npt.NDArray[np.int32], limit: npt.NDArray[np.float64], overlap: float = OVERLAP) -> list[list[int]]:
+    """Cut `box` (4,) into tiles of at most `limit` (width, height) that overlap by at least a share of it."""
     spans = []
     for low, high, most in zip(box[:2].tolist(), box[2:].tolist(), limit.tolist(), strict=True):
-        extent, step = high - low, max(1, int(most * (1 - OVERLAP)))
+        extent, step = high - low, max(1, int(most * (1 - overlap)))
         count = 1 if extent <= most else 1 + math.ceil((extent - most) / step)
         size = extent if count == 1 else int(most)
         starts = np.linspace(low, high - size, count).round().astype(int)

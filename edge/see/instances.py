@@ -69,13 +69,10 @@ class InstancePass:
     def _objects(self, parts: list[Instances], crops: list[Boxes], size: tuple[int, int]) -> Instances:
         """Return the objects of one frame: those that several crops show parts of joined, each once."""
         seen = joined(parts, len(self._model.defects))
-        if not parts:
+        if not len(seen):
             return seen
-        sources = np.concatenate(crops)
-        if len(seen) > MOST_INSTANCES:
-            rows = surest(seen.scores)
-            seen, sources = select(seen, rows), sources[rows]
-        return distinct(stitch(seen, sources, size))
+        kept = surest(seen)
+        return distinct(stitch(select(seen, kept), np.concatenate(crops)[kept], size))
 
     def _look(self, canvas: Image, places: npt.NDArray[np.int32]) -> Found:
         outputs = self._engine.infer({self._model.input.name: canvas})
@@ -132,9 +129,11 @@ def _cut_by_crop(
     return np.asarray((low | high).any(axis=1))
 
 
-def surest(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Return the rows of the `MOST_INSTANCES` highest of `scores` (n,), in order."""
-    return np.sort(np.argsort(-scores, kind="stable")[:MOST_INSTANCES])
+def surest(instances: Instances) -> npt.NDArray[np.int64]:
+    """Return the rows of the `MOST_INSTANCES` with the highest scores, of all where there are no more, in order."""
+    if len(instances) <= MOST_INSTANCES:
+        return np.arange(len(instances))
+    return np.sort(np.argsort(-instances.scores, kind="stable")[:MOST_INSTANCES])
 
 
 def distinct(instances: Instances) -> Instances:

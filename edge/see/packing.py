@@ -79,7 +79,8 @@ def pack(
     """
     due = len(sources) if due is None else due
     if not due:
-        return _NO_LOOKS, np.zeros(0, np.int64)
+        nothing = np.zeros((0, 4), np.int32)
+        return Looks.at_one(nothing, nothing[:, 0], nothing, np.zeros(0, np.float32)), np.zeros(0, np.int64)
     sizes = (sources[:, 2:] - sources[:, :2]).astype(np.float64)
     scales = np.minimum(max_scale, (np.asarray(canvas_size) / np.maximum(sizes, 1)).min(axis=1, initial=np.inf))
     targets = np.maximum(1, (sizes * scales[:, None] + 1e-6).astype(int))
@@ -90,18 +91,7 @@ def pack(
     kept = np.asarray(sorted(places), np.int64)
     corners = np.asarray([places[int(i)] for i in kept], np.int32).reshape(-1, 3)
     boxes = np.concatenate([corners[:, 1:], corners[:, 1:] + targets[kept]], axis=1).astype(np.int32)
-    zeros = np.zeros(len(kept), np.int32)
-    return Looks(sources[kept], corners[:, 0], boxes, scales[kept].astype(np.float32), zeros, zeros), kept
-
-
-_NO_LOOKS = Looks(
-    np.zeros((0, 4), np.int32),
-    np.zeros(0, np.int32),
-    np.zeros((0, 4), np.int32),
-    np.zeros(0, np.float32),
-    np.zeros(0, np.int32),
-    np.zeros(0, np.int32),
-)
+    return Looks.at_one(sources[kept], corners[:, 0], boxes, scales[kept].astype(np.float32)), kept
 
 
 def room_of(targets: npt.NDArray[np.int_]) -> npt.NDArray[np.int64]:

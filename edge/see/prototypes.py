@@ -13,6 +13,9 @@ from edge.bundle import PROTOTYPE_STRIDE, Head
 from edge.see.found import Found, thinned
 from edge.types import Array, Boxes
 
+MOST_BOXES = 512  # on one canvas before suppression, the surest: a model that fires everywhere takes bounded time
+MOST_OBJECTS = 128  # and after it
+
 
 def decode_prototypes(outputs: Mapping[str, Array], places: npt.NDArray[np.int32], head: Head, score: float) -> Found:
     """Decode YOLO-style heads: boxes, and masks as combinations of prototypes (Bolya et al. 2019, YOLACT, section 3).
@@ -21,12 +24,14 @@ def decode_prototypes(outputs: Mapping[str, Array], places: npt.NDArray[np.int32
     """
     sound = np.isfinite(outputs["boxes"]).all(axis=1) & (outputs["boxes"][:, 2:] > outputs["boxes"][:, :2]).all(axis=1)
     best = np.flatnonzero((outputs["scores"] >= score) & sound)
+    best = best[np.argsort(-outputs["scores"][best], kind="stable")][:MOST_BOXES]
     boxes, scores = outputs["boxes"][best].astype(np.float32), outputs["scores"][best].astype(np.float32)
     classes = outputs["classes"][best].astype(np.uint8)
     owner = _owner_places(boxes, places)
     kept = np.flatnonzero(owner >= 0)
     if head.nms:
         kept = kept[suppress(boxes[kept], scores[kept], classes[kept], head.iou)]
+    kept = kept[:MOST_OBJECTS]
     limits = places[owner[kept]].astype(np.float32)
     clipped = np.concatenate(
         [np.maximum(boxes[kept, :2], limits[:, :2]), np.minimum(boxes[kept, 2:], limits[:, 2:])], axis=1
@@ -48,13 +53,13 @@ def suppress(
     boxes: Boxes, scores: npt.NDArray[np.float32], classes: npt.NDArray[np.uint8], iou: float
 ) -> npt.NDArray[np.int64]:
     """Return the indices that greedy non-maximum suppression per class keeps, best first."""
-    order = np.argsort(-scores, kind="stable")
-    overlap = overlaps(boxes, boxes)
-    kept: list[int] = []
-    for i in order:
-        rivals = [k for k in kept if classes[k] == classes[i]]
-        if not rivals or float(overlap[i, rivals].max()) <= iou:
-            kept.append(int(i))
+    rivals = overlaps(boxes, boxes) > iou
+    rivals &= classes[:, None] == classes
+    kept, alive = [], np.ones(len(boxes), np.bool_)
+    for i in np.argsort(-scores, kind="stable").tolist():
+        if alive[i]:
+            kept.append(i)
+            alive &= ~rivals[i]
     return np.asarray(kept, np.int64)
 
 

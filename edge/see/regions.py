@@ -11,13 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.blobs import blobs_of
+from edge.boxes import common_of
 from edge.config import RegionRules
 from edge.types import Boxes, Image, Labels, Regions
 
 Mask: TypeAlias = npt.NDArray[np.bool_]  # (h, w)
 Cells: TypeAlias = npt.NDArray[np.int64]  # (n,)
 SQUARE = np.ones((3, 3), np.uint8)  # a cell and its neighbours
-MOST_REGIONS = 256  # of one frame; the largest are kept, so noise costs bounded time
+HELD = 0.5  # share of the smallest area that a spot needs where one was in the frame before
+NO_SPOTS = np.zeros((0, 4), np.float32)
+MOST_REGIONS = 256  # of one frame: noise costs bounded time
 
 
 def widened(rules: RegionRules) -> RegionRules:
@@ -25,6 +28,13 @@ def widened(rules: RegionRules) -> RegionRules:
     return msgspec.structs.replace(
         rules, confidence=rules.confidence / 2, min_area_px=rules.min_area_px / 2, pad_px=rules.pad_px * 2
     )
+
+
+def scaled(rules: RegionRules, mm_per_px: float | None) -> RegionRules:
+    """Return rules whose `min_area_px` is what `min_area_mm2` means for a camera."""
+    if rules.min_area_mm2 is None or mm_per_px is None:
+        return rules
+    return msgspec.structs.replace(rules, min_area_px=rules.min_area_mm2 / mm_per_px**2)
 
 
 def foreground(labels: Labels, wanted: npt.NDArray[np.uint8], confidence: float) -> Image:
@@ -44,22 +54,63 @@ def find_regions(
     scale: tuple[float, float],
     rules: RegionRules,
     size: tuple[int, int],
+    before: Boxes = NO_SPOTS,
 ) -> Regions:
     """Return the connected spots of foreground `found` outside `explained` widened by one label pixel.
 
     The edges of labels are ragged, and what is left of them round a track would be spots. Both maps are (h, w) uint8 of
     0 and 1, `scale` frame pixels per label pixel (x, y), `size` the frame's width and height. Spots below the smallest
-    area are left out; boxes are padded and kept inside the frame.
+    area are left out, but for those where one of `before` (n, 4), frame pixels, was in the frame before: they need half
+    of it, so that a spot of just that size does not come and go. Spots too many to be told apart are joined with their
+    neighbours. Boxes are padded and kept inside the frame.
     """
     widened_by_one = np.asarray(cv2.dilate(explained, SQUARE), np.uint8)
     rest: Image = np.greater(found, widened_by_one).view(np.uint8)
-    _, stats = blobs_of(rest)
-    areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float32) * (scale[0] * scale[1])
-    kept = np.flatnonzero(areas >= rules.min_area_px)
-    kept = kept[np.argsort(-areas[kept], kind="stable")[:MOST_REGIONS]]
-    corners = stats[1:, :4][kept].astype(np.float32)
+    numbers, stats = blobs_of(rest)
+    areas, corners = _measured(stats, scale)
+    enough = areas >= rules.min_area_px
+    if len(before):
+        held = np.flatnonzero((areas >= HELD * rules.min_area_px) & ~enough)
+        enough[held] = (common_of(corners[held], before) > 0).any(axis=1)
+    kept = np.flatnonzero(enough)
+    if len(kept) > MOST_REGIONS:
+        areas, corners = _joined(np.append(np.zeros(1, np.uint8), enough.view(np.uint8))[numbers], scale)
+        kept = np.arange(len(areas))
+    kept = kept[np.argsort(-areas[kept], kind="stable")]
+    return Regions(padded(corners[kept], rules.pad_px, size), areas[kept])
+
+
+def _measured(
+    stats: npt.NDArray[np.int32], scale: tuple[float, float]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return areas (n,) and boxes (n, 4) of blobs in frame pixels, the background left out."""
+    corners = stats[1:, :4].astype(np.float32)
     corners[:, 2:] += corners[:, :2]
-    return Regions(padded(corners * np.asarray([*scale, *scale]), rules.pad_px, size), areas[kept])
+    corners *= np.asarray([*scale, *scale], np.float32)
+    return stats[1:, cv2.CC_STAT_AREA] * np.float32(scale[0] * scale[1]), corners
+
+
+def _joined(rest: Image, scale: tuple[float, float]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return areas and boxes of the blobs of `rest`, those that lie near each other as one, until they are few enough.
+
+    All are in one of the boxes: what is too much to be told apart is not lost.
+    """
+    reach = 1
+    while True:
+        wide = np.asarray(cv2.dilate(rest, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)), np.uint8)
+        numbers, stats = blobs_of(wide)
+        if len(stats) - 1 <= MOST_REGIONS:
+            break
+        reach *= 2
+    cells = np.bincount(numbers[rest > 0], minlength=len(stats))
+    height, width = rest.shape
+    stats[:, :2] += reach  # what was dilated is cut off again, where the border did not do so
+    stats[:, 2:4] -= 2 * reach
+    at_low, at_high = stats[:, :2] - reach == 0, stats[:, :2] + stats[:, 2:4] + reach == (width, height)
+    stats[:, :2] -= reach * at_low
+    stats[:, 2:4] += reach * (at_low.astype(np.int32) + at_high)
+    stats[:, cv2.CC_STAT_AREA] = cells
+    return _measured(stats, scale)
 
 
 class Painter:

@@ -22,6 +22,7 @@ class SpotMemory:
         self._boxes = np.zeros((0, 4), np.float32)
         self._frames = np.zeros(0, np.int64)  # of the last look; where there was none, of the first sight
         self._tries = np.zeros(0, np.int64)
+        self._whole = np.zeros(0, np.bool_)  # one of these looks could show all of it
         self._spots = np.zeros((0, 4), np.float32)  # of this frame
         self._known = np.zeros(0, np.int64)  # (n,) which remembered spot each of them mostly lies in, -1 for none
 
@@ -50,8 +51,12 @@ class SpotMemory:
         values = since / interval + np.where(new, NEW_SPOT_VALUE, 0.0)
         return values, np.where(new, since, np.maximum(since - interval, 0)), new
 
-    def note(self, frame: int, looked: npt.NDArray[np.bool_]) -> None:
-        """Remember which of the spots of this frame were `looked` at (n,) in it."""
+    def unseen(self) -> npt.NDArray[np.bool_]:
+        """Return (n,) the spots of this frame of which no look could show all."""
+        return ~np.append(self._whole, False)[self._known]
+
+    def note(self, frame: int, looked: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> None:
+        """Remember which of the spots of this frame were `looked` at (n,) in it, and which of them are `whole` (n,)."""
         spots, known = self._spots, self._known
         kept = frame - self._frames < MEMORY_FRAMES
         if not len(spots) and kept.all():
@@ -61,6 +66,8 @@ class SpotMemory:
         kept[known[looked & (known >= 0)]] = False
         told = looked | (known < 0)
         tries = np.append(self._tries, 0)[known] + looked
+        seen = np.append(self._whole, False)[known] | (looked & whole)
+        self._whole = np.concatenate([self._whole[kept], seen[told]])[-MOST_REMEMBERED:]
         self._boxes = np.concatenate([self._boxes[kept], spots[told]])[-MOST_REMEMBERED:]
         self._frames = np.concatenate([self._frames[kept], np.full(int(told.sum()), frame)])[-MOST_REMEMBERED:]
         self._tries = np.concatenate([self._tries[kept], tries[told]])[-MOST_REMEMBERED:]

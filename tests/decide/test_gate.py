@@ -226,3 +226,24 @@ def test_a_part_beyond_the_gate_or_judged_is_not_judged_for_a_gap() -> None:
     cross(judge, 101)
     both = tracks_of([(110, 90, 130, 110), (91, 90, 111, 110)], keys=[2, 1], ids=[2, 1])
     assert judge.blind(Gap("c", 130, 9.0, 19.0, "stall"), both) == []
+
+
+@pytest.mark.parametrize(
+    ("areas", "doubtful"),
+    [
+        ([0, 0, 0, 0], False),
+        ([50, 50, 50], False),  # all agree
+        ([50, 0], True),
+        ([50, 0, 0], True),  # a third
+        ([50, 0, 0, 0, 0], False),  # a fifth: surely not
+        ([0, 0, 50, 20], True),  # what is too small does not count
+    ],
+)
+def test_looks_that_do_not_agree_leave_doubt_until_the_verdict(areas: list[float], doubtful: bool) -> None:
+    judge = gate()
+    for i, area in enumerate(areas):
+        look(judge, 10 + i, (area, 999))
+    assert judge.doubtful(at(50, keys=[1])).tolist() == [doubtful]
+    assert judge.doubtful(at(50, keys=[2])).tolist() == [False]
+    cross(judge)
+    assert judge.doubtful(at(120, keys=[1])).tolist() == [False]

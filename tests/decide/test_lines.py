@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import Line
+from edge.config import Gate, Line
 from edge.decide.counting import LineCounter
-from edge.decide.lines import LineWatch, direction_of
+from edge.decide.lines import LineWatch, deadlines, direction_of
 from edge.events import Count
 from edge.types import Frame, Tracks
 from tests.see.made import tracks_of
@@ -201,3 +201,49 @@ def test_many_tracks_are_counted_each_on_its_own() -> None:
     counter.count(frame(0), row(0), [])
     events = counter.count(frame(1), row(40), [])
     assert [event.track for event in events] == list(range(1, 101, 2))
+
+
+SIZE_PX = 40.0
+
+
+def moving(x: float, y: float, vx: float, vy: float, looks: int = 5) -> Tracks:
+    box = (x - SIZE_PX / 2, y - SIZE_PX / 2, x + SIZE_PX / 2, y + SIZE_PX / 2)
+    return tracks_of([box], velocities=[[vx, vy]], looks=[looks])
+
+
+@pytest.mark.parametrize(
+    ("tracks", "expected"),
+    [
+        (moving(20, 100, 3, 0), True),
+        (moving(20, 100, -3, 0), False),
+        (moving(20, 100, 0, 3), False),  # along the line
+        (moving(20, 100, 0, 0), False),
+        (moving(180, 100, -3, 0), True),  # a line counts both ways
+        (moving(180, 100, 3, 0), False),
+        (moving(110, 100, 3, 0), True),  # still on it
+        (moving(20, 100, 3, 9), False),  # passes its end
+        (moving(20, 180, 3, 1), True),  # its middle does, it does not
+        (moving(20, 100, 0, 0, looks=1), True),  # nobody knows how it moves
+    ],
+)
+def test_what_moves_towards_a_line_has_it_ahead(tracks: Tracks, expected: bool) -> None:
+    assert np.isfinite(deadlines(tracks, [line()])).tolist() == [expected]
+
+
+@pytest.mark.parametrize(("direction", "vx", "expected"), [("right", 3, True), ("left", 3, False), ("left", -3, False)])
+def test_a_gate_is_ahead_only_of_what_goes_its_way(direction: str, vx: float, expected: bool) -> None:
+    gate = Gate(name="g", camera="c", start=(100, 0), end=(100, 200), direction=direction)  # type: ignore[arg-type]
+    assert np.isfinite(deadlines(moving(20, 100, vx, 0), [gate])).tolist() == [expected]
+
+
+def test_the_second_of_two_lines_is_still_ahead_and_without_any_all_count() -> None:
+    later = line(start=(300, 0), end=(300, 200))
+    assert np.isfinite(deadlines(moving(180, 100, 3, 0), [line(), later])).tolist() == [True]
+    assert np.isfinite(deadlines(moving(380, 100, 3, 0), [line(), later])).tolist() == [False]
+    assert np.isfinite(deadlines(moving(380, 100, 3, 0), [])).tolist() == [True]
+    assert np.isfinite(deadlines(tracks_of([]), [line()])).tolist() == []
+
+
+@pytest.mark.parametrize(("x", "vx", "frames"), [(50, 5.0, 10.0), (50, 2.0, 25.0), (130, -3.0, 10.0)])
+def test_how_long_a_track_takes_to_its_line(x: float, vx: float, frames: float) -> None:
+    assert deadlines(moving(x, 100, vx, 0), [line()])[0] == pytest.approx(frames)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.decide import motion
-from edge.decide.motion import REACH, BeltMotion, FreeMotion, align
+from edge.decide.motion import REACH, BeltMotion, FreeMotion, align, common_drift
 from edge.types import Image
 
 WIDTH, HEIGHT = 240, 136  # label pixels
@@ -162,3 +162,49 @@ def test_profiles_count_the_foreground_of_columns_and_rows(width: int, height: i
 
 def test_free_objects_have_no_common_shift() -> None:
     assert FreeMotion().step(belt(0), SCALE, 1) is None
+
+
+def drift(residuals: list[tuple[float, float]], ages: list[int], others: list[int]) -> list[list[float]]:
+    found = common_drift(np.asarray(residuals, np.float32).reshape(-1, 2), np.asarray(ages), np.asarray(others))
+    assert found.shape == (len(others), 2)
+    return [[float(x), float(y)] for x, y in found]
+
+
+def test_what_looks_show_of_the_belt_holds_for_all_parts_as_long_as_both_were_unseen() -> None:
+    many = [(6.0, -3.0)] * 40
+    assert drift(many, [10] * 40, [10, 20, 5]) == [
+        pytest.approx([6, -3], rel=0.02), pytest.approx([6, -3], rel=0.02), pytest.approx([3, -1.5], rel=0.02)
+    ]  # fmt: skip
+
+
+def test_one_wrong_pair_moves_nobody() -> None:
+    (moved,) = drift([(0.0, 0.0), (0.1, 0.0), (-0.1, 0.0), (30.0, 9.0)], [5] * 4, [5])
+    assert abs(moved[0]) + abs(moved[1]) < 0.2
+
+
+def test_one_look_is_half_believed_and_many_are_believed() -> None:
+    believed = [drift([(8.0, 0.0)] * n, [4] * n, [4])[0][0] for n in (1, 2, 8)]
+    assert believed == sorted(believed)
+    assert 4 < believed[0] < 6
+    assert believed[2] > 7.5
+
+
+@pytest.mark.parametrize(("residuals", "ages", "others"), [([], [], [3]), ([(1.0, 1.0)], [2], [])])
+def test_nothing_to_learn_from_or_nobody_to_correct(
+    residuals: list[tuple[float, float]], ages: list[int], others: list[int]
+) -> None:
+    assert drift(residuals, ages, others) == [[0.0, 0.0]] * len(others)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_a_random_walk_little_is_left(seed: int) -> None:
+    """Six parts are looked at in turns, a seventh never: it is carried along by theirs."""
+    walk = np.cumsum(np.random.default_rng(seed).normal(0, 1.5, (300, 2)), axis=0).astype(np.float32)
+    put, left = np.zeros((7, 2), np.float32), []
+    for frame in range(300):
+        here = frame % 6
+        others = np.arange(7) != here
+        put[others] += common_drift(walk[frame] - put[here : here + 1], np.ones(1, np.int32), np.ones(6, np.int32))
+        put[here] = walk[frame]
+        left.append(float(np.hypot(*(walk[frame] - put[6]))))
+    assert np.mean(left) < 0.25 * np.mean(np.hypot(walk[:, 0], walk[:, 1]))

@@ -92,11 +92,9 @@ def instances_of(boxes: Sequence[Box], *, defects: int = 0, **fields: Sequence[o
 def looks_of(sources: Sequence[Box], places: Sequence[Box], scales: Sequence[float] = ()) -> Looks:
     """Return looks on canvas 0."""
     n = len(sources)
-    return Looks(
+    return Looks.at_one(
         np.asarray(sources, np.int32).reshape(-1, 4),
         np.zeros(n, np.int32),
         np.asarray(places, np.int32).reshape(-1, 4),
         np.asarray(scales or [1.0] * n, np.float32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
     )

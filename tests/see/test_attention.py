@@ -16,7 +16,7 @@ from edge.see.attention import NOTHING, Chooser
 from edge.see.crops import cut, merge
 from edge.see.sharing import share
 from edge.see.spots import MOST_DOUBLINGS
-from edge.types import Looks, Regions, Tracks
+from edge.types import FULL, REASONS, Effort, Looks, Regions, Stakes, Tracks
 from tests.see.made import Box, instances_of, tracks_of
 
 SIZE = (1920, 1080)
@@ -39,8 +39,10 @@ class Alone(Chooser):
         expected: Tracks,
         shift: npt.NDArray[np.float32],
         audited: npt.NDArray[np.int32] = NOTHING,
+        effort: Effort = FULL,
+        stakes: Stakes | None = None,
     ) -> Looks:
-        wanted = self.candidates(frame, regions, expected, shift, audited)
+        wanted = self.candidates(frame, regions, expected, shift, audited, effort, stakes)
         looks = share([wanted], CANVAS, self._rules.canvases, self._rules.max_scale)
         self.settle(frame, looks)
         return looks
@@ -335,3 +337,121 @@ def test_nothing_starves_however_much_is_due(canvases: int, things: int, tracked
         longest = max(longest, int(waited.max()))
         assert choose.waiting_frames <= longest
     assert longest <= 10 + 16 * things / canvases  # spots back off eightfold, and begin with a head start
+
+
+@pytest.mark.parametrize(("canvases", "side", "whole"), [(2, 280, True), (1, 280, False), (2, 150, False)])
+def test_where_crops_would_cost_as_much_the_whole_frame_is_looked_at(canvases: int, side: int, whole: bool) -> None:
+    choose = Alone(rules(canvases=canvases), (600, 320), CANVAS)
+    assert choose.tiles.tolist() == [[0, 0, 320, 320], [280, 0, 600, 320]]
+    looks = choose.choose(0, spots((0, 0, side, side), (310, 0, 310 + side, side)), NOBODY, STILL)
+    assert (looks.sources.tolist() == choose.tiles.tolist()) == whole
+    assert {REASONS[reason] for reason in looks.reasons.tolist()} == {"whole" if whole else "new"}
+    assert len(set(looks.canvases.tolist())) <= canvases
+
+
+def test_a_frame_no_larger_than_a_canvas_is_looked_at_whole() -> None:
+    looks = Alone(rules(), (320, 240), CANVAS).choose(0, spots((100, 100, 130, 130)), NOBODY, STILL)
+    assert looks.sources.tolist() == [[0, 0, 320, 240]]
+
+
+def test_what_a_look_was_for_is_told() -> None:
+    choose = chooser(canvases=4, retry_frames=1, refresh_frames=20)
+    places = [(0, 0, 60, 60), (400, 0, 460, 60), (800, 0, 860, 60), (1200, 0, 1260, 60)]
+    tracks = tracks_of(places, looks=[1, 9, 9, 9], since_look=[2, 20, 15, 1])
+    choose.choose(0, spots((100, 600, 160, 660)), NOBODY, STILL)
+    choose.follow(instances_of([(600, 600, 640, 640)], whole=[False]), NOBODY)
+    regions = spots((100, 600, 160, 660), (1500, 600, 1560, 660))
+    looks = choose.choose(1, regions, tracks, STILL, np.asarray([[1300, 700, 1620, 1020]], np.int32))
+    told = {
+        tuple(source[:2]): REASONS[reason]
+        for source, reason in zip(looks.sources.tolist(), looks.reasons.tolist(), strict=True)
+    }
+    assert sorted(told.values()) == ["audit", "cut", "early", "new", "refresh", "spot", "young"]
+    assert told[1500, 600] == "new"
+    assert told[100, 600] == "spot"
+
+
+PRESSED = Effort(part=0.25, audit=False, deadlines=True)
+FAR_APART: list[Box] = [(100, 100, 160, 160), (500, 100, 560, 160), (900, 100, 960, 160), (1300, 100, 1360, 160)]
+
+
+def test_under_pressure_only_what_cannot_wait_is_looked_at() -> None:
+    """Young with a line ahead, young without, old and long unseen, old and soon due: the first one only."""
+    seen = tracks_of(FAR_APART, looks=[1, 1, 9, 9], since_look=[4, 4, 99, 25])
+    here = Stakes(np.asarray([9.0, np.inf, np.inf, np.inf]), np.zeros(4, np.bool_))
+    choose = chooser(canvases=4, refresh_frames=30)
+    looks = choose.choose(0, NONE, seen, STILL, NOTHING, PRESSED, here)
+    assert [REASONS[reason] for reason in looks.reasons] == ["young"]
+    assert covers(looks, FAR_APART[0])
+    assert choose.waiting == 2, "what is not permitted waits all the same"
+    assert choose.waiting_frames == 99 - 30
+    assert len(chooser(canvases=4, refresh_frames=30).choose(0, NONE, seen, STILL)) == 4
+
+
+def test_under_pressure_without_any_line_every_young_track_is_looked_at() -> None:
+    seen = tracks_of(FAR_APART, looks=[1, 1, 9, 9], since_look=[4, 4, 99, 25])
+    assert len(chooser(canvases=4).choose(0, NONE, seen, STILL, NOTHING, PRESSED)) == 2
+
+
+def test_under_pressure_a_spot_is_looked_at_once() -> None:
+    choose = chooser(retry_frames=2)
+    seen = [
+        frame
+        for frame in range(50)
+        if len(choose.choose(frame, spots((96, 96, 192, 192)), NOBODY, STILL, effort=PRESSED))
+    ]
+    assert seen == [0]
+
+
+@pytest.mark.parametrize(("outside", "expected"), [(100, [0, 6]), (10, [0, 4])])
+def test_under_pressure_what_enters_is_looked_at_once_it_is_whole(outside: int, expected: list[int]) -> None:
+    """One look while the border cuts it, before the pressure, is no look at it; looks that can show nothing wait."""
+    choose, shift, seen = chooser(at_border="wait", retry_frames=4), np.asarray([20, 0], np.float32), list[int]()
+    for frame in range(30):
+        spot = spots((max(0, 20 * frame - outside), 500, 20 * frame + 120 - outside, 600))
+        if len(choose.choose(frame, spot, NOBODY, shift, NOTHING, PRESSED if frame > 0 else FULL)):
+            seen.append(frame)
+    assert seen == expected
+
+
+def test_under_pressure_what_a_crop_cut_gets_its_wider_one() -> None:
+    choose = chooser()
+    choose.follow(instances_of([(300, 300, 420, 380)], whole=[False]), NOBODY)
+    looks = choose.choose(0, NONE, NOBODY, STILL, effort=PRESSED)
+    assert covers(looks, (300, 300, 420, 380))
+
+
+def test_with_less_than_everything_no_whole_frame_is_looked_at() -> None:
+    small = (400, 300)
+    flood = spots(*[(x, y, x + 120, y + 120) for x in (10, 140, 270) for y in (10, 150)])
+    for effort, whole in ((FULL, True), (Effort(part=0.5), False)):
+        choose = Alone(rules(canvases=4), small, CANVAS)
+        looks = choose.choose(0, flood, NOBODY, STILL, effort=effort)
+        assert all(REASONS[reason] == "whole" for reason in looks.reasons) == whole
+
+
+@pytest.mark.parametrize(("part", "most", "left"), [(1.0, 3, 3), (0.5, 3, 1), (0.5, 8, 4), (0.25, 8, 2), (0.25, 1, 1)])
+def test_some_canvas_is_always_left(part: float, most: int, left: int) -> None:
+    assert Effort(part=part).canvases(most) == left
+
+
+def test_of_young_tracks_that_are_due_the_one_nearest_to_its_line_comes_first() -> None:
+    places: list[Box] = [(0, 0, 280, 280), (400, 0, 680, 280), (800, 0, 1080, 280)]
+    young = tracks_of(places, looks=[1, 1, 9], since_look=[4, 4, 60])
+    for left, first in (([20.0, 3.0, np.inf], 1), ([3.0, 20.0, np.inf], 0), ([np.inf, np.inf, 3.0], 0)):
+        stakes = Stakes(np.asarray(left), np.zeros(3, np.bool_))
+        looks = chooser(canvases=1, refresh_frames=20).choose(0, NONE, young, STILL, stakes=stakes)
+        if first == 0 and left[0] == np.inf:  # an old track gains nothing, it is due thrice as it is
+            assert covers(looks, places[2])
+        else:
+            assert covers(looks, places[first])
+
+
+def test_a_track_whose_looks_do_not_agree_gets_more_of_them() -> None:
+    seen = track((500, 500, 560, 560), looks=[4], since_look=[3])
+    far = np.full(1, 1e6)
+    for doubt, looks, count in ((True, 4, 1), (False, 4, 0), (True, 8, 0)):
+        seen = track((500, 500, 560, 560), looks=[looks], since_look=[3])
+        stakes = Stakes(far, np.asarray([doubt]))
+        chosen = chooser(inspect_looks=4, refresh_frames=30).choose(0, NONE, seen, STILL, stakes=stakes)
+        assert [REASONS[reason] for reason in chosen.reasons] == ["doubt"] * count

@@ -215,5 +215,6 @@ def test_a_flood_leaves_the_surest_in_their_order() -> None:
     many = MOST_INSTANCES + 50
     scores = np.linspace(0.1, 0.9, many)[::-1].copy()
     scores[[0, -1]] = scores[[-1, 0]]
-    kept = surest(scores.astype(np.float32))
+    kept = surest(instances_of([(i, 0, i + 1, 1) for i in range(many)], scores=scores.tolist()))
     assert kept.tolist() == [*range(1, MOST_INSTANCES), many - 1]
+    assert surest(instances_of([(0, 0, 1, 1)])).tolist() == [0]

@@ -150,13 +150,11 @@ def test_a_resized_crop_shows_its_content_where_it_belongs(side: int, scale: flo
 
 
 def test_only_the_crops_of_the_canvas_asked_for_are_drawn() -> None:
-    looks = Looks(
+    looks = Looks.at_one(
         np.asarray([[0, 0, 8, 8], [0, 0, 8, 8]], np.int32),
         np.asarray([0, 1], np.int32),
         np.asarray([[0, 0, 8, 8], [16, 0, 24, 8]], np.int32),
         np.ones(2, np.float32),
-        np.zeros(2, np.int32),
-        np.zeros(2, np.int32),
     )
     canvas = np.zeros((16, 32, 3), np.uint8)
     fill_canvas(canvas, [np.full((8, 8, 3), 200, np.uint8)], looks, 1, 5)

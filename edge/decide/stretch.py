@@ -1,0 +1,40 @@
+"""The camera's perspective on a belt: what is nearer to it moves faster."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+STRIPS = 8  # of the frame's height, each with a factor of its own
+GAIN = 0.05  # weight of one look
+MOST = 0.2  # by which a strip may differ from the whole
+LEAST_MOVE_PX = 40.0  # frame pixels that a part must have moved between two looks to tell
+
+
+class Stretch:
+    """Learns by how much motion differs from the common shift, per strip of the frame's height."""
+
+    def __init__(self, height: int) -> None:
+        self._height = height
+        self._strips = np.zeros(STRIPS, np.float32)
+
+    def of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return (n,) by what the common shift is to be multiplied where `centers` (n, 2) lie."""
+        return np.asarray(1 + self._strips[self._strips_of(centers)], np.float32)
+
+    def learn(
+        self,
+        centers: npt.NDArray[np.float32],
+        moved: npt.NDArray[np.float32],
+        missed_by: npt.NDArray[np.float32],
+    ) -> None:
+        """Learn from parts at `centers` (n, 2) that `moved` (n, 2) frame pixels and were `missed_by` (n, 2) of them."""
+        lengths = (moved * moved).sum(axis=1)
+        told = lengths >= LEAST_MOVE_PX**2
+        errors = (missed_by * moved).sum(axis=1)[told] / lengths[told]
+        for strip, error in zip(self._strips_of(centers[told]).tolist(), errors.tolist(), strict=True):
+            self._strips[strip] = min(max(self._strips[strip] + GAIN * error, -MOST), MOST)
+
+    def _strips_of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        share = centers[:, 1] / self._height * STRIPS
+        return np.minimum(np.maximum(share, 0), STRIPS - 1).astype(np.int64)

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -163,13 +163,18 @@ def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> 
     """Load both models of `bundle`; raises `BundleError`, `EngineError` or `ConfigError`."""
     semantic, instance = _model(bundle, "semantic"), _model(bundle, "instance")
     check_confidence(config, semantic.outputs)
-    return Models(
+    passes = (
         SemanticPass(_engine(config, bundle, semantic, stack), semantic),
         InstancePass(_engine(config, bundle, instance, stack), instance, config.models.score),
-        semantic.classes,
-        instance.classes,
-        instance.defects,
     )
+    return Models(*passes, semantic.classes, instance.classes, instance.defects, _beside(config, semantic, stack))
+
+
+def _beside(config: Config, semantic: Model, stack: contextlib.ExitStack) -> Executor | None:
+    """Return a thread for the semantic pass where several cameras gain by it, and the engine does not mind."""
+    if len(config.cameras) < 2 or choose_engine(semantic, config.models).runtime != "onnxruntime":
+        return None  # a CUDA context belongs to the thread that has made it
+    return stack.enter_context(ThreadPoolExecutor(1, "semantic"))
 
 
 def _model(bundle: Bundle, role: Role) -> Model:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -37,6 +39,7 @@ class Models:
     semantic_classes: list[str]
     instance_classes: list[str]
     defects: list[str]
+    beside: Executor | None = None  # a thread in which the semantic pass over the next frame may run meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,11 @@ class Station:
         """
         return see_together([self], [frame], self._models, self._config.attention, watch, [spare], FULL)[0]
 
-    def glance(self, frame: Frame, watch: Stopwatch, effort: Effort, *, spare: bool) -> Glance:
-        """Return what the semantic pass tells of `frame`, and what is worth a look in it as far as `effort` goes."""
-        labels = self._models.semantic(frame)
+    def glance(
+        self, frame: Frame, see: Callable[[], Labels], watch: Stopwatch, effort: Effort, *, spare: bool
+    ) -> Glance:
+        """Return what the semantic pass, `see`, tells of `frame`, and what is worth a look in it within `effort`."""
+        labels = see()
         watch.lap("semantic")
         rules = widened(self._regions) if self._audit.alarm else self._regions
         found = foreground(labels, self._wanted, rules.confidence)
@@ -251,8 +256,8 @@ def see_together(
     The audit's come beside them. `watch` takes what each stage costs all of them together; `spare` says for each
     whether there was time left before its frame, `effort` what is spent on all of them.
     """
-    each = list(zip(stations, frames, spare, strict=True))
-    glances = [station.glance(frame, watch, effort, spare=time_left) for station, frame, time_left in each]
+    each = list(zip(stations, frames, _semantic(models, frames), spare, strict=True))
+    glances = [station.glance(frame, see, watch, effort, spare=time_left) for station, frame, see, time_left in each]
     canvases = effort.canvases(rules.canvases * len(frames))
     looks = share([glance.candidates for glance in glances], models.instances.size, canvases, rules.max_scale)
     watch.lap("attention")
@@ -262,6 +267,13 @@ def see_together(
         station.decide(glance, looks.of(i), instances[i], watch)
         for i, (station, glance) in enumerate(zip(stations, glances, strict=True))
     ]
+
+
+def _semantic(models: Models, frames: Sequence[Frame]) -> list[Callable[[], Labels]]:
+    """Return what gives the labels of each of `frames`; while those of one are used, those of the next may be made."""
+    if models.beside is None or len(frames) < 2:
+        return [partial(models.semantic, frame) for frame in frames]
+    return [models.beside.submit(models.semantic, frame).result for frame in frames]
 
 
 def gap_event(gap: Gap) -> GapEvent:

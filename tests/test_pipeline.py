@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -500,3 +502,25 @@ def test_nothing_begins_in_a_zone_that_is_ignored_and_what_began_outside_is_foll
     nothing, through, plain = (len(play(frames(70), each)[0].events) for each in zoned)
     assert nothing == 0
     assert through == plain > 0
+
+
+def test_cameras_together_decide_as_each_alone_with_and_without_a_thread_beside() -> None:
+    """Labels of one frame are made while those of another are used: nothing may be mixed up."""
+    rules = settings(
+        cameras={name: config.Camera(source="x") for name in "ab"},
+        lines=[msgspec.structs.replace(LINE, name=name, camera=name) for name in "ab"],
+        gates=[],
+    )
+    belts = {"a": frames(80), "b": frames(90, parts=3)[10:]}
+
+    def decided(names: str, pair: Models) -> list[tuple[str, int, str]]:
+        ids, memory = itertools.count(1), Memory()
+        stations = Stations(rules, pair, dict.fromkeys(names, FRAME), lambda: next(ids))
+        run({name: Recording(name, belts[name]) for name in names}, stations, memory, Health())
+        return sorted((event.camera, event.frame, event.counter) for event in memory.events if isinstance(event, Count))
+
+    alone = sorted(decided("a", models()) + decided("b", models()))
+    assert len(alone) == 7
+    assert decided("ab", models()) == alone
+    with ThreadPoolExecutor(1) as beside:
+        assert decided("ab", replace(models(), beside=beside)) == alone

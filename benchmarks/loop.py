@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
+from typing import Any
 
 import cv2
 import msgspec
@@ -14,11 +15,13 @@ from edge.config import Camera, Config, load_config
 from edge.daemon import open_models
 from edge.see.cameras import open_camera
 from edge.station import Models, Station
-from edge.types import Frame
+from edge.types import Array, Frame, Image
 from examples.belt.demo import HERE, cache_folder
 from export.build import cached_bundle
 
 READ_S = 60.0
+
+Outputs = Mapping[str, Array]
 
 
 @contextlib.contextmanager
@@ -52,3 +55,22 @@ def belt_frames(config: Config, seed: int, frames: int, *, every: int = 1, start
             frame = source.read(READ_S)
             if isinstance(frame, Frame):
                 yield frame
+
+
+class Tap:
+    """An engine that does what another does, and keeps what went in and came out."""
+
+    def __init__(self, infer: Callable[[Mapping[str, Array]], Outputs], keep: Callable[[Image, Outputs], None]) -> None:
+        self.inputs: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
+        self._infer, self._keep = infer, keep
+
+    def infer(self, feeds: Mapping[str, Array]) -> Outputs:
+        """Run, and keep."""
+        found = self._infer(feeds)
+        (image,) = feeds.values()
+        self._keep(image, found)
+        return found
+
+    def close(self) -> None:
+        """Nothing of its own is held."""

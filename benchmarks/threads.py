@@ -34,7 +34,7 @@ import onnxruntime
 
 from benchmarks.broker import RECEIVER, telling
 from benchmarks.common import ROOT, Options
-from benchmarks.loop import belt_frames, belt_models
+from benchmarks.loop import Outputs, Tap, belt_frames, belt_models
 from edge.config import Config, Mqtt
 from edge.errors import FoveateError
 from edge.events import Event
@@ -53,8 +53,6 @@ PARTS = ("semantic", "instance", "rest", "ledger", "together")
 POOLS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WARM = 3  # runs of an engine before it is timed
 DRAIN_S = 20.0
-
-Outputs = Mapping[str, Array]
 
 
 @dataclass
@@ -125,25 +123,6 @@ def _worker(part: str, folder: Path, port: int, *, control: bool) -> Any:
     return json.loads(done.stdout)
 
 
-class _Tap:
-    """An engine that does what another does, and keeps what went in and came out."""
-
-    def __init__(self, infer: Callable[[Mapping[str, Array]], Outputs], keep: Callable[[Image, Outputs], None]) -> None:
-        self.inputs: dict[str, Any] = {}
-        self.outputs: dict[str, Any] = {}
-        self._infer, self._keep = infer, keep
-
-    def infer(self, feeds: Mapping[str, Array]) -> Outputs:
-        """Run, and keep."""
-        found = self._infer(feeds)
-        (image,) = feeds.values()
-        self._keep(image, found)
-        return found
-
-    def close(self) -> None:
-        """Nothing of its own is held."""
-
-
 def _record(folder: Path, seed: int, frames: int) -> None:
     """Run the loop once, and write the frames and what the engines made of them into `folder`."""
     record = Recorded()
@@ -152,8 +131,8 @@ def _record(folder: Path, seed: int, frames: int) -> None:
         semantic, instances = _engines(models)
         tapped = _with(
             models,
-            _Tap(semantic, lambda image, out: _keep(record.inputs, record.labels, image, out)),
-            _Tap(instances, lambda image, out: _keep(record.canvases[-1], record.found[-1], image, out)),
+            Tap(semantic, lambda image, out: _keep(record.inputs, record.labels, image, out)),
+            Tap(instances, lambda image, out: _keep(record.canvases[-1], record.found[-1], image, out)),
         )
         stations = _stations(config, tapped)
         for frame in _frames(np.stack(seen)):
@@ -169,7 +148,7 @@ def _keep(inputs: list[Image], outputs: list[Outputs], image: Image, found: Outp
     outputs.append({name: array.copy() for name, array in found.items()})
 
 
-def _with(models: Models, semantic: _Tap, instances: _Tap) -> Models:
+def _with(models: Models, semantic: Tap, instances: Tap) -> Models:
     """Return `models` with other engines."""
     passes = models.semantic, models.instances
     assert isinstance(passes[0], SemanticPass)  # noqa: S101  for the type checker
@@ -240,7 +219,7 @@ def _engine_ms(infer: Callable[[Mapping[str, Array]], Outputs], pictures: Sequen
 def _replaying(models: Models, record: Recorded) -> Models:
     """Return models whose engines answer with what was recorded, in order."""
     labels, found = iter(record.labels), iter([out for some in record.found for out in some])
-    return _with(models, _Tap(lambda _: next(labels), _forget), _Tap(lambda _: next(found), _forget))
+    return _with(models, Tap(lambda _: next(labels), _forget), Tap(lambda _: next(found), _forget))
 
 
 def _forget(image: Image, found: Outputs) -> None:

@@ -29,9 +29,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark; return the exit code."""
     threads.pin()
     given = _parser().parse_args(argv)
-    module = importlib.import_module(f"benchmarks.{given.name}")
     try:
-        figures: dict[str, Any] = module.run(_options(given))
+        figures: dict[str, Any] = importlib.import_module(f"benchmarks.{given.name}").run(_options(given))
+    except ModuleNotFoundError as error:
+        print(
+            f"benchmarks {given.name}: needs {error.name}, which is not installed; in the checkout: "
+            "pip install -e '.[demo,export,bench]' (street: '.[train]' too)",
+            file=sys.stderr,
+        )
+        return FoveateError.exit_code
     except FoveateError as error:
         print(f"benchmarks {given.name}: {error}", file=sys.stderr)
         return error.exit_code

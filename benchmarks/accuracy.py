@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from edge.boxes import common_of
 from edge.types import Array, Boxes, Instances, Moment
@@ -144,8 +146,6 @@ class Average:
 
     def figures(self) -> dict[str, float]:
         """Return "ap", "ap50" and "ap_small", 0..1; the area that is small is a true object's."""
-        from pycocotools.cocoeval import COCOeval  # noqa: PLC0415  an extra
-
         if not self._truths or not self._found:
             return {"ap": 0.0, "ap50": 0.0, "ap_small": 0.0}
         with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
@@ -164,8 +164,6 @@ class Average:
         }
 
     def _table(self, entries: list[dict[str, Any]]) -> Any:
-        from pycocotools.coco import COCO  # noqa: PLC0415  an extra
-
         table = COCO()
         table.dataset = {
             "info": {},

@@ -23,6 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from benchmarks.common import ROOT
 from edge.errors import BrokerError
+from examples.belt.demo import free_port
 
 START_S, END_S, RETRY_S = 10.0, 5.0, 0.2
 RECEIVER = "benchmark"
@@ -81,13 +82,6 @@ def end(process: subprocess.Popen[Any]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _accepts(port: int) -> bool:

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
 COLOURS: Final = {"float32": "#b5651d", "int8": "#1f6f8b"}
 
 Scene = tuple[Mapping[str, Mapping[str, Any]], str]  # way of seeing -> figures; which of them is the accuracy
@@ -13,11 +18,6 @@ Scene = tuple[Mapping[str, Mapping[str, Any]], str]  # way of seeing -> figures;
 
 def draw(path: Path, scenes: Mapping[str, Scene]) -> None:
     """Write one panel per scene to `path`: full-frame passes as lines, the cascade as filled points."""
-    from matplotlib import use  # noqa: PLC0415  an extra
-
-    use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
     figure, panels = plt.subplots(1, len(scenes), figsize=(6 * len(scenes), 4.5), squeeze=False)
     for panel, (title, (ways, key)) in zip(panels[0], scenes.items(), strict=True):
         for precision, colour in COLOURS.items():

@@ -1,4 +1,7 @@
-"""The cascade in a process of its own: what `benchmarks.peers` starts beside the peers, asked in the same way."""
+"""The cascade in a process of its own: what `benchmarks.peers` starts beside the peers, asked in the same way.
+
+Its libraries are kept to one thread by the environment, which `benchmarks.peers` hands on as it has it itself.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,22 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from benchmarks.peers_worker import answer
-from edge import threads
+from benchmarks.street_rules import SIZE, present, street_config
+from edge.bundle import open_bundle
+from edge.daemon import open_models
+from edge.events import Count
+from edge.health import Stopwatch
+from edge.station import Station
+from edge.types import Frame
 
 
 class Cascade:
     """Semantic pass, regions, canvases, tracks and counts: the daemon's stations without ledger and broker."""
 
     def __init__(self, bundle: Path, data: Path, precision: str, stack: contextlib.ExitStack) -> None:
-        import cv2  # noqa: PLC0415  after `threads.pin`
-
-        from benchmarks.street_rules import SIZE, street_config  # noqa: PLC0415
-        from edge.bundle import open_bundle  # noqa: PLC0415
-        from edge.daemon import open_models  # noqa: PLC0415
-        from edge.station import Station  # noqa: PLC0415
-
         cv2.setNumThreads(1)
         config = street_config(bundle, data, precision=precision)
         self._refresh = config.attention.refresh_frames
@@ -35,11 +39,6 @@ class Cascade:
 
     def see(self, image: Any) -> list[list[float]]:
         """See, track and count."""
-        from benchmarks.street_rules import present  # noqa: PLC0415
-        from edge.events import Count  # noqa: PLC0415
-        from edge.health import Stopwatch  # noqa: PLC0415
-        from edge.types import Frame  # noqa: PLC0415
-
         moment = self._station.see(Frame("street", self._index, self._index / 10.0, image), Stopwatch())
         self._index += 1
         told = (event.counter for event in moment.events if isinstance(event, Count))
@@ -55,7 +54,6 @@ class Cascade:
 def main() -> int:
     """Run the cascade."""
     bundle, data, precision, video = sys.argv[1:]
-    threads.pin()
     with contextlib.ExitStack() as stack:
         answer(Cascade(Path(bundle), Path(data), precision, stack), video, sys.stdout)
     return 0

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edge.types import Boxes
 
+CORNERS = np.asarray([0, 1, 0, 1])  # columns of x and y, for both corners of a box
 BORDER_PX = 2.0  # frame pixels from the border within which a box counts as cut by it
 
 

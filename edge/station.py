@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from edge.boxes import CORNERS
 from edge.config import Attention, Config, Gate, Line, class_numbers
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
@@ -26,8 +27,6 @@ from edge.see.sharing import share
 from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
 from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Stakes, Tracks
-
-CORNERS = np.asarray([0, 1, 0, 1])  # x and y, for both corners of a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +214,7 @@ class Stations:
         self._models = models
         self._stations = {name: Station(name, size, config, models, new_id) for name, size in sizes.items()}
         self.effort = FULL
-        self._given = {
-            name: i for i, name in enumerate(sizes)
-        }  # frames of each camera: in turns where some are skipped
+        self._given = {name: i for i, name in enumerate(sizes)}  # frames so far, so that cameras are skipped in turns
         models.instances.reserve(len(sizes) * (config.attention.canvases + 1))  # each may have a piece audited
 
     def sift(self, frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:

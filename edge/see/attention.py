@@ -77,7 +77,8 @@ class Chooser:
         self._memory = SpotMemory()
         self._cut = NOTHING  # boxes of unknown objects that their crop cut, widened
         self._wishes: _Wishes | None = None
-        self._due = NOTHING
+        self._due = NOTHING  # (n, 4) what is to be looked at for nothing to wait
+        self._whole = False  # that is the whole frame
         self.waiting = 0  # candidates left over in the last frame
         self.waiting_frames = 0  # for how long the one that waits longest has been due
 
@@ -103,7 +104,8 @@ class Chooser:
         ripe = np.flatnonzero(wanted & ~held)
         ripe = ripe[np.argsort(-wishes.values[ripe], kind="stable")][:MOST_CANDIDATES]
         due, first = merge(wishes.sources[ripe], self._canvas)
-        if effort.full and self._fills(due):
+        self._whole = effort.full and self._fills(due)
+        if self._whole:
             count = len(self.tiles)
             self._due = self.tiles
             return Candidates(self.tiles, np.full(count, np.inf), np.full(count, WHOLE, np.int32), audited)
@@ -123,6 +125,8 @@ class Chooser:
         sources = _float(looks.sources)
         self.waiting = int(np.count_nonzero(~lie_in(_float(self._due), sources)))
         looked = lie_in(_float(wishes.sources), sources)
+        if self._whole and not self.waiting:
+            looked[:] = True  # what lies on a seam of the tiles is seen in both, and stitched
         self.waiting_frames = int(wishes.ages[(wishes.values >= 1) & ~looked].max(initial=0))
         self._memory.note(frame, looked[len(looked) - wishes.spots :], ~self._entering(wishes))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edge.boxes import areas_of, common_of
+from edge.boxes import CORNERS, areas_of, common_of
 from edge.bundle import Model
 from edge.engines import Engine
 from edge.errors import EngineError
@@ -23,7 +23,6 @@ SURELY_SAME_IOU = 0.7  # two instances of one frame that overlap more are one ob
 SAME_IOU = 0.5  # two instances of one frame that overlap more are one object seen in two looks
 CONTAINED = 0.8  # or when one lies in the other by this share of its own box
 NEAR = 0.25  # and their centres are nearer than this, in sides of a square like the smaller one
-CORNER = np.asarray([0, 1, 0, 1])  # columns of a box: its upper left corner, for both corners of another
 MOST_INSTANCES = 1000  # of one frame, the surest: bounded state, and what compares all with all takes bounded time
 CUT_PX = 2.0  # canvas pixels from the edge of its crop within which an object counts as cut
 
@@ -103,7 +102,7 @@ def to_frame(found: Found, looks: Looks, here: npt.NDArray[np.int64], size: tupl
     look = here[found.places] if len(here) else found.places.astype(np.int64)
     places, sources = looks.places[look].astype(np.float32), looks.sources[look].astype(np.float32)
     unit = 1.0 / looks.scales[look][:, None]
-    corner, source = places[:, CORNER], sources[:, CORNER]
+    corner, source = places[:, CORNERS], sources[:, CORNERS]
     return Instances(
         ((found.boxes - corner) * unit + source).astype(np.float32),
         found.scores,

@@ -71,6 +71,7 @@ def find_regions(
     enough = areas >= rules.min_area_px
     if len(before):
         held = np.flatnonzero((areas >= HELD * rules.min_area_px) & ~enough)
+        held = held[np.argsort(-areas[held], kind="stable")][:MOST_REGIONS]  # each is compared with each before it
         enough[held] = (common_of(corners[held], before) > 0).any(axis=1)
     kept = np.flatnonzero(enough)
     if len(kept) > MOST_REGIONS:

@@ -455,3 +455,11 @@ def test_a_track_whose_looks_do_not_agree_gets_more_of_them() -> None:
         stakes = Stakes(far, np.asarray([doubt]))
         chosen = chooser(inspect_looks=4, refresh_frames=30).choose(0, NONE, seen, STILL, stakes=stakes)
         assert [REASONS[reason] for reason in chosen.reasons] == ["doubt"] * count
+
+
+def test_what_lies_on_a_seam_of_the_whole_frame_was_looked_at() -> None:
+    choose = Alone(rules(canvases=2, retry_frames=4), (600, 320), CANVAS)
+    regions = spots((0, 0, 280, 280), (200, 0, 480, 280), (310, 0, 590, 280))  # the second lies in neither tile
+    counts = [len(choose.choose(frame, regions, NOBODY, STILL)) for frame in range(4)]
+    assert counts == [2, 0, 0, 0], "what has shown nothing is not looked at again at once"
+    assert (choose.waiting, choose.waiting_frames) == (0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -231,3 +232,17 @@ def test_a_spot_that_shrinks_a_little_does_not_come_and_go() -> None:
 def test_the_smallest_area_can_be_in_square_millimetres(mm_per_px: float | None, area_px: float) -> None:
     assert scaled(rules(min_area_mm2=100.0), mm_per_px).min_area_px == area_px
     assert scaled(rules(), mm_per_px).min_area_px == 16.0
+
+
+def test_specks_that_are_nearly_large_enough_are_compared_in_bounded_memory() -> None:
+    found = np.zeros((400, 400), np.uint8)
+    found[::4, ::4] = 1  # 10,000, each half of what is needed
+    before = np.tile(np.asarray([[0, 0, 30, 30]], np.float32), (MOST_REGIONS, 1))
+    tracemalloc.start()
+    try:
+        regions = find_regions(found, np.zeros_like(found), (1.0, 1.0), rules(min_area_px=2.0), (400, 400), before)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(regions) > 0
+    assert peak < 12 << 20

@@ -25,7 +25,7 @@ from edge.decide.tracks import Tracker
 from edge.engines.ort import OrtEngine
 from edge.errors import FoveateError
 from edge.events import Event
-from edge.see.regions import painted
+from edge.see.regions import Painter
 from edge.threads import available_cores
 from edge.types import Array, Frame, Image, Instances, Looks, Tracks
 from examples.belt.demo import cache_folder
@@ -174,7 +174,7 @@ class FullFrameTracks:
         scale = LABEL_PX, LABEL_PX
         shape = int(self._size[1] / LABEL_PX), int(self._size[0] / LABEL_PX)
         rows = np.flatnonzero(self._followed[found.classes])
-        self._tracker.predict(painted([found.masks[i] for i in rows], found.boxes[rows], shape, scale), scale, 1)
+        self._tracker.predict(Painter()([found.masks[i] for i in rows], found.boxes[rows], shape, scale), scale, 1)
         tracks, ended = self._tracker.update(found, whole_frame(self._size))
         events: list[Event] = []
         for counter in self._counters:

@@ -24,7 +24,7 @@ from edge import config
 from edge.boxes import lie_in
 from edge.events import AuditEvent
 from edge.proportion import at_least, lower_bound, upper_bound
-from edge.see.regions import SQUARE, painted
+from edge.see.regions import SQUARE, Painter
 from edge.types import Array, Boxes, Frame, Image, Instances, Tracks
 
 SIZES = {"small": 32.0**2, "medium": 96.0**2, "large": float("inf")}  # frame pixels of mask below which, as COCO has it
@@ -253,13 +253,13 @@ class Audit:
 def painted_near(
     tile: Array, masks: list[npt.NDArray[np.bool_]], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]
 ) -> Image:
-    """Return what `painted` does in `tile` (4,) of the frame and a label pixel round it; elsewhere it may be less."""
+    """Return what a `Painter` paints in `tile` (4,) and a label pixel round it; elsewhere it may be less."""
     margin = NEAR_CELLS * max(scale)
     x0, y0, x1, y1 = boxes.T
     left, top, right, bottom = tile.tolist()
     near = (x0 < right + margin) & (x1 > left - margin) & (y0 < bottom + margin) & (y1 > top - margin)
     rows = np.flatnonzero(near)
-    return painted([masks[row] for row in rows.tolist()], boxes[rows], shape, scale)
+    return Painter()([masks[row] for row in rows.tolist()], boxes[rows], shape, scale)
 
 
 def seen_share(found: Image, scale: tuple[float, float], box: Array, mask: npt.NDArray[np.bool_]) -> float:

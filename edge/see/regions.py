@@ -16,7 +16,6 @@ from edge.config import RegionRules
 from edge.types import Boxes, Image, Labels, Regions
 
 Mask: TypeAlias = npt.NDArray[np.bool_]  # (h, w)
-Cells: TypeAlias = npt.NDArray[np.int64]  # (n,)
 SQUARE = np.ones((3, 3), np.uint8)  # a cell and its neighbours
 HELD = 0.5  # share of the smallest area that a spot needs where one was in the frame before
 NO_SPOTS = np.zeros((0, 4), np.float32)
@@ -115,10 +114,10 @@ def _joined(rest: Image, scale: tuple[float, float]) -> tuple[npt.NDArray[np.flo
 
 
 class Painter:
-    """Paints as `painted` does, many times over: it knows which cells a mask covers until it is no longer asked for."""
+    """Paints masks, many times over: it keeps what it has stretched until the mask is no longer asked for."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Mask, dict[tuple[int, int, int], Cells]]] = {}  # by the mask's id
+        self._known: dict[int, tuple[Mask, dict[tuple[int, int], Image]]] = {}  # by the mask's id
 
     def __call__(self, masks: list[Mask], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]) -> Image:
         """Return a map (h, w) uint8 of label size: 1 where a mask, stretched over its box (n, 4) in frame pixels, lies.
@@ -126,45 +125,26 @@ class Painter:
         The masks must not change.
         """
         height, width = shape
-        cells, first, cut = [], [], []
-        for i, (x0, y0, x1, y1) in enumerate(_outer_cells(boxes, scale).tolist()):
-            if 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height:
-                cells.append(self._cells(masks[i], x1 - x0, y1 - y0, width))
-                first.append(y0 * width + x0)
-            else:
-                cut.append(i)
-        area = painted([masks[i] for i in cut], boxes[cut], shape, scale)
-        if cells:
-            area.ravel()[np.concatenate(cells) + np.repeat(first, [len(some) for some in cells])] = 1
+        area: Image = np.zeros(shape, np.uint8)
+        for mask, (x0, y0, x1, y1) in zip(masks, _outer_cells(boxes, scale).tolist(), strict=True):
+            left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+            if left < right and top < bottom:
+                cells = self._stretched(mask, x1 - x0, y1 - y0)
+                area[top:bottom, left:right] |= cells[top - y0 : bottom - y0, left - x0 : right - x0]
         if len(self._known) > 2 * len(masks):
             self._known = {id(mask): self._known[id(mask)] for mask in masks if id(mask) in self._known}
         return area
 
-    def _cells(self, mask: Mask, columns: int, rows: int, width: int) -> Cells:
-        """Return the cells of `mask`, stretched to `rows` and `columns`, in a map of `width` read row by row."""
+    def _stretched(self, mask: Mask, columns: int, rows: int) -> Image:
+        """Return `mask` (h, w) as (rows, columns) uint8."""
         known = self._known.get(id(mask))
         if known is None:  # the mask is held, so that no other gets its id
             known = self._known[id(mask)] = mask, {}
-        key = columns, rows, width
-        if key not in known[1]:
-            ys, xs = np.nonzero(_stretched(mask, columns, rows))
-            known[1][key] = ys * width + xs
-        return known[1][key]
-
-
-def painted(masks: list[Mask], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]) -> Image:
-    """Return a map (h, w) uint8 of label size: 1 where a mask, stretched over its box (n, 4) in frame pixels, lies."""
-    area: Image = np.zeros(shape, np.uint8)
-    if not masks:
-        return area
-    for mask, (x0, y0, x1, y1) in zip(masks, _outer_cells(boxes, scale).tolist(), strict=True):
-        left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, shape[1]), min(y1, shape[0])
-        if left >= right or top >= bottom:
-            continue
-        area[top:bottom, left:right] |= _stretched(mask, x1 - x0, y1 - y0)[
-            top - y0 : bottom - y0, left - x0 : right - x0
-        ]
-    return area
+        cells = known[1].get((columns, rows))
+        if cells is None:
+            cells = np.asarray(cv2.resize(mask.view(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST))
+            known[1][columns, rows] = cells
+        return cells
 
 
 def _outer_cells(boxes: Boxes, scale: tuple[float, float]) -> npt.NDArray[np.int64]:
@@ -173,11 +153,6 @@ def _outer_cells(boxes: Boxes, scale: tuple[float, float]) -> npt.NDArray[np.int
     np.floor(cells[:, :2], out=cells[:, :2])
     np.ceil(cells[:, 2:], out=cells[:, 2:])
     return np.asarray(cells, np.int64)
-
-
-def _stretched(mask: Mask, columns: int, rows: int) -> Image:
-    """Return `mask` (h, w) as (rows, columns) uint8."""
-    return np.asarray(cv2.resize(mask.view(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def padded(

@@ -14,7 +14,7 @@ from edge import config
 from edge.events import AuditEvent
 from edge.proportion import upper_bound
 from edge.see.audit import CALM_OBJECTS, TILES, WINDOW, Audit, painted_near, seen_share
-from edge.see.regions import painted
+from edge.see.regions import Painter
 from edge.types import Frame, Image
 from tests.see.made import Box, instances_of, tracks_of
 
@@ -122,7 +122,7 @@ def test_in_a_tile_and_round_it_all_is_painted(seed: int, scale: tuple[float, fl
     x0, y0, x1, y1 = np.rint(tile / [*scale, *scale]).astype(int)
     here = slice(max(0, y0 - 1), y1 + 1), slice(max(0, x0 - 1), x1 + 1)
     near = painted_near(tile, masks, boxes, shape, scale)
-    np.testing.assert_array_equal(near[here], painted(masks, boxes, shape, scale)[here])
+    np.testing.assert_array_equal(near[here], Painter()(masks, boxes, shape, scale)[here])
 
 
 # --- samples

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import RegionRules
-from edge.see.regions import MOST_REGIONS, Painter, find_regions, foreground, padded, painted, scaled
+from edge.see.regions import MOST_REGIONS, Painter, find_regions, foreground, padded, scaled
 from edge.types import Image, Labels, Regions, Tracks
 from tests.see.made import tracks_of
 
@@ -33,12 +33,12 @@ def rules(**changes: object) -> RegionRules:
 def find(
     found: Image, tracks: Tracks, scale: tuple[float, float], limits: RegionRules, size: tuple[int, int]
 ) -> Regions:
-    return find_regions(found, painted(tracks.masks, tracks.boxes, found.shape, scale), scale, limits, size)
+    return find_regions(found, Painter()(tracks.masks, tracks.boxes, found.shape, scale), scale, limits, size)
 
 
 def painted_of(boxes: list[tuple[int, ...]]) -> Image:
     tracks = tracks_of(boxes)
-    return painted(tracks.masks, tracks.boxes, (120, 160), SCALE)
+    return Painter()(tracks.masks, tracks.boxes, (120, 160), SCALE)
 
 
 def wanted(*classes: int) -> npt.NDArray[np.uint8]:
@@ -141,7 +141,7 @@ def test_tracks_at_and_beyond_the_border_are_painted_only_inside(box: tuple[int,
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
-def test_a_painter_paints_what_is_painted_by_itself_and_forgets_old_masks(seed: int, most: int) -> None:
+def test_a_painter_paints_what_a_new_one_does_and_forgets_old_masks(seed: int, most: int) -> None:
     random = np.random.default_rng(seed)
     paint, boxes = Painter(), np.zeros((0, 4), np.float32)
     masks: list[npt.NDArray[np.bool_]] = []
@@ -151,7 +151,7 @@ def test_a_painter_paints_what_is_painted_by_itself_and_forgets_old_masks(seed: 
         corners = random.uniform(-40, 330, (most, 2))
         boxes = np.hstack([corners, corners + random.uniform(1, 90, (most, 2))]).astype(np.float32)
         scale = 320 / shape[1], 240 / shape[0]
-        np.testing.assert_array_equal(paint(masks, boxes, shape, scale), painted(masks, boxes, shape, scale))
+        np.testing.assert_array_equal(paint(masks, boxes, shape, scale), Painter()(masks, boxes, shape, scale))
         assert len(paint._known) <= 2 * most
     assert not paint([], boxes[:0], (120, 160), SCALE).any()
     assert not paint._known
@@ -159,7 +159,7 @@ def test_a_painter_paints_what_is_painted_by_itself_and_forgets_old_masks(seed: 
 
 def test_a_painted_mask_is_stretched_to_the_nearest_cell() -> None:
     mask = np.random.default_rng(1).random((7, 11)) < 0.5
-    area = painted([mask], np.asarray([[20, 30, 64, 72]], np.float32), (120, 160), SCALE)
+    area = Painter()([mask], np.asarray([[20, 30, 64, 72]], np.float32), (120, 160), SCALE)
     for y in range(21):
         for x in range(22):
             assert area[15 + y, 10 + x] == mask[y * 7 // 21, x * 11 // 22]

@@ -26,7 +26,8 @@ Role = Literal["semantic", "instance"]
 Fit = Literal["stretch", "letterbox"]
 Precision = Literal["float32", "float16", "int8"]
 Runtime = Literal["onnxruntime", "tensorrt"]
-Classes = Annotated[list[str], msgspec.Meta(min_length=2, max_length=256)]  # their numbers are uint8
+MOST_CLASSES = 256  # their numbers are uint8
+Classes = Annotated[list[str], msgspec.Meta(min_length=2, max_length=MOST_CLASSES)]
 Defects = Annotated[list[str], msgspec.Meta(max_length=255)]
 Grey = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
@@ -69,7 +70,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: TensorSpec  # (h, w, 3) uint8 BGR
     outputs: list[TensorSpec]
     engines: list[EngineFile]  # best first
-    defects: Defects = []  # defect classes, without the background
+    defects: Defects = []  # defect classes, without the background; of a `prototypes` head the last object classes
     fit: Fit = "stretch"  # semantic: how a frame comes into `input`; letterbox keeps top and left
     fill: Grey = 114  # grey value of pixels that hold no frame
 
@@ -121,8 +122,10 @@ def what_is_wrong(role: Role, model: Model) -> str:
     """Return what in a manifest's entry is not as `docs/bundle.md` has it, or nothing."""
     if (model.head.family == "labels") != (role == "semantic"):
         return f"has a head of family {model.head.family!r}"
-    if model.defects and model.head.family != "centers":
-        return f"has defect classes, and a head of family {model.head.family!r} finds none"
+    if model.defects and role == "semantic":
+        return "has defect classes, which only instance models may have"
+    if model.head.family == "prototypes" and len(model.classes) + len(model.defects) > MOST_CLASSES:
+        return f"has more than {MOST_CLASSES} classes, defects among them"
     return _wrong_input(model) or _wrong_output(model)
 
 

@@ -61,7 +61,7 @@ class Instance(Source, frozen=True, kw_only=True):
     """``[instance]``: objects on a canvas."""
 
     head: InstanceHead
-    defects: list[str] = []  # "centers": defect classes, without the background
+    defects: list[str] = []  # "centers": defect classes, without the background; YOLO: those of the classes
     score: Fraction = 0.25  # confidence below which the runtime drops an object
     iou: Fraction = 0.5  # "yolo": overlap above which the weaker box is dropped
     top_k: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None  # objects per canvas; default 64 or 256

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import ast
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from edge import bundle
 from export.errors import ModelError
 from export.graph import Builder, Outputs, integers, real
-from export.heads import MOST_CLASSES, Meaning, class_numbers, needs_floats
+from export.heads import MOST_CLASSES, Meaning, needs_floats
 from export.load import Net
 from export.recipe import Instance
+
+Array: TypeAlias = npt.NDArray[np.int32]
 
 TOP_K = 256  # boxes per canvas, before non-maximum suppression on the device
 
 
 def yolo_meaning(net: Net, source: Instance) -> Meaning:
     """Return how the network is read; raises `ModelError` where its outputs do not fit the recipe."""
-    if source.defects:
-        raise ModelError(f"model {net.path}: head {source.head!r} has no defect map; remove instance.defects")
     rows, masks = _yolo_outputs(net)
     needs_floats(net, (rows, masks))
     end_to_end = source.head == "yolo-end2end"
@@ -29,16 +31,32 @@ def yolo_meaning(net: Net, source: Instance) -> Meaning:
     classes = ["background", *source_classes] if not source.background else list(source_classes)
     if len(classes) > MOST_CLASSES:
         raise ModelError(f"model {net.path}: has {len(classes)} classes, at most {MOST_CLASSES} fit into a byte")
-    shift = 0 if source.background else 1
+    parts = _parts(net, classes, source.defects)
+    order = [*parts, *source.defects]
+    numbers = np.asarray([order.index(name) for name in classes[len(classes) - len(source_classes) :]], np.int32)
     head = bundle.Head("prototypes", nms=not end_to_end, score=source.score, iou=source.iou)
 
     def attach(graph: Builder) -> Outputs:
         find = _end_to_end_rows if end_to_end else _dense_rows
         k = min(source.top_k or TOP_K, net.outputs[rows][1 if end_to_end else 2])
-        outputs = find(graph, f"net/{rows}", net.outputs[rows], k, coefficients, shift)
+        outputs = find(graph, f"net/{rows}", net.outputs[rows], k, coefficients, numbers)
         return outputs | {"prototypes": graph.op("Squeeze", f"net/{masks}", integers(0))}
 
-    return Meaning(head, classes, attach)
+    return Meaning(head, parts, attach)
+
+
+def _parts(net: Net, classes: list[str], defects: list[str]) -> list[str]:
+    """Return those of `classes` that are no defects; raises `ModelError` where a defect is none of them."""
+    unknown = [name for name in defects if name not in classes[1:]]
+    if unknown:
+        raise ModelError(
+            f"model {net.path}: instance.defects names {unknown[0]!r}, which is none of its classes "
+            f"({', '.join(classes[1:])}); this head finds defects as objects of their own"
+        )
+    parts = [name for name in classes if name not in defects]
+    if len(parts) == 1:  # the background
+        raise ModelError(f"model {net.path}: instance.defects names all of its classes; leave out those of parts")
+    return parts
 
 
 def _yolo_outputs(net: Net) -> tuple[str, str]:
@@ -74,7 +92,9 @@ def _classes_of_file(net: Net) -> list[str]:
         raise ModelError(f"model {net.path}: names no classes; set instance.classes in the recipe") from error
 
 
-def _dense_rows(graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, shift: int) -> Outputs:
+def _dense_rows(
+    graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, numbers: Array
+) -> Outputs:
     """Read [1, 4 + C + m, n]: centre, size, C scores (0..1), m coefficients; the k best of n by their best class."""
     count = shape[1] - 4 - coefficients
     table = graph.op("Squeeze", rows, integers(0))
@@ -82,26 +102,31 @@ def _dense_rows(graph: Builder, rows: str, shape: tuple[int, ...], k: int, coeff
     best = graph.op("TopK", scores, integers(k), outputs=2, axis=0)
     chosen = graph.op("Transpose", graph.op("Gather", table, f"{best}_1", axis=1), perm=[1, 0])
     center, half = graph.part(chosen, 1, 0, 2), graph.op("Mul", graph.part(chosen, 1, 2, 4), real(0.5))
-    number = graph.op("ArgMax", graph.part(chosen, 1, 4, 4 + count), axis=1, keepdims=0)
+    best_class = graph.op("ArgMax", graph.part(chosen, 1, 4, 4 + count), axis=1, keepdims=0)
     return {
         "boxes": graph.op("Concat", graph.op("Sub", center, half), graph.op("Add", center, half), axis=1),
         "scores": best,
-        "classes": class_numbers(graph, number, shift),
+        "classes": _numbered(graph, best_class, numbers),
         "coefficients": graph.part(chosen, 1, 4 + count, shape[1]),
     }
 
 
 def _end_to_end_rows(
-    graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, shift: int
+    graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, numbers: Array
 ) -> Outputs:
     """Read [1, n, 6 + m]: corners, score, class, m coefficients; the k best of n."""
     table = graph.op("Squeeze", rows, integers(0))
     best = graph.op("TopK", graph.reshape(graph.part(table, 1, 4, 5), shape[1]), integers(k), outputs=2, axis=0)
     chosen = graph.op("Gather", table, f"{best}_1", axis=0)
-    number = graph.op("Add", graph.reshape(graph.part(chosen, 1, 5, 6), k), real(shift))
+    best_class = graph.op("Clip", graph.reshape(graph.part(chosen, 1, 5, 6), k), real(0.0), real(len(numbers) - 1.0))
     return {
         "boxes": graph.part(chosen, 1, 0, 4),
         "scores": best,
-        "classes": graph.cast(number, np.uint8),
+        "classes": _numbered(graph, graph.cast(best_class, np.int32), numbers),
         "coefficients": graph.part(chosen, 1, 6, 6 + coefficients),
     }
+
+
+def _numbered(graph: Builder, classes: str, numbers: Array) -> str:
+    """Return uint8 numbers in the bundle, by a table over the network's classes (k,); TensorRT gathers no bytes."""
+    return graph.cast(graph.op("Gather", graph.constant(numbers), classes, axis=0), np.uint8)

@@ -272,7 +272,7 @@ def test_a_head_that_does_not_fit_its_role_is_refused(tmp_path: Path, family: st
         *[("prototypes", ["outputs", i, "shape", 0], 6) for i in range(5)],
         ("prototypes", ["outputs", 4, "shape"], [7, 4, 4]),
         ("prototypes", ["input", "shape"], [10, 16, 3]),
-        ("prototypes", ["defects"], ["scratch"]),
+        ("prototypes", ["defects"], ["d"] * 255),
     ],
 )
 def test_a_model_that_could_not_be_read_is_refused_at_open(

@@ -12,6 +12,7 @@ from edge.bundle import Model
 from edge.engines import Engine
 from edge.errors import EngineError
 from edge.see.centers import decode_centers
+from edge.see.flaws import laid_on_parts
 from edge.see.found import Found
 from edge.see.packing import fill_canvas
 from edge.see.prototypes import decode_prototypes
@@ -71,7 +72,8 @@ class InstancePass:
         if not len(seen):
             return seen
         kept = surest(seen)
-        return distinct(stitch(select(seen, kept), np.concatenate(crops)[kept], size))
+        once = distinct(stitch(select(seen, kept), np.concatenate(crops)[kept], size))
+        return laid_on_parts(once, len(self._model.classes))
 
     def _look(self, canvas: Image, places: npt.NDArray[np.int32]) -> Found:
         outputs = self._engine.infer({self._model.input.name: canvas})
@@ -80,10 +82,11 @@ class InstancePass:
         if head.family == "centers":
             found = decode_centers(outputs, places, head, self._score, len(self._model.defects))
         else:
-            found = decode_prototypes(outputs, places, head, self._score)
-        if found.classes.max(initial=0) >= len(self._model.classes):
+            found = decode_prototypes(outputs, places, head, self._score, len(self._model.defects))
+        named = len(self._model.classes) + len(self._model.defects) * (head.family == "prototypes")
+        if found.classes.max(initial=0) >= named:
             raise EngineError(
-                f"instance model: gives class {found.classes.max()}, the manifest names {len(self._model.classes)} "
+                f"instance model: gives class {found.classes.max()}, the manifest names {named} "
                 "with the background; export the bundle again"
             )
         return found

@@ -17,10 +17,13 @@ MOST_BOXES = 512  # on one canvas before suppression, the surest: a model that f
 MOST_OBJECTS = 128  # and after it
 
 
-def decode_prototypes(outputs: Mapping[str, Array], places: npt.NDArray[np.int32], head: Head, score: float) -> Found:
+def decode_prototypes(
+    outputs: Mapping[str, Array], places: npt.NDArray[np.int32], head: Head, score: float, defects: int = 0
+) -> Found:
     """Decode YOLO-style heads: boxes, and masks as combinations of prototypes (Bolya et al. 2019, YOLACT, section 3).
 
     Boxes belong to the place (n, 4) their centre lies in and are clipped to it; those in a gutter are dropped.
+    Each of the `defects` defect classes is a class of objects, after all others: no object has defects of its own here.
     """
     sound = np.isfinite(outputs["boxes"]).all(axis=1) & (outputs["boxes"][:, 2:] > outputs["boxes"][:, :2]).all(axis=1)
     best = np.flatnonzero((outputs["scores"] >= score) & sound)
@@ -37,7 +40,7 @@ def decode_prototypes(outputs: Mapping[str, Array], places: npt.NDArray[np.int32
         [np.maximum(boxes[kept, :2], limits[:, :2]), np.minimum(boxes[kept, 2:], limits[:, 2:])], axis=1
     )
     masks, areas, centers = _prototype_masks(outputs["coefficients"][best][kept], outputs["prototypes"], clipped)
-    none = np.zeros((len(kept), 0), np.float32)
+    none = np.zeros((len(kept), defects), np.float32)
     found = Found(clipped, scores[kept], classes[kept], centers, areas, none, masks, owner[kept])
     return found.of(areas > 0)
 

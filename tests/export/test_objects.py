@@ -168,8 +168,32 @@ def test_yolo_with_wrong_classes_says_how_many_it_has(tmp_path: Path) -> None:
         instance(path, head="yolo", classes=["a"])
     with pytest.raises(ModelError, match="names no classes"):
         instance(path, head="yolo")
-    with pytest.raises(ModelError, match="has no defect map"):
+
+
+@pytest.mark.parametrize("head", ["yolo", "yolo-end2end"])
+def test_defects_of_yolo_are_its_last_classes_wherever_the_file_has_them(tmp_path: Path, head: str) -> None:
+    rows, prototypes = yolo_rows(60, 4, 4, 1)
+    classes = rows[0, 4:8].argmax(axis=0)
+    order = np.argsort(-rows[0, 4:8].max(axis=0), kind="stable")
+    if head == "yolo-end2end":
+        best = np.stack([rows[0, 4:8].max(axis=0), classes.astype(np.float32)])
+        rows = np.concatenate([rows[0, :4], best, rows[0, 8:]]).T[None].astype(np.float32)
+    path = constant_net(tmp_path / "net.onnx", {"output0": rows, "output1": prototypes})
+    names = ["scratch", "nut", "chip", "bolt"]
+    found = instance(path, head=head, classes=names, defects=["chip", "scratch"])
+    assert found.model.classes == ["background", "nut", "bolt"]
+    assert found.model.defects == ["chip", "scratch"]
+    numbers = engine_of(found).infer({"image": pictures(1)[0]})["classes"]
+    assert numbers.tolist() == [[4, 1, 3, 2][i] for i in classes[order]]
+
+
+def test_defects_of_yolo_that_are_none_of_its_classes_or_all_of_them(tmp_path: Path) -> None:
+    rows, prototypes = yolo_rows(10, 3, 4, 0)
+    path = constant_net(tmp_path / "net.onnx", {"output0": rows, "output1": prototypes})
+    with pytest.raises(ModelError, match="names 'scratch', which is none of its classes"):
         instance(path, head="yolo", classes=list("abc"), defects=["scratch"])
+    with pytest.raises(ModelError, match="names all of its classes"):
+        instance(path, head="yolo", classes=list("abc"), defects=list("cab"))
 
 
 def test_real_yolo_finds_what_its_makers_find() -> None:

@@ -95,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="less of everything: to see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="cascade: where the picture goes; beside the JSON")
-    parser.add_argument("--peers-python", type=Path, metavar="FILE", help="peers: an interpreter with their packages")
+    parser.add_argument(
+        "--peers-python", type=Path, metavar="FILE", help="peers, cascade: an interpreter with their packages"
+    )
     return parser
 
 

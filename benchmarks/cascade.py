@@ -1,9 +1,10 @@
 """The cascade against full-frame passes of the same network: same frames, same machine, same weights, all in turn.
 
 The full-frame passes have the weights that were trained for canvases at native scale, so small inputs are foreign to
-the belt's; the curve says so. Two scenes: the belt (exact masks) and a real street (boxes). For each, the cheapest
-full-frame pass that is at least as good as the INT8 cascade is named, in float and in INT8, and how many times as long
-it takes. What was hoped for is held against it in words: "goal", "floor" or "no".
+the belt's; the curve says so. Scenes: the belt (exact masks), with its own network and, given `--peers-python`, with
+YOLOv8n-seg trained on it; and a real street (boxes). For each, the cheapest full-frame pass that is at least as good as
+the INT8 cascade is named, in float and in INT8, and how many times as long it takes. What was hoped for is held against
+it in words: "goal", "floor" or "no".
 """
 
 from __future__ import annotations
@@ -30,16 +31,30 @@ Figures = Mapping[str, Mapping[str, Any]]  # way of seeing -> figures
 def run(options: Options) -> dict[str, Any]:
     """Return every figure of both scenes, what was compared with what, and which goals were met."""
     belt = cascade_belt.measure(options)
+    yolo = _yolo(options)
     street = cascade_street.measure(options)
     own = f"cascade_every{REFRESH}_int8"
     figures = compared("belt", belt, "cascade_int8", BELT_AS_GOOD)
+    if yolo:
+        figures |= compared("belt_yolo", yolo, "cascade_int8", BELT_AS_GOOD)
     figures |= compared("street", street, own, STREET_AS_GOOD)
-    for scene, ways in (("belt", belt), ("street", street)):
+    for scene, ways in (("belt", belt), ("belt_yolo", yolo), ("street", street)):
         for way, row in ways.items():
             figures |= {f"{scene}_{way}_{key}": value for key, value in row.items()}
     if options.plot is not None:
-        draw(options.plot, {"belt: mask AP": (belt, "mask_ap"), "street: box AP50": (street, "box_ap50")})
+        scenes = {"belt: mask AP": (belt, "mask_ap"), "belt, YOLOv8n-seg: mask AP": (yolo, "mask_ap")}
+        scenes |= {"street: box AP50": (street, "box_ap50")}
+        draw(options.plot, {title: scene for title, scene in scenes.items() if scene[0]})
     return figures
+
+
+def _yolo(options: Options) -> Figures:
+    """Return the figures of the belt with YOLOv8n-seg, nothing without an interpreter that can train it."""
+    if options.peers_python is None:
+        return {}
+    from benchmarks import belt_yolo  # noqa: PLC0415  needs torch, to draw what is learned from
+
+    return cascade_belt.measure(options, belt_yolo.network(options.peers_python))
 
 
 def compared(scene: str, ways: Figures, own: str, as_good: tuple[str, ...]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
@@ -19,7 +19,7 @@ from benchmarks.common import Options
 from benchmarks.duty import belt_frames
 from benchmarks.full_frame import FullFrame, FullFrameTracks, full_frame_bundle, letterbox, spread
 from edge.boxes import touches_border
-from edge.bundle import open_bundle
+from edge.bundle import Bundle, open_bundle
 from edge.config import Config, load_config
 from edge.config import Models as ModelRules
 from edge.daemon import open_models
@@ -64,6 +64,20 @@ command = ["{python}", "-m", "examples.belt.stream", "--seed", "2000", "--frames
 size = [1920, 1080]
 fps = 2
 """
+
+
+@dataclass(frozen=True)
+class Network:
+    """An instance network for the belt: the bundle of the cascade, and that of a full-frame pass at an input width."""
+
+    cascade: Callable[[], Bundle]
+    full: Callable[[int], Bundle]
+
+
+OWN: Final = Network(
+    lambda: cached_bundle(HERE / "recipe.toml", cache_folder()),
+    lambda width: full_frame_bundle(HERE / "instance.onnx", letterbox((WIDTH, HEIGHT), width), FULL_RECIPE),
+)
 
 
 @dataclass(frozen=True)
@@ -134,10 +148,10 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(options: Options) -> Iterator[Bench]:
+def bench(options: Options, network: Network) -> Iterator[Bench]:
     """Yield the belt's cascade and its full-frame passes in both precisions, exported where that was not done yet."""
     cv2.setNumThreads(1)
-    bundle = cached_bundle(HERE / "recipe.toml", cache_folder())
+    bundle = network.cascade()
     config = msgspec.structs.replace(load_config(HERE / "config.toml"), bundle=bundle.path, mqtt=None)
     limits = config.gates[0].defects
     with contextlib.ExitStack() as stack:
@@ -148,7 +162,7 @@ def bench(options: Options) -> Iterator[Bench]:
         }
         passes = []
         for width in QUICK_WIDTHS if options.quick else WIDTHS:
-            made = full_frame_bundle(HERE / "instance.onnx", letterbox((WIDTH, HEIGHT), width), FULL_RECIPE)
+            made = network.full(width)
             passes += [FullFrame(f"full{width}", made, precision, stack) for precision in PRECISIONS]
         yield Bench(
             config,
@@ -159,11 +173,11 @@ def bench(options: Options) -> Iterator[Bench]:
         )
 
 
-def measure(options: Options) -> dict[str, dict[str, Any]]:
+def measure(options: Options, network: Network = OWN) -> dict[str, dict[str, Any]]:
     """Return the figures of every way of seeing, by its name; "seen" holds what was there to see."""
     plan = QUICK if options.quick else FULL
     seeds = range(FIRST_SEED + options.seed, FIRST_SEED + options.seed + plan.seeds)
-    with bench(options) as ready:
+    with bench(options, network) as ready:
         sides = _watch(ready, plan, seeds)
         duty = {name: Side(_average(ready)) for name in (f"cascade_{precision}" for precision in PRECISIONS)}
         share = _duty(ready, plan, FIRST_SEED + options.seed, duty)

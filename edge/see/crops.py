@@ -80,7 +80,8 @@ def _cheaper(a: list[int], b: list[int], canvas: tuple[int, int]) -> bool:
     bx0, by0, bx1, by1 = b
     if ay0 > by1 or by0 > ay1 or ax0 > bx1 or bx0 > ax1:
         return False  # one crop round two that do not touch always costs more
-    width, height = max(ax1, bx1) - min(ax0, bx0), max(ay1, by1) - min(ay0, by0)
+    width = (ax1 if ax1 > bx1 else bx1) - (ax0 if ax0 < bx0 else bx0)  # noqa: FURB136  min and max take thrice as long
+    height = (ay1 if ay1 > by1 else by1) - (ay0 if ay0 < by0 else by0)  # noqa: FURB136
     area, area_a, area_b = width * height, (ax1 - ax0) * (ay1 - ay0), (bx1 - bx0) * (by1 - by0)
     fits = width <= canvas[0] and height <= canvas[1] and area <= area_a + area_b
     return fits or area in (area_a, area_b)  # however large that one is

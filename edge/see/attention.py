@@ -99,32 +99,38 @@ class Chooser:
         `expected`.
         """
         wishes = self._wishes = self._wish(frame, regions, expected, shift, audited, stakes)
-        wanted = wishes.values >= 1
-        held = wanted & ~self._pressing(wishes, stakes) if effort.deadlines else np.zeros_like(wanted)
-        ripe = np.flatnonzero(wanted & ~held)
-        ripe = ripe[np.argsort(-wishes.values[ripe], kind="stable")][:MOST_CANDIDATES]
+        values, held = wishes.values, NOTHING
+        ranked = (values >= SOON_VALUE).nonzero()[0]
+        ranked = ranked[np.argsort(-values[ranked], kind="stable")]
+        count = int(np.count_nonzero(values[ranked] >= 1))
+        ripe, soon = ranked[:count], ranked[count:]
+        if effort.deadlines:
+            pressing = self._pressing(wishes, stakes)
+            held = wishes.sources[(values >= 1) & ~pressing][:MOST_CANDIDATES]
+            ripe, soon = ripe[pressing[ripe]], soon[:0]
+        ripe = ripe[:MOST_CANDIDATES]
         due, first = merge(wishes.sources[ripe], self._canvas)
         self._whole = effort.full and self._fills(due)
         if self._whole:
             count = len(self.tiles)
             self._due = self.tiles
             return Candidates(self.tiles, np.full(count, np.inf), np.full(count, WHOLE, np.int32), audited)
-        self._due = np.concatenate([due, wishes.sources[held][:MOST_CANDIDATES]])
-        soon = _soon(wishes, NOTHING if effort.deadlines else due)
+        self._due = np.concatenate([due, held])
+        soon = _fillers(soon, wishes, due)
         fillers, lead = merge(wishes.sources[soon], self._canvas)
         chosen = np.concatenate([ripe[first], soon[lead]])
         reasons = wishes.reasons[chosen]
         reasons[len(due) :] = EARLY
-        return Candidates(np.concatenate([due, fillers]), wishes.values[chosen], reasons, audited)
+        return Candidates(np.concatenate([due, fillers]), values[chosen], reasons, audited)
 
     def settle(self, frame: int, looks: Looks) -> None:
         """Note which of the candidates for frame number `frame` got their look."""
         wishes = self._wishes
         if wishes is None:
             return
-        sources = _float(looks.sources)
-        self.waiting = int(np.count_nonzero(~lie_in(_float(self._due), sources)))
-        looked = lie_in(_float(wishes.sources), sources)
+        inside = lie_in(_float(np.concatenate([self._due, wishes.sources])), _float(looks.sources))
+        looked = inside[len(self._due) :]
+        self.waiting = int(np.count_nonzero(~inside[: len(self._due)]))
         if self._whole and not self.waiting:
             looked[:] = True  # what lies on a seam of the tiles is seen in both, and stitched
         self.waiting_frames = int(wishes.ages[(wishes.values >= 1) & ~looked].max(initial=0))
@@ -132,13 +138,14 @@ class Chooser:
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
         """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame."""
+        self._cut = NOTHING
         if instances.whole.all():
-            self._cut = NOTHING
             return
-        cut_off = instances.boxes[~instances.whole]
-        unknown = cut_off[_covered(cut_off, tracks.boxes) < KNOWN][:MOST_SPOTS]
-        sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1, initial=0.0)
-        self._cut = padded(unknown, self._pad_px + sides / 2, self._size)
+        unknown = instances.boxes[~instances.whole]
+        unknown = unknown[_covered(unknown, tracks.boxes) < KNOWN][:MOST_SPOTS]
+        if len(unknown):
+            sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1)
+            self._cut = padded(unknown, self._pad_px + sides / 2, self._size)
 
     def _wish(
         self,
@@ -171,25 +178,28 @@ class Chooser:
         boxes = padded(tracks.boxes, pad.astype(np.float32), self._size)
         early = tracks.looks < self._rules.inspect_looks
         why = np.where(early, YOUNG, REFRESH)
-        if stakes is not None:
+        if stakes is not None and stakes.doubtful.any():
             doubt = stakes.doubtful & ~early & (tracks.looks < DOUBT_LOOKS * self._rules.inspect_looks)
             why[doubt] = DOUBT
-            early = early | doubt
-        interval = np.where(early, EARLY_INTERVAL, self._rules.refresh_frames)
-        interval = np.minimum(interval, self._rules.refresh_frames)
+            early |= doubt
+        refresh = self._rules.refresh_frames
+        interval = np.where(early, min(EARLY_INTERVAL, refresh), refresh)
         value = tracks.since_look / interval + ((tracks.ids == 0) & early)
         if stakes is not None:  # what is due and will soon be judged comes first
-            near = np.clip(1 - stakes.deadlines / URGENT_FRAMES, 0, 1)
-            value += URGENT_VALUE * near * (early & (value >= 1))
-        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+            due = (early & (value >= 1)).nonzero()[0]
+            value[due] += URGENT_VALUE * np.maximum(1 - stakes.deadlines[due] / URGENT_FRAMES, 0)
+        x0, y0, x1, y1 = boxes.T
+        inside = (x1 > x0) & (y1 > y0)
         if self._waits:  # what the border cuts would be measured wrongly
             inside &= ~touches_border(tracks.boxes, self._size)
         return boxes, np.where(inside, value, 0.0), np.maximum(tracks.since_look - interval, 0), why
 
     def _entering(self, wishes: _Wishes) -> npt.NDArray[np.bool_]:
         """Return (n,) the spots that the border still cuts where no look can make objects of these."""
+        if not self._waits:
+            return np.zeros(wishes.spots, np.bool_)
         spots = wishes.sources[len(wishes.sources) - wishes.spots :]
-        return touches_border(_float(spots), self._size) & self._waits
+        return touches_border(_float(spots), self._size)
 
     def _pressing(self, wishes: _Wishes, stakes: Stakes | None) -> npt.NDArray[np.bool_]:
         """Return (n,) what cannot wait: unseen spots, cut objects, tracks with too few looks on their way to a line."""
@@ -207,14 +217,12 @@ class Chooser:
         return bool(room_of(sizes).sum() > FILL * room * (len(self.tiles) - 1))
 
 
-def _soon(wishes: _Wishes, chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Return the rows of tracks that are due before long and not in a chosen crop (m, 4), the most valuable first."""
-    values = wishes.values[: len(wishes.values) - wishes.spots]
-    soon = np.flatnonzero((values >= SOON_VALUE) & (values < 1))
-    if not len(chosen) or not len(soon):
+def _fillers(soon: npt.NDArray[np.int64], wishes: _Wishes, due: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Return those of the rows `soon` that are tracks and not in one of the crops `due` (m, 4)."""
+    soon = soon[soon < len(wishes.sources) - wishes.spots][:MOST_CANDIDATES]
+    if not len(due):
         return soon[:0]
-    soon = soon[np.argsort(-values[soon], kind="stable")][:MOST_CANDIDATES]
-    return soon[_covered(_float(wishes.sources[soon]), _float(chosen)) < 1]
+    return soon[~lie_in(_float(wishes.sources[soon]), _float(due))]
 
 
 def _float(boxes: npt.NDArray[np.int32]) -> Boxes:

@@ -1,14 +1,17 @@
 """Looks -> canvases of one fixed shape, and back.
 
 Crops are packed by maximal rectangles (best short side fit; Jylänki 2010, "A thousand ways to pack the bin", section
-2.4), the largest first, with a gutter between any two, so that no convolution output that decides about one crop is
-dominated by another. Each place belongs to exactly one look; whatever is found in it belongs to that look (the owner
-test).
+2.4), the largest or the longest first, with a gutter between any two, so that no convolution output that decides about
+one crop is dominated by another. Each place belongs to exactly one look; whatever is found in it belongs to that look
+(the owner test).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -21,46 +24,9 @@ FILL = 0.85  # of a canvas' area that crops of many shapes take before some find
 LEAST_PX = 16 + GUTTER_PX  # sides of free room that is worth remembering
 MOST_LEFT = 1 << 30
 
-
-class _Free:
-    """The room that is left on one canvas: the largest free rectangles, which may overlap; gutters included."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self._whole = [(0, 0, width + GUTTER_PX, height + GUTTER_PX)]
-        self._rects = self._whole
-
-    @property
-    def empty(self) -> bool:
-        """Tell whether no crop has been placed."""
-        return self._rects is self._whole
-
-    def place(self, width: int, height: int) -> tuple[int, int] | None:
-        """Return the corner for a crop, in the rectangle whose shorter side it fits best; None if there is no room."""
-        width, height = width + GUTTER_PX, height + GUTTER_PX
-        least, corner = MOST_LEFT, None
-        for x0, y0, x1, y1 in self._rects:
-            across, down = x1 - x0 - width, y1 - y0 - height
-            if across >= 0 and down >= 0 and min(across, down) < least:
-                least, corner = min(across, down), (x0, y0)
-        if corner is not None:
-            self._take(*corner, corner[0] + width, corner[1] + height)
-        return corner
-
-    def _take(self, left: int, top: int, right: int, bottom: int) -> None:
-        """Cut a crop out of every free rectangle, and keep of the pieces those that lie in no other."""
-        kept, cut = [], []
-        for rect in self._rects:
-            x0, y0, x1, y1 = rect
-            if x0 >= right or x1 <= left or y0 >= bottom or y1 <= top:
-                kept.append(rect)
-                continue
-            pieces = ((x0, y0, left, y1), (right, y0, x1, y1), (x0, y0, x1, top), (x0, bottom, x1, y1))
-            cut += [piece for piece in pieces if piece[2] - piece[0] > LEAST_PX and piece[3] - piece[1] > LEAST_PX]
-        cut.sort(key=lambda piece: (piece[0] - piece[2]) * (piece[3] - piece[1]))  # the largest first: it holds others
-        for x0, y0, x1, y1 in cut:
-            if not any(a <= x0 and b <= y0 and c >= x1 and d >= y1 for a, b, c, d in kept):
-                kept.append((x0, y0, x1, y1))
-        self._rects = kept
+Size: TypeAlias = tuple[int, int]  # width and height in canvas pixels, one gutter included
+Place: TypeAlias = tuple[int, int, int]  # canvas, x, y
+Room: TypeAlias = list[tuple[int, int, int, int]]  # what is left on one canvas: the largest free boxes, overlapping
 
 
 def pack(
@@ -81,17 +47,18 @@ def pack(
     if not due:
         nothing = np.zeros((0, 4), np.int32)
         return Looks.at_one(nothing, nothing[:, 0], nothing, np.zeros(0, np.float32)), np.zeros(0, np.int64)
-    sizes = (sources[:, 2:] - sources[:, :2]).astype(np.float64)
-    scales = np.minimum(max_scale, (np.asarray(canvas_size) / np.maximum(sizes, 1)).min(axis=1, initial=np.inf))
-    targets = np.maximum(1, (sizes * scales[:, None] + 1e-6).astype(int))
-    sides: list[list[int]] = targets.tolist()
-    rooms, places = _settled(sides, _within_room(targets[:due], canvas_size, canvases), due, canvas_size, canvases)
-    used = [room for room in rooms if not room.empty]
-    places |= _placed(used, sides, range(due, len(sides)))
-    kept = np.asarray(sorted(places), np.int64)
-    corners = np.asarray([places[int(i)] for i in kept], np.int32).reshape(-1, 3)
-    boxes = np.concatenate([corners[:, 1:], corners[:, 1:] + targets[kept]], axis=1).astype(np.int32)
-    return Looks.at_one(sources[kept], corners[:, 0], boxes, scales[kept].astype(np.float32)), kept
+    scales, sizes = _fitted(sources, canvas_size, max_scale)
+    places = _places(sizes, due, canvas_size, canvases)
+    kept = sorted(places)
+    rows = [(*places[i], *sizes[i]) for i in kept]
+    boxes = [(x, y, x + width - GUTTER_PX, y + height - GUTTER_PX) for _, x, y, width, height in rows]
+    looks = Looks.at_one(
+        sources[kept],
+        np.asarray([row[0] for row in rows], np.int32),
+        np.asarray(boxes, np.int32).reshape(-1, 4),
+        np.asarray([scales[i] for i in kept], np.float32),
+    )
+    return looks, np.asarray(kept, np.int64)
 
 
 def room_of(targets: npt.NDArray[np.int_]) -> npt.NDArray[np.int64]:
@@ -100,40 +67,98 @@ def room_of(targets: npt.NDArray[np.int_]) -> npt.NDArray[np.int64]:
     return sides[:, 0] * sides[:, 1]
 
 
-def _within_room(targets: npt.NDArray[np.int_], canvas_size: tuple[int, int], canvases: int) -> int:
-    """Return how many crops, by value, will surely or nearly fit; one always does."""
-    room = canvases * float(room_of(np.asarray([canvas_size]))[0])
-    return max(1, int(np.count_nonzero(np.cumsum(room_of(targets)) <= FILL * room)))
+def _fitted(
+    sources: npt.NDArray[np.int32], canvas_size: tuple[int, int], max_scale: float
+) -> tuple[list[float], list[Size]]:
+    """Return the scale and the size on a canvas of each of the crops `sources` (n, 4)."""
+    scales, sizes = [], []
+    for x0, y0, x1, y1 in sources.tolist():
+        width, height = x1 - x0, y1 - y0
+        scale = min(max_scale, canvas_size[0] / (width or 1), canvas_size[1] / (height or 1))
+        scales.append(scale)
+        sizes.append(((int(width * scale + 1e-6) or 1) + GUTTER_PX, (int(height * scale + 1e-6) or 1) + GUTTER_PX))
+    return scales, sizes
 
 
-def _settled(
-    sides: list[list[int]], count: int, due: int, canvas_size: tuple[int, int], canvases: int
-) -> tuple[list[_Free], dict[int, tuple[int, int, int]]]:
-    """Return the room left and (canvas, x, y) of each crop that finds room; none gives way to one that is worth less.
+def _places(sizes: list[Size], due: int, canvas_size: tuple[int, int], canvases: int) -> dict[int, Place]:
+    """Return where the crops lie that find room; none of those that are `due` gives way to one that is worth less."""
+    whole = (0, 0, canvas_size[0] + GUTTER_PX, canvas_size[1] + GUTTER_PX)
+    widths, heights = zip(*sizes, strict=True)
+    least = max(LEAST_PX, min(widths)), max(LEAST_PX, min(heights))  # less than that is no room for any of them
+    rooms, places = _settled(sizes[:due], [[whole]] * canvases, least)
+    for i in range(len(places), len(sizes)):
+        if i == due:
+            rooms = [room for room in rooms if room != [whole]]  # the canvases in use, which are the first ones
+        place = _place(rooms, sizes[i], least)
+        if place is not None:
+            places[i] = place
+    return places
 
-    The largest first wastes least, but may leave out the most valuable: then it is tried with fewer of the first ones,
-    and the others fill what is left.
+
+def _settled(sizes: list[Size], empty: list[Room], least: Size) -> tuple[list[Room], dict[int, Place]]:
+    """Return the room left and the places of the first crops, as many of them as fit together on `empty` canvases.
+
+    The largest first wastes least, but may leave out the most valuable: then the longest first is tried, and both with
+    fewer crops.
     """
+    areas, sides = [width * height for width, height in sizes], [max(size) for size in sizes]
+    ((_, _, width, height),) = empty[0]
+    count = max(1, bisect_right(list(accumulate(areas)), FILL * len(empty) * width * height))
     while True:
-        first = range(min(count, due))
-        rooms = [_Free(*canvas_size) for _ in range(canvases)]
-        places = _placed(rooms, sides, sorted(first, key=lambda i: -sides[i][0] * sides[i][1]))
-        if len(places) == len(first):
-            return rooms, places | _placed(rooms, sides, range(len(first), due))
-        count -= 1 + count // 64
+        fewer = 0
+        for measure in (areas, sides):
+            rooms, places = empty.copy(), dict[int, Place]()
+            for i in sorted(range(count), key=measure.__getitem__, reverse=True):
+                place = _place(rooms, sizes[i], least)
+                if place is None:
+                    fewer = max(fewer, i, *places)  # with all of these it would come to the same
+                    break
+                places[i] = place
+            else:
+                return rooms, places
+        count = min(fewer, count - 1 - count // 64)
 
 
-def _placed(rooms: list[_Free], sides: list[list[int]], order: Iterable[int]) -> dict[int, tuple[int, int, int]]:
-    """Place crops one by one, each on the first canvas with room; return (canvas, x, y) of those that found some."""
-    spots = {}
-    for i in order:
-        width, height = sides[i]
-        for canvas, room in enumerate(rooms):
-            corner = room.place(width, height)
-            if corner is not None:
-                spots[i] = (canvas, *corner)
+def _place(rooms: list[Room], size: Size, least: Size) -> Place | None:
+    """Place a crop on the first canvas with room, in the free box whose shorter side it fits best; None: no room."""
+    width, height = size
+    for canvas, room in enumerate(rooms):
+        left = MOST_LEFT
+        for x0, y0, x1, y1 in room:
+            across, down = x1 - x0 - width, y1 - y0 - height
+            if across >= 0 and down >= 0 and (across < left or down < left):
+                left, x, y = min(across, down), x0, y0
+        if left < MOST_LEFT:
+            rooms[canvas] = _without(room, x, y, x + width, y + height, least)
+            return canvas, x, y
+    return None
+
+
+def _without(room: Room, left: int, top: int, right: int, bottom: int, least: Size) -> Room:
+    """Return `room` without a place: of the pieces those that lie in no other and are not smaller than `least`."""
+    kept, pieces = [], []
+    for box in room:
+        x0, y0, x1, y1 = box
+        if x0 >= right or x1 <= left or y0 >= bottom or y1 <= top:
+            kept.append(box)
+            continue
+        if left - x0 >= least[0]:
+            pieces.append((x0, y0, left, y1))
+        if x1 - right >= least[0]:
+            pieces.append((right, y0, x1, y1))
+        if top - y0 >= least[1]:
+            pieces.append((x0, y0, x1, top))
+        if y1 - bottom >= least[1]:
+            pieces.append((x0, bottom, x1, y1))
+    pieces.sort(key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))  # the largest first: it holds others
+    for box in pieces:
+        x0, y0, x1, y1 = box
+        for a, b, c, d in kept:
+            if a <= x0 and b <= y0 and c >= x1 and d >= y1:
                 break
-    return spots
+        else:
+            kept.append(box)
+    return kept
 
 
 def fill_canvas(canvas: Image, images: Sequence[Image], looks: Looks, index: int, fill: int) -> None:

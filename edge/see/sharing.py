@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +19,15 @@ def share(wanted: Sequence[Candidates], canvas: tuple[int, int], canvases: int, 
     that a flood on one holds up no other; what one does not need goes to whoever has most to gain. Audited pieces come
     on canvases of their own, at native resolution.
     """
-    frames = np.repeat(np.arange(len(wanted), dtype=np.int32), [len(one.sources) for one in wanted])
+    frames = np.concatenate([np.full(len(one.sources), i, np.int32) for i, one in enumerate(wanted)])
     sources = np.concatenate([one.sources for one in wanted])
     values = np.concatenate([one.values for one in wanted])
     order = _order(wanted, values, canvas, canvases / len(wanted))
     due = int(np.count_nonzero(values >= 1))
     looks, kept = pack(sources[order], canvas, canvases, max_scale, due)
     reasons = np.concatenate([one.reasons for one in wanted])
-    looks = replace(looks, frames=frames[order[kept]], reasons=reasons[order[kept]])
+    chosen = order[kept]
+    looks = Looks(looks.sources, looks.canvases, looks.places, looks.scales, frames[chosen], reasons[chosen])
     return _beside(looks, [one.audited for one in wanted])
 
 
@@ -35,12 +35,11 @@ def _order(
     wanted: Sequence[Candidates], values: npt.NDArray[np.float64], canvas: tuple[int, int], part: float
 ) -> npt.NDArray[np.int64]:
     """Return the candidates in the order in which they get room; `part` is each camera's right, in canvases."""
-    waits = values < 1
     if len(wanted) == 1:
-        return np.lexsort((-values, waits))
+        return np.arange(len(values))  # it says which come first
     room = FILL * part * float(room_of(np.asarray([canvas]))[0])
     beyond = np.concatenate([_taken(one, canvas) > room for one in wanted])
-    return np.lexsort((-values, beyond, waits))
+    return np.lexsort((-values, beyond, values < 1))
 
 
 def _taken(wanted: Candidates, canvas: tuple[int, int]) -> npt.NDArray[np.int64]:

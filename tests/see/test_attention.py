@@ -8,7 +8,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.config import Attention
@@ -279,6 +279,37 @@ def test_merging_loses_no_box_and_costs_no_more(sides: list[tuple[int, ...]]) ->
         assert ((merged[:, :2] <= box[:2]).all(axis=1) & (merged[:, 2:] >= box[2:]).all(axis=1)).any()
     for box in merged:  # only what fits a canvas is joined
         assert (box[2:] - box[:2] <= CANVAS).all() or (box == boxes).all(axis=1).any()
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 24)] * 2, *[st.integers(1, 12)] * 2), max_size=12))
+@example([(0, 0, 4, 4), (4, 0, 4, 4)])
+@example([(0, 0, 4, 4), (0, 4, 4, 4)])
+def test_a_box_stays_alone_only_if_no_other_could_join_it(sides: list[tuple[int, ...]]) -> None:
+    boxes = np.asarray([(x, y, x + w, y + h) for x, y, w, h in sides], np.int32).reshape(-1, 4)
+    merged, heads = merge(boxes, (16, 12))
+
+    def size(x0: int, y0: int, x1: int, y1: int) -> tuple[bool, int]:
+        return x1 - x0 <= 16 and y1 - y0 <= 12, (x1 - x0) * (y1 - y0)
+
+    def joins(a: list[int], b: list[int]) -> bool:
+        fits, area = size(*np.minimum(a[:2], b[:2]).tolist(), *np.maximum(a[2:], b[2:]).tolist())
+        areas = [size(*a)[1], size(*b)[1]]
+        return area in areas or (fits and area <= sum(areas))
+
+    rows = boxes.tolist()
+    groups: list[tuple[int, list[int]]] = []  # every two are compared, wherever they lie
+    for i, box in enumerate(rows):
+        partners = any(joins(box, rows[j]) for j in range(len(rows)) if j != i)
+        home = next((k for k, (_, other) in enumerate(groups) if partners and joins(box, other)), None)
+        if not partners or home is None:
+            groups.append((i, box))
+        else:
+            groups[home] = (
+                groups[home][0],
+                [*map(min, box[:2], groups[home][1]), *map(max, box[2:], groups[home][1][2:])],
+            )
+    assert heads.tolist() == [head for head, _ in groups]
+    assert merged.tolist() == [box for _, box in groups]
 
 
 def test_as_many_spots_as_there_can_be_take_bounded_time() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.see.packing import GUTTER_PX, fill_canvas, pack
+from edge.see.packing import GUTTER_PX, fill_canvas, pack, room_of
 from edge.types import Image, Looks
 
 CANVAS = (96, 64)
@@ -96,6 +96,17 @@ def test_no_label_cell_belongs_to_two_places(stride: int) -> None:
             taken[y0 // stride : -(-y1 // stride), x0 // stride : -(-x1 // stride)] += 1
         assert len(looks) == 3
         assert taken.max() <= 1
+
+
+def test_many_regions_of_many_sizes_fill_the_canvases() -> None:
+    fills = []
+    for seed in range(40):
+        sides = np.random.default_rng(seed).integers(20, 201, (32, 2))
+        whole, room = (320 + GUTTER_PX) ** 2, room_of(sides)
+        canvases = int(room.sum() / whole)  # they would fill more than these
+        _, kept = pack(np.concatenate([0 * sides, sides], axis=1).astype(np.int32), (320, 320), canvases)
+        fills.append(room[kept].sum() / (canvases * whole))
+    assert np.mean(fills) > 0.85
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])

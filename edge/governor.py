@@ -25,8 +25,9 @@ STEPS = {  # in the order in which they are taken; each leaves less than the one
     "half": Effort(part=0.5),
     "quarter": Effort(part=0.25),
     "unaudited": Effort(part=0.25, audit=False),
-    "deadlines": Effort(part=0.25, audit=False, deadlines=True),
-    "skipping": Effort(part=0.25, audit=False, deadlines=True, every=2),
+    "coarse": Effort(part=0.25, audit=False, coarse=True),
+    "deadlines": Effort(part=0.25, audit=False, coarse=True, deadlines=True),
+    "skipping": Effort(part=0.25, audit=False, coarse=True, deadlines=True, every=2),
 }
 FAR = 1.5  # times the limit, beyond which two steps are taken at once
 WARM_UP = 8  # first rounds of all, which do not count: engines are slow at first
@@ -179,18 +180,19 @@ class Governor:
         return limit is not None and now is not None and now > limit - below
 
 
-def open_governor(rules: config.Config) -> Governor | None:
-    """Return the governor of a configuration, None where it has no limit."""
-    if rules.governor.limit_ms is None and rules.governor.celsius is None:
+def open_governor(rules: config.Config, *, coarse: bool) -> Governor | None:
+    """Return the governor of a configuration, None where it has no limit; `coarse`: there is that semantic model."""
+    if not rules.governor.limits:
         return None
-    steps = possible_steps(rules.attention.canvases * len(rules.cameras), audited=rules.audit.every_frames > 0)
+    canvases = rules.attention.canvases * len(rules.cameras)
+    steps = possible_steps(canvases, audited=rules.audit.every_frames > 0, coarse=coarse)
     return Governor(rules.governor, steps, hottest, simulated=rules.simulated)
 
 
-def possible_steps(canvases: int, *, audited: bool) -> list[int]:
+def possible_steps(canvases: int, *, audited: bool, coarse: bool) -> list[int]:
     """Return the numbers of the steps that leave less than the one before, with at most so many canvases in a round."""
     spent = [
-        (effort.canvases(canvases), audited and effort.audit, effort.deadlines, effort.every)
+        (effort.canvases(canvases), audited and effort.audit, coarse and effort.coarse, effort.deadlines, effort.every)
         for effort in STEPS.values()
     ]
     return [0, *(i for i in range(1, len(spent)) if spent[i] != spent[i - 1])]

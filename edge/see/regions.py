@@ -118,7 +118,8 @@ class Painter:
     """Paints as `painted` does, many times over: it knows which cells a mask covers until it is no longer asked for."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Mask, dict[tuple[int, int, int], Cells]]] = {}  # by the mask's id
+        self._known: dict[int, tuple[Mask, dict[tuple[int, int], Cells]]] = {}  # by the mask's id
+        self._width = 0  # of the maps that these cells are of
 
     def __call__(self, masks: list[Mask], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]) -> Image:
         """Return a map (h, w) uint8 of label size: 1 where a mask, stretched over its box (n, 4) in frame pixels, lies.
@@ -126,10 +127,12 @@ class Painter:
         The masks must not change.
         """
         height, width = shape
+        if width != self._width:  # labels of another size
+            self._known, self._width = {}, width
         cells, first, cut = [], [], []
         for i, (x0, y0, x1, y1) in enumerate(_outer_cells(boxes, scale).tolist()):
             if 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height:
-                cells.append(self._cells(masks[i], x1 - x0, y1 - y0, width))
+                cells.append(self._cells(masks[i], x1 - x0, y1 - y0))
                 first.append(y0 * width + x0)
             else:
                 cut.append(i)
@@ -140,15 +143,15 @@ class Painter:
             self._known = {id(mask): self._known[id(mask)] for mask in masks if id(mask) in self._known}
         return area
 
-    def _cells(self, mask: Mask, columns: int, rows: int, width: int) -> Cells:
-        """Return the cells of `mask`, stretched to `rows` and `columns`, in a map of `width` read row by row."""
+    def _cells(self, mask: Mask, columns: int, rows: int) -> Cells:
+        """Return the cells of `mask`, stretched to `rows` and `columns`, in a map read row by row."""
         known = self._known.get(id(mask))
         if known is None:  # the mask is held, so that no other gets its id
             known = self._known[id(mask)] = mask, {}
-        key = columns, rows, width
+        key = columns, rows
         if key not in known[1]:
             ys, xs = np.nonzero(_stretched(mask, columns, rows))
-            known[1][key] = ys * width + xs
+            known[1][key] = ys * self._width + xs
         return known[1][key]
 
 

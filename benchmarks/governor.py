@@ -241,7 +241,8 @@ def _trial(
     camera = Shown(images)
     stations = Stations(rules, models, {"belt": camera.size}, count(1).__next__)
     trial = Trial(stations, load, loads, end_s, Health())
-    run_loop({"belt": camera}, stations, trial, trial.health, governor=open_governor(rules), watchers=[trial.watch])
+    governor = open_governor(rules, coarse=stations.coarse)
+    run_loop({"belt": camera}, stations, trial, trial.health, governor=governor, watchers=[trial.watch])
     return trial
 
 
@@ -258,11 +259,12 @@ def _models(rules: Config, load: Load) -> Iterator[Models]:
             stack.callback(opened.close)
             return Slowed(opened, load)
 
-        semantic, instance = (bundle.manifest.models[role] for role in ("semantic", "instance"))
+        semantic, coarse, instance = (bundle.manifest.models[role] for role in ("semantic", "coarse", "instance"))
         yield Models(
             SemanticPass(engine("semantic"), semantic),
             InstancePass(engine("instance"), instance),
             semantic.classes,
             instance.classes,
             instance.defects,
+            coarse=SemanticPass(engine("coarse"), coarse),
         )

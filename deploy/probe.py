@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from deploy.checks import FIX, NONE, OK, Finding
 from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Config, Mqtt
-from edge.engines import choose_engine, open_engine
+from edge.engines import choose_engine, models_for, open_engine
 from edge.errors import ConfigError, FoveateError
 from edge.see.cameras import open_camera
 from edge.site_checks import check_confidence, check_names, check_places
@@ -41,9 +41,10 @@ def models(config: Config) -> Iterator[Finding]:
         yield _failed(error)
         return
     yield Finding(OK, f"bundle {bundle.manifest.name} {bundle.manifest.version} in {bundle.path}")
-    for role in ("semantic", "instance"):
+    models = models_for(config, bundle)
+    roles: tuple[Role, ...] = ("semantic", "coarse", "instance") if "coarse" in models else ("semantic", "instance")
+    for role in roles:
         yield _model(config, bundle, role)
-    models = bundle.manifest.models
     if "semantic" in models and "instance" in models:
         yield _names(config, models["semantic"], models["instance"])
 

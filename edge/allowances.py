@@ -34,6 +34,7 @@ FOLDER_BUFFERS = 4  # of a folder: looked at, the next, its file, the decoder's 
 REFERENCES = 16  # pictures that an H.264 or HEVC stream may refer to, at the most
 DECODER_THREADS = 16  # FFmpeg's own limit; each holds a picture
 STREAM_BYTES = 8 * MIB  # packets and tables of a demuxer and a decoder
+HALVES = 1 / 3  # of a picture: its halves on the way to a semantic input, of a quarter, a sixteenth … of its pixels
 CELL = 24  # bytes per label cell while one frame is looked at: maps, components and their statistics
 KEPT_CELL = 3  # of which each camera keeps: classes, confidence, foreground
 PAIR = 48  # bytes per pair of boxes that are compared, with all temporaries
@@ -51,21 +52,31 @@ HEAP_BYTES = 16 * MIB  # that the allocator keeps between arrays that come and g
 
 
 def allowances(
-    config: Config, semantic: Model, instance: Model, sizes: Mapping[str, Size], *, save: bool = False
+    config: Config,
+    semantic: Model,
+    instance: Model,
+    sizes: Mapping[str, Size],
+    *,
+    coarse: Model | None = None,
+    save: bool = False,
 ) -> dict[str, int]:
     """Return by name how many bytes may still be taken.
 
-    `sizes` are those of the cameras' frames; `save` says that an overlay video is written.
+    `sizes` are those of the cameras' frames; `coarse` is the model that a governor may change to; `save` says that an
+    overlay video is written.
     """
     cameras = len(sizes)
+    passes = [semantic] if coarse is None else [semantic, coarse]
+    cells = max(_cells(model, "labels") for model in passes)
     found = {
         "frames": sum(_frames(config.cameras[name], size) for name, size in sizes.items()),
-        "labels": cameras * KEPT_CELL * _cells(semantic, "labels"),
+        "halves": len(passes) * HALVES * PICTURE * sum(_pixels(size) for size in set(sizes.values())),
+        "labels": cameras * KEPT_CELL * cells,
         "tracks": cameras * MOST_TRACKS * _track(instance),
         "rules": _rules(config, instance),
         "audit": cameras * _audit(instance),
         "attention": cameras * 4 * OBJECT * (MOST_SPOTS + MOST_REMEMBERED),
-        "work": _work(config, semantic, instance, cameras),
+        "work": _work(config, cells, instance, cameras),
         "times": ROUNDS * ROUND,
         "ledger": 2 * CACHE_KIB * KIB + MIB,  # pages of both connections; the index of the write-ahead log
         "delivery": _delivery(config),
@@ -109,14 +120,14 @@ def _audit(instance: Model) -> int:
     return groups * (GROUP + 8 * audit.WINDOW) + MOST_TRACKS * JUDGED
 
 
-def _work(config: Config, semantic: Model, instance: Model, cameras: int) -> int:
-    """Return what is there for a moment while frames are looked at; one kind of work follows the other."""
+def _work(config: Config, cells: int, instance: Model, cameras: int) -> int:
+    """Return what is there for a moment while frames with so many label `cells` are looked at, one kind at a time."""
     canvases = cameras * (config.attention.canvases + 1)
     most = min(MOST_INSTANCES, canvases * _objects(instance))  # of one frame: it may get the canvases of all
     both = MOST_TRACKS + most
     instances = 2 * canvases * _objects(instance) * (2 * OBJECT + _mask_cells(instance))
     stages = {
-        "regions": CELL * _cells(semantic, "labels"),
+        "regions": CELL * cells,
         "spots": 2 * MOST_SPOTS * MOST_REMEMBERED * PAIR,
         "decoding": 2 * _outputs(instance) + _decoding(instance),
         "distinct": most * most * PAIR,

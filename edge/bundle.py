@@ -7,6 +7,7 @@ SHA-256 of that buffer must equal the manifest's, and that same buffer is what t
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 from pathlib import Path
@@ -22,7 +23,7 @@ MANIFEST_LIMIT_BYTES = 64 * 1024
 FILE_LIMIT_BYTES = 1 << 30
 PROTOTYPE_STRIDE = 4  # canvas pixels per prototype cell
 
-Role = Literal["semantic", "instance"]
+Role = Literal["semantic", "coarse", "instance"]  # coarse: the semantic network again, with a smaller input
 Fit = Literal["stretch", "letterbox"]
 Precision = Literal["float32", "float16", "int8"]
 Runtime = Literal["onnxruntime", "tensorrt"]
@@ -115,18 +116,48 @@ def open_bundle(path: Path) -> Bundle:
         wrong = what_is_wrong(role, model)
         if wrong:
             raise BundleError(f"bundle {path}: the {role} model {wrong}; export the bundle again")
+    wrong = _wrong_coarse(manifest.models)
+    if wrong:
+        raise BundleError(f"bundle {path}: the coarse model {wrong}; export the bundle again")
     return Bundle(path, manifest)
 
 
 def what_is_wrong(role: Role, model: Model) -> str:
     """Return what in a manifest's entry is not as `docs/bundle.md` has it, or nothing."""
-    if (model.head.family == "labels") != (role == "semantic"):
+    if (model.head.family == "labels") == (role == "instance"):
         return f"has a head of family {model.head.family!r}"
     if model.defects and role == "semantic":
         return "has defect classes, which only instance models may have"
     if model.head.family == "prototypes" and len(model.classes) + len(model.defects) > MOST_CLASSES:
         return f"has more than {MOST_CLASSES} classes, defects among them"
     return _wrong_input(model) or _wrong_output(model)
+
+
+def _wrong_coarse(models: dict[Role, Model]) -> str:
+    """Return in what but its size the coarse model is not the semantic one, or nothing: the device changes over."""
+    coarse, semantic = models.get("coarse"), models.get("semantic")
+    if coarse is None:
+        return ""
+    if semantic is None:
+        return "is there, and the semantic one is not"
+    wanted = _common(semantic)
+    for what, found in _common(coarse).items():
+        if found != wanted[what]:
+            return f"has {what} {found}, the semantic one {wanted[what]}"
+    if math.prod(coarse.input.shape) >= math.prod(semantic.input.shape):
+        return f"has an input of {list(coarse.input.shape)}, no smaller than {list(semantic.input.shape)}"
+    return ""
+
+
+def _common(model: Model) -> dict[str, object]:
+    """Return what a coarse and a semantic model have in common, by what it is called."""
+    return {
+        "classes": model.classes,
+        "fit": model.fit,
+        "fill": model.fill,
+        "outputs": {spec.name: spec.dtype for spec in model.outputs},
+        "engines": [f"{engine.precision} for {engine.runtime}" for engine in model.engines],
+    }
 
 
 def _wrong_input(model: Model) -> str:

@@ -90,6 +90,11 @@ class Governor(_Table, frozen=True, kw_only=True):
     limit_ms: Positive | None = None  # 99th percentile of a round
     celsius: Degrees | None = None  # of the hottest thermal zone
 
+    @property
+    def limits(self) -> bool:
+        """Tell whether there is a limit to keep."""
+        return self.limit_ms is not None or self.celsius is not None
+
 
 class TrackRules(_Table, frozen=True, kw_only=True):
     """How objects keep their identity."""

@@ -22,7 +22,7 @@ from edge import memory, notify
 from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Camera as CameraConfig
 from edge.config import Config
-from edge.engines import Engine, choose_engine, open_engine
+from edge.engines import Engine, choose_engine, models_for, open_engine
 from edge.errors import BundleError, FoveateError
 from edge.events import GapEvent
 from edge.governor import open_governor
@@ -76,7 +76,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         ids = _ids(ledger)
         sizes = {name: camera.size for name, camera in cameras.items()}
         stations = Stations(config, models, sizes, lambda: next(ids))
-        health.memory_mib = memory.claim(config, bundle.manifest.models, sizes, save=options.save is not None)
+        health.memory_mib = memory.claim(config, models_for(config, bundle), sizes, save=options.save is not None)
         _note_blind_time(config, ledger, cameras)
         _say_what_runs(config, cameras)
         onlookers, finish = _recorder(config, options, models, cameras)
@@ -111,7 +111,7 @@ def _look(
         health.on_beat(delivery.check)
     notify.ready()
     try:
-        governor = open_governor(config)
+        governor = open_governor(config, coarse=stations.coarse)
         run(cameras, stations, ledger, health, governor=governor, watchers=watchers, frames=options.frames)
     except FoveateError as error:
         return error
@@ -160,14 +160,22 @@ def _close(opened: Future[Camera]) -> None:
 
 
 def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> Models:
-    """Load both models of `bundle`; raises `BundleError`, `EngineError` or `ConfigError`."""
+    """Load the models of `bundle` that `config` runs; raises `BundleError`, `EngineError` or `ConfigError`."""
     semantic, instance = _model(bundle, "semantic"), _model(bundle, "instance")
+    coarse = models_for(config, bundle).get("coarse")
     check_confidence(config, semantic.outputs)
     passes = (
         SemanticPass(_engine(config, bundle, semantic, stack), semantic),
         InstancePass(_engine(config, bundle, instance, stack), instance, config.models.score),
     )
-    return Models(*passes, semantic.classes, instance.classes, instance.defects, _beside(config, semantic, stack))
+    return Models(
+        *passes,
+        semantic.classes,
+        instance.classes,
+        instance.defects,
+        _beside(config, semantic, stack),
+        SemanticPass(_engine(config, bundle, coarse, stack), coarse) if coarse is not None else None,
+    )
 
 
 def _beside(config: Config, semantic: Model, stack: contextlib.ExitStack) -> Executor | None:

@@ -17,7 +17,7 @@ from typing import Any
 from edge import config
 from edge.events import GovernorEvent
 from edge.heat import Thermometer, hottest
-from edge.rounds import AFTER, BEFORE, ENOUGH, WINDOW, Calm, Costs, Rounds, p99
+from edge.rounds import AFTER, BEFORE, ENOUGH, SURE, SURE_STILL, WINDOW, Calm, Costs, Rounds, p99
 from edge.types import FULL, Effort, Frame
 
 STEPS = {  # in the order in which they are taken; each leaves less than the one before
@@ -25,10 +25,12 @@ STEPS = {  # in the order in which they are taken; each leaves less than the one
     "half": Effort(part=0.5),
     "quarter": Effort(part=0.25),
     "unaudited": Effort(part=0.25, audit=False),
-    "deadlines": Effort(part=0.25, audit=False, deadlines=True),
-    "skipping": Effort(part=0.25, audit=False, deadlines=True, every=2),
+    "coarse": Effort(part=0.25, audit=False, coarse=True),
+    "deadlines": Effort(part=0.25, audit=False, coarse=True, deadlines=True),
+    "skipping": Effort(part=0.25, audit=False, coarse=True, deadlines=True, every=2),
 }
-FAR = 1.5  # times the limit, beyond which two steps are taken at once
+FAR = 1.5  # times the limit, beyond which two steps are taken at once, or as many as were measured to be needed
+SOON_S = 5.0  # after a step down, within which less has to be seen for another one
 WARM_UP = 8  # first rounds of all, which do not count: engines are slow at first
 CALM = 0.7  # of the limit, below which a step may be given back
 FIRST_HOLD_S, MOST_HOLD_S = 5.0, 300.0  # for how long it must be calm before that
@@ -58,6 +60,7 @@ class Governor:
         self._warm_up = WARM_UP
         self._holds_s: dict[int, float] = {}  # by index of the step: longer where giving it back did not last
         self._returned: tuple[int, float] | None = None  # the step that was given back last, and when
+        self._went_down = False  # with the last change
 
     @property
     def effort(self) -> Effort:
@@ -80,7 +83,7 @@ class Governor:
         self._calm.add(now_s, self._is_loud(ms))
         if self._is_warm():
             self._calm.begin(now_s)
-        late_ms = self._rounds.late(now_s, self._rules.limit_ms) if self._rules.limit_ms is not None else 0.0
+        late_ms = self._late(now_s)
         steps = self._wanted_down(now_s, late_ms) or -int(self._may_return(now_s))
         to = min(self._at + steps, len(self._steps) - 1)
         return [self._move(to, frame, now_s, late_ms or p99(self._rounds.ms))] if to != self._at else []
@@ -97,11 +100,29 @@ class Governor:
             "overloaded": self._at == len(self._steps) - 1 and (self._is_hot() or self._is_late()),
         }
 
+    def _late(self, now_s: float) -> float:
+        """Return the p99 where it is surely over the limit, or 0."""
+        if self._rules.limit_ms is None:
+            return 0.0
+        still = self._went_down and now_s - self._rounds.since_s < SOON_S
+        return self._rounds.late(now_s, self._rules.limit_ms, SURE_STILL if still else SURE)
+
     def _wanted_down(self, now_s: float, late_ms: float) -> int:
         """Return how many steps down are to be taken now; `late_ms` is the p99 where it is over its limit, or 0."""
         hot = self._is_hot() and now_s - self._rounds.since_s >= HEAT_S
-        far = self._rules.limit_ms is not None and late_ms > FAR * self._rules.limit_ms
-        return 2 if far else int(hot or late_ms > 0)
+        limit_ms = self._rules.limit_ms
+        if limit_ms is not None and late_ms > FAR * limit_ms:
+            return max(2, self._needed(late_ms / limit_ms))
+        return int(hot or late_ms > 0)
+
+    def _needed(self, over: float) -> int:
+        """Return how many steps were measured to make rounds shorter by a factor `over`, or all that were measured."""
+        shorter, count = 1.0, 0
+        for i in range(self._at + 1, len(self._steps)):
+            factor = self._costs.factors.get(self._name(i))
+            if factor is not None and shorter < over:
+                shorter, count = shorter * factor, i - self._at
+        return count
 
     def _may_return(self, now_s: float) -> bool:
         """Tell whether the present step is to be given back."""
@@ -140,7 +161,7 @@ class Governor:
             gave_ms=self._costs.last_ms,
         )
         self._costs.open(self._name(max(to, self._at)), down, rounds.newest(BEFORE))
-        self._at = to
+        self._at, self._went_down = to, down
         rounds.begin(now_s)
         self._calm.begin(now_s)
         say = log.warning if down else log.info
@@ -179,18 +200,19 @@ class Governor:
         return limit is not None and now is not None and now > limit - below
 
 
-def open_governor(rules: config.Config) -> Governor | None:
-    """Return the governor of a configuration, None where it has no limit."""
-    if rules.governor.limit_ms is None and rules.governor.celsius is None:
+def open_governor(rules: config.Config, *, coarse: bool) -> Governor | None:
+    """Return the governor of a configuration, None where it has no limit; `coarse`: there is that semantic model."""
+    if not rules.governor.limits:
         return None
-    steps = possible_steps(rules.attention.canvases * len(rules.cameras), audited=rules.audit.every_frames > 0)
+    canvases = rules.attention.canvases * len(rules.cameras)
+    steps = possible_steps(canvases, audited=rules.audit.every_frames > 0, coarse=coarse)
     return Governor(rules.governor, steps, hottest, simulated=rules.simulated)
 
 
-def possible_steps(canvases: int, *, audited: bool) -> list[int]:
+def possible_steps(canvases: int, *, audited: bool, coarse: bool) -> list[int]:
     """Return the numbers of the steps that leave less than the one before, with at most so many canvases in a round."""
     spent = [
-        (effort.canvases(canvases), audited and effort.audit, effort.deadlines, effort.every)
+        (effort.canvases(canvases), audited and effort.audit, coarse and effort.coarse, effort.deadlines, effort.every)
         for effort in STEPS.values()
     ]
     return [0, *(i for i in range(1, len(spent)) if spent[i] != spent[i - 1])]

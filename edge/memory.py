@@ -35,10 +35,11 @@ def claim(
 ) -> int:
     """Return the ceiling of this configuration, MiB; raises `ConfigError` where so much is not there.
 
-    Call it when everything is open and has run once. `sizes` are those of the cameras' frames; `root` is where /proc
-    and /sys are.
+    Call it when everything is open and has run once. `models` are those that are open, `sizes` those of the cameras'
+    frames; `root` is where /proc and /sys are.
     """
-    grows = allowances(config, models["semantic"], models["instance"], sizes, save=save)
+    semantic, instance, coarse = models["semantic"], models["instance"], models.get("coarse")
+    grows = allowances(config, semantic, instance, sizes, coarse=coarse, save=save)
     used, more = resident(root), sum(grows.values())
     room = available(root)
     ceiling = math.ceil((used + more) / MIB)

@@ -14,6 +14,7 @@ WINDOW = 512  # rounds over which the 99th percentile runs
 MOST_LATE = 0.01  # share of the rounds that may take longer than the limit: it is one for the 99th percentile
 SURE = 0.01  # chance of so many late rounds since the last change, were the limit kept, below which it is not
 SURE_NOW = 1e-3  # the same for the newest 8 alone: they are asked anew with every round
+SURE_STILL = 0.1  # the same soon after a step down: a load that was there before it is likely there still
 ENOUGH = 8  # rounds that can decide a step
 FEW, FEW_S = 4, 1.0  # so many can if they took so long together: 8 rounds of a slow machine are too long a time
 BEFORE, AFTER = 5, 16  # rounds whose medians tell what a step costs
@@ -41,14 +42,17 @@ class Rounds:
         """Return the last `count` of them."""
         return list(self.ms)[-count:] if count else []
 
-    def late(self, now_s: float, limit_ms: float) -> float:
-        """Return the p99 of the newest 8 or of all of them, where one of them is surely over the limit, 0 elsewhere."""
+    def late(self, now_s: float, limit_ms: float, sure: float = SURE) -> float:
+        """Return the p99 of the newest 8 or of all of them, where one of them is surely over the limit, 0 elsewhere.
+
+        `sure` is how sure all of them have to be.
+        """
         if not self.ms or self.ms[-1] <= limit_ms:  # only a late round is evidence
             return 0.0
         if len(self.ms) < ENOUGH and not (len(self.ms) >= FEW and now_s - self.since_s >= FEW_S):
             return 0.0
-        some = ((self.newest(ENOUGH), SURE_NOW), (list(self.ms), SURE))
-        return next((p99(rows) for rows, sure in some if _surely_late(rows, limit_ms, sure)), 0.0)
+        some = ((self.newest(ENOUGH), SURE_NOW), (list(self.ms), sure))
+        return next((p99(rows) for rows, enough in some if _surely_late(rows, limit_ms, enough)), 0.0)
 
 
 @dataclass(slots=True)
@@ -104,6 +108,6 @@ def p99(rounds_ms: Iterable[float]) -> float:
 def _surely_late(rows: Sequence[float], limit_ms: float, sure: float) -> bool:
     """Tell whether more than 1 % of rounds like these take longer than the limit; `sure` is the chance of an error."""
     late = sum(ms > limit_ms for ms in rows)
-    if late <= MOST_LATE * len(rows):
+    if late <= max(1, MOST_LATE * len(rows)):  # one alone never counts
         return False
     return len(rows) == WINDOW or at_least(late, len(rows), MOST_LATE) < sure

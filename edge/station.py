@@ -31,7 +31,7 @@ from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The two models of a bundle, loaded."""
+    """The models of a bundle, loaded."""
 
     semantic: Callable[[Frame], Labels]
     instances: InstancePass
@@ -39,6 +39,7 @@ class Models:
     instance_classes: list[str]
     defects: list[str]
     beside: Executor | None = None  # a thread in which the semantic pass over the next frame may run meanwhile
+    coarse: Callable[[Frame], Labels] | None = None  # `semantic` with a smaller input, for the governor
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ class Stations:
         self._models = models
         self._stations = {name: Station(name, size, config, models, new_id) for name, size in sizes.items()}
         self.effort = FULL
+        self.coarse = models.coarse is not None  # there is a coarser semantic input
         self._given = {name: i for i, name in enumerate(sizes)}  # frames so far, so that cameras are skipped in turns
         models.instances.reserve(len(sizes) * (config.attention.canvases + 1))  # each may have a piece audited
 
@@ -253,7 +255,7 @@ def see_together(
     The audit's come beside them. `watch` takes what each stage costs all of them together; `spare` says for each
     whether there was time left before its frame, `effort` what is spent on all of them.
     """
-    each = list(zip(stations, frames, _semantic(models, frames), spare, strict=True))
+    each = list(zip(stations, frames, _semantic(models, frames, effort), spare, strict=True))
     glances = [station.glance(frame, see, watch, effort, spare=time_left) for station, frame, see, time_left in each]
     canvases = effort.canvases(rules.canvases * len(frames))
     looks = share([glance.candidates for glance in glances], models.instances.size, canvases, rules.max_scale)
@@ -266,11 +268,12 @@ def see_together(
     ]
 
 
-def _semantic(models: Models, frames: Sequence[Frame]) -> list[Callable[[], Labels]]:
+def _semantic(models: Models, frames: Sequence[Frame], effort: Effort) -> list[Callable[[], Labels]]:
     """Return what gives the labels of each of `frames`; while those of one are used, those of the next may be made."""
+    see = models.coarse if effort.coarse and models.coarse is not None else models.semantic
     if models.beside is None or len(frames) < 2:
-        return [partial(models.semantic, frame) for frame in frames]
-    return [models.beside.submit(models.semantic, frame).result for frame in frames]
+        return [partial(see, frame) for frame in frames]
+    return [models.beside.submit(see, frame).result for frame in frames]
 
 
 def gap_event(gap: Gap) -> GapEvent:

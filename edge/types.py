@@ -37,6 +37,7 @@ class Effort:
 
     part: float = 1.0  # of the canvases
     audit: bool = True  # pieces that nothing points to are looked at too
+    coarse: bool = False  # the semantic model sees the frame smaller, where the bundle has it with a smaller input
     deadlines: bool = False  # looks only at what is unknown, and at what has had too few on its way to a line or gate
     every: int = 1  # frames of each camera of which one is looked at
 

@@ -21,11 +21,12 @@ from edge.errors import ConfigError, FoveateError
 from edge.threads import available_cores
 from export.cache_key import cache_key
 from export.candidate import candidate
-from export.cascade import Cascade
+from export.cascade import Cascade, with_coarse
+from export.coarse import coarse_candidate
 from export.heldout import held_frames
 from export.judge import Verdict, judge, timings
 from export.precision import Candidates, Progress, opened, quantize_all
-from export.recipe import Recipe, load_recipe, sources
+from export.recipe import Recipe, Semantic, load_recipe, sources
 from export.report import write_report
 
 _BUNDLE_FILE, _REPORT_FILE = re.compile(r"manifest\.json|.*\.(onnx|plan)"), re.compile(r"report\.(html|json)")
@@ -42,7 +43,7 @@ def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None
     recipe = load_recipe(recipe_path)
     out = out.resolve()
     _check_target(out)
-    candidates = {role: candidate(role, source) for role, source in sources(recipe).items()}
+    candidates = _candidates(recipe)
     draft = _draft(recipe, candidates)
     calibration = quantize_all(recipe, candidates, report)
     models = {role: found.described() for role, found in candidates.items()}
@@ -51,6 +52,16 @@ def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None
     manifest = msgspec.structs.replace(draft, models=models, calibration=calibration, quality=quality)
     _write(out, manifest, candidates, verdict)
     return open_bundle(out)
+
+
+def _candidates(recipe: Recipe) -> Candidates:
+    """Return the models of a recipe in canonical form."""
+    found: Candidates = {}
+    for role, source in sources(recipe).items():
+        found[role] = candidate(role, source)
+        if isinstance(source, Semantic) and source.coarse_size is not None:
+            found["coarse"] = coarse_candidate(found[role], source)
+    return found
 
 
 def _draft(recipe: Recipe, candidates: Candidates) -> Manifest:
@@ -153,6 +164,9 @@ def _judge(recipe: Recipe, candidates: Candidates, models: dict[Role, Model], pr
         if recipe.heldout is not None:
             count, frames = held_frames(recipe.heldout, models)
             cascades = {side: Cascade(found, models, recipe.regions) for side, found in engines.items()}
+            if "coarse" in models:
+                changed = with_coarse(engines["bundle"])
+                cascades["coarse"] = Cascade(changed, with_coarse(models), recipe.regions)
             step = "judge on held-out frames"
             verdict = judge(frames(), count, cascades, models, lambda share: progress(step, share))
         _drop_trivial(verdict, candidates)
@@ -181,7 +195,8 @@ def _drop_trivial(verdict: Verdict, candidates: Candidates) -> None:
         verdict.notes.append(f"The bundle prefers the {' and '.join(same)} model as it was given.")
     gone = ["semantic_miou_agreement", "semantic_miou_bundle"] if "semantic" in same else []
     if len(same) == len(candidates):
-        gone += [key for key in verdict.figures if key.startswith("instance_") and "float" not in key]
+        others = [key for key in verdict.figures if key.startswith("instance_") and "float" not in key]
+        gone += [key for key in others if not key.endswith("_coarse")]
     for key in gone:
         verdict.figures.pop(key, None)
 

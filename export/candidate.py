@@ -78,7 +78,7 @@ class Candidate:
 
 def candidate(role: bundle.Role, source: Semantic | Instance) -> Candidate:
     """Load a model and bring it into canonical form; raises `ModelError` where it does not fit its recipe."""
-    net = load_net(source.model, source.input_size)
+    net = load_net(source.model, source.input_size, resize=role == "coarse")
     meaning = _meaning(net, source)
     if is_quantized(net.model) != (source.precision == AS_IS) and is_quantized(net.model):
         raise ModelError(f'model {source.model}: is quantized already; set {role}.precision = "as is"')

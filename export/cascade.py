@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from edge.see.instances import InstancePass
 from edge.see.select import select
 from edge.see.semantic import SemanticPass
 from edge.types import Frame, Image, Instances, Labels, Looks
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,13 @@ class Cascade:
         labels = self.semantic(Frame("heldout", 0, 0.0, image))
         confidence = None if labels.confidence is None else np.array(labels.confidence)
         return Labels(np.array(labels.classes), confidence, labels.scale)
+
+
+def with_coarse(by_role: Mapping[Role, _T]) -> dict[Role, _T]:
+    """Return what a cascade takes by role, the coarse semantic model in the place of the other one."""
+    return {
+        role: value for role, value in (dict(by_role) | {"semantic": by_role["coarse"]}).items() if role != "coarse"
+    }
 
 
 def wanted_classes(semantic: Model, regions: RegionRules) -> list[int]:

@@ -63,8 +63,9 @@ def _summary(bundle: Bundle, seconds: float) -> None:
         )
         print(f"  {role}: {files}; {times}")
     for key in ("semantic_miou_agreement", "instance_pq_agreement"):
-        if key in quality:
-            print(f"  {key.replace('_', ' ')} with the float models: {quality[key]:.4f}")
+        for end in ("", "_coarse"):
+            if key + end in quality:
+                print(f"  {(key + end).replace('_', ' ')} with the float models: {quality[key + end]:.4f}")
     print(f"  report: {bundle.path.with_name(bundle.path.name + '.report') / 'report.html'}")
 
 

@@ -1,10 +1,13 @@
-"""Compare what the bundle does with what the float models do, frame by frame, and both with the truth."""
+"""Compare what the bundle does with what the float models do, frame by frame, and both with the truth.
+
+Where the bundle has a coarse semantic model, the cascade with it in the place of the other is a third side.
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import cv2
@@ -13,7 +16,7 @@ import numpy as np
 from calibration.recordings import Progress
 from edge.bundle import Model, Role, TensorSpec
 from edge.engines.ort import OrtEngine
-from edge.types import Image, Instances, Labels
+from edge.types import Image, Instances
 from export.cascade import Cascade, Result
 from export.heldout import HeldFrame
 from export.metrics import DEFECT_PX, Panoptic, confusion, has_coco, mask_ap, mean_iou
@@ -43,9 +46,11 @@ class Verdict:
 
 @dataclass
 class _Side:
-    """What is summed up for one of the two cascades against the truth."""
+    """What is summed up for one of the cascades against the truth, and against the float one."""
 
     counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    between: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    panoptic: Panoptic = field(default_factory=Panoptic)
     frames: list[tuple[Instances, Instances]] = field(default_factory=list)  # truth, found
     objects: int = 0
 
@@ -53,27 +58,31 @@ class _Side:
 class _Sums:
     """Everything that is summed up over the held-out frames."""
 
-    def __init__(self, models: dict[Role, Model]) -> None:
+    def __init__(self, models: dict[Role, Model], sides: Iterable[str]) -> None:
         self.classes = len(models["semantic"].classes) if "semantic" in models else 1
         empty = np.zeros((self.classes, self.classes), np.int64)
-        self.sides = {name: _Side(empty.copy()) for name in ("float", "bundle")}
-        self.between, self.panoptic = empty.copy(), Panoptic()
+        self.sides = {name: _Side(empty.copy(), empty.copy()) for name in sides}
         self.sizes: list[tuple[int, int]] = []
 
     def add(self, frame: HeldFrame, results: dict[str, Result]) -> float:
-        """Add one frame; return how well the two sides agree on it."""
+        """Add one frame; return how well the bundle agrees with the float models on it."""
         for name, result in results.items():
             self._against_truth(self.sides[name], frame, result)
         if frame.instances is not None:
             self.sizes.append((frame.image.shape[1], frame.image.shape[0]))
-        reference, product = results["float"], results["bundle"]
+        agreements = {name: self._agreement(self.sides[name], results["float"], results[name]) for name in results}
+        return agreements["bundle"]
+
+    def _agreement(self, side: _Side, reference: Result, product: Result) -> float:
+        """Add to a side how far its result of one frame is that of the float models; return that."""
         agreement = 1.0
         if reference.labels is not None and product.labels is not None:
-            counts = confusion(reference.labels.classes, product.labels.classes, self.classes)
-            self.between += counts
+            classes = resized(product.labels.classes, reference.labels.classes.shape)
+            counts = confusion(reference.labels.classes, classes, self.classes)
+            side.between += counts
             agreement = mean_iou(counts)
         if reference.instances is not None and product.instances is not None:
-            self.panoptic.add(reference.instances, product.instances, DEFECT_PX)
+            side.panoptic.add(reference.instances, product.instances, DEFECT_PX)
             here = Panoptic()
             here.add(reference.instances, product.instances, DEFECT_PX)
             agreement = min(agreement, here.quality)
@@ -85,13 +94,12 @@ class _Sums:
             if frame.instances is not None:
                 side.frames.append((frame.instances, result.instances))
         if result.labels is not None and frame.semantic is not None:
-            side.counts += confusion(frame.semantic, at_frame_size(result.labels, frame.image), self.classes)
+            side.counts += confusion(frame.semantic, resized(result.labels.classes, frame.semantic.shape), self.classes)
 
 
-def at_frame_size(labels: Labels, image: Image) -> Image:
-    """Return the class map (h, w) uint8 at the size of its frame."""
-    size = image.shape[1], image.shape[0]
-    return np.asarray(cv2.resize(labels.classes, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+def resized(classes: Image, shape: tuple[int, ...]) -> Image:
+    """Return a class map (h, w) uint8 of the whole frame at another `shape`."""
+    return np.asarray(cv2.resize(classes, shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def judge(
@@ -101,8 +109,8 @@ def judge(
     models: dict[Role, Model],
     progress: Progress,
 ) -> Verdict:
-    """Run the cascades "float" and "bundle" on `count` held-out frames and return all figures."""
-    sums, verdict = _Sums(models), Verdict()
+    """Run the cascades "float", "bundle" and, if there, "coarse" on `count` held-out frames; return all figures."""
+    sums, verdict = _Sums(models, cascades), Verdict()
     spread = {int(i) for i in np.linspace(0, count - 1, min(count, EXAMPLES - EXAMPLES // 2)).round()}
     worst: list[Example] = []
     for number, frame in enumerate(frames):
@@ -123,11 +131,13 @@ def judge(
 
 
 def _between(sums: _Sums, verdict: Verdict, models: dict[Role, Model]) -> None:
-    if "semantic" in models:
-        verdict.figures["semantic_miou_agreement"] = mean_iou(sums.between)
+    for name, end in (("bundle", ""), ("coarse", "_coarse")):
+        if name in sums.sides and "semantic" in models:
+            verdict.figures[f"semantic_miou_agreement{end}"] = mean_iou(sums.sides[name].between)
+        if name in sums.sides and "instance" in models:
+            verdict.figures[f"instance_pq_agreement{end}"] = sums.sides[name].panoptic.quality
     if "instance" in models:
-        panoptic = sums.panoptic
-        verdict.figures["instance_pq_agreement"] = panoptic.quality
+        panoptic = sums.sides["bundle"].panoptic
         for name, side in sums.sides.items():
             verdict.figures[f"instance_objects_{name}"] = float(side.objects)
         verdict.figures["instance_objects_matched"] = float(panoptic.matched)

@@ -50,8 +50,10 @@ class Net:
         return int(self.model.opset_import[0].version)
 
 
-def load_net(path: Path, input_size: tuple[int, int] | None = None) -> Net:
+def load_net(path: Path, input_size: tuple[int, int] | None = None, *, resize: bool = False) -> Net:
     """Return the network in file `path`; `input_size` is (width, height) where the file leaves it open.
+
+    With `resize` it also replaces the size that the file has.
 
     Raises `ModelError` where the file is missing, too large, no ONNX model, keeps weights elsewhere, has operators of
     its own, too many nodes, sizes that are not fixed, weights that are no numbers, or more than one input.
@@ -64,7 +66,7 @@ def load_net(path: Path, input_size: tuple[int, int] | None = None) -> Net:
     refuse_names(model, path)
     refuse_values(model, path)
     model = _at_opset(model, path)
-    name, shape = _picture(model, path, input_size)
+    name, shape = _picture(model, path, input_size, resize=resize)
     model = _inferred(model, name, shape, path)
     refuse_axes(model, path)
     dtype = ELEMENT_TYPES.get(_input_type(model, name).elem_type)
@@ -152,7 +154,9 @@ def _at_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return model
 
 
-def _picture(model: onnx.ModelProto, path: Path, input_size: tuple[int, int] | None) -> tuple[str, tuple[int, ...]]:
+def _picture(
+    model: onnx.ModelProto, path: Path, input_size: tuple[int, int] | None, *, resize: bool
+) -> tuple[str, tuple[int, ...]]:
     """Return name and shape of the one input; what the file leaves open comes from `input_size` (width, height)."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
@@ -166,7 +170,8 @@ def _picture(model: onnx.ModelProto, path: Path, input_size: tuple[int, int] | N
         raise ModelError(f"model {path}: input {value.name!r} is {text}; needs [1, 3, h, w] or [1, h, w, 3]")
     rows, columns = (2, 3) if sizes[1] == 3 else (1, 2)
     if input_size is not None:
-        if any(given not in (0, size) for given, size in zip((sizes[columns], sizes[rows]), input_size, strict=True)):
+        fixed = zip((sizes[columns], sizes[rows]), input_size, strict=True)
+        if not resize and any(given not in (0, size) for given, size in fixed):
             raise ModelError(
                 f"model {path}: input_size {list(input_size)} differs from {_shape_text(value)}; remove input_size"
             )

@@ -17,7 +17,7 @@ from edge.errors import ConfigError
 from edge.threads import available_cores
 from edge.types import Image, Looks
 from export.candidate import Candidate, measure, quantized
-from export.cascade import Cascade, Result
+from export.cascade import Cascade, Result, with_coarse
 from export.metrics import DEFECT_PX, Panoptic, confusion, mean_iou
 from export.recipe import Calibration, Recipe
 
@@ -32,7 +32,7 @@ CANVASES_PER_FRAME = 2  # calibration pictures that one frame gives at the most
 class Material:
     """What calibration needs of the recordings."""
 
-    pictures: dict[Role, list[Image]] = field(default_factory=lambda: {"semantic": [], "instance": []})
+    pictures: dict[Role, list[Image]] = field(default_factory=lambda: {"semantic": [], "coarse": [], "instance": []})
     selection: list[tuple[Image, Looks]] = field(default_factory=list)  # frames, and where to look in them
 
 
@@ -68,12 +68,16 @@ def collect(recipe: Recipe, calibration: Calibration, candidates: Candidates, pr
     with contextlib.ExitStack() as stack:
         engines = {role: opened(stack, role, found.files[found.native], cores) for role, found in candidates.items()}
         cascade = Cascade(engines, models, recipe.regions)
+        coarse = Cascade(with_coarse(engines), with_coarse(models), recipe.regions) if "coarse" in models else None
         for number, image in enumerate(read_frames(recordings, places)):
             last = [(image, cascade.looks(image, cascade.label(image)))]
             if number % SELECTION_EVERY == SELECTION_EVERY - 1:
                 material.selection += last
             else:
                 _take_pictures(material, cascade, *last[0])
+                if coarse is not None and coarse.semantic is not None:
+                    coarse.label(image)
+                    material.pictures["coarse"].append(coarse.semantic.input.copy())
             progress(step, 0.5 + (number + 1) / len(places) / 2)
     if not last:
         raise ConfigError("calibration.recordings: gave no frame when read again; use recordings that stay the same")
@@ -124,7 +128,8 @@ def _results(found: Candidate, data: bytes, material: Material, recipe: Recipe) 
     """Run one model alone on the selection frames, at the same looks whatever its precision."""
     with contextlib.ExitStack() as stack:
         engine = opened(stack, found.role, data, available_cores())
-        cascade = Cascade({found.role: engine}, {found.role: found.model}, recipe.regions)
+        role: Role = "instance" if found.role == "instance" else "semantic"
+        cascade = Cascade({role: engine}, {role: found.model}, recipe.regions)
         return [cascade(image, looks) for image, looks in material.selection]
 
 

@@ -55,6 +55,7 @@ class Semantic(Source, frozen=True, kw_only=True):
     """``[semantic]``: a class for every pixel."""
 
     head: SemanticHead
+    coarse_size: tuple[Whole, Whole] | None = None  # width, height of a second, smaller input, for the governor
 
 
 class Instance(Source, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,48 @@ ROLES = {"labels": "semantic", "centers": "instance", "prototypes": "instance"}
 def test_every_family_as_documented_is_taken(tmp_path: Path, family: str) -> None:
     bundle = open_bundle(write(tmp_path, manifest(models={ROLES[family]: model(family)})))
     assert len(bundle.manifest.models) == 1
+
+
+def pair(**changes: Any) -> dict[str, Any]:
+    """Return a manifest with a semantic model and the same one at half its input."""
+    semantic = manifest()["models"]["semantic"]
+    coarse = msgspec.json.decode(msgspec.json.encode(semantic))
+    coarse["input"]["shape"], coarse["outputs"][0]["shape"] = [2, 3, 3], [1, 2]
+    return manifest(models={"semantic": semantic, "coarse": {**coarse, **changes}})
+
+
+def test_a_coarse_model_is_the_semantic_one_at_a_smaller_input(tmp_path: Path) -> None:
+    models = open_bundle(write(tmp_path, pair())).manifest.models
+    assert models["coarse"].input.shape == (2, 3, 3)
+    assert models["coarse"].classes == models["semantic"].classes
+
+
+OTHER = {"name": "confidence", "shape": [1, 2], "dtype": "uint8"}
+LABEL_MAP = {"name": "labels", "shape": [1, 2], "dtype": "uint8"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"classes": ["background", "other"]}, r"has classes \['background', 'other'\], the semantic one"),
+        ({"classes": ["background", "part", "other"]}, "has classes"),
+        ({"fit": "letterbox"}, "has fit letterbox, the semantic one stretch"),
+        ({"fill": 0}, "has fill 0, the semantic one 114"),
+        ({"outputs": [LABEL_MAP, OTHER]}, "has outputs"),
+        ({"engines": []}, "has engines"),
+        ({"input": {"name": "image", "shape": [4, 6, 3], "dtype": "uint8"}}, "has an input of .* no smaller than"),
+        ({"head": {"family": "centers"}}, "has a head of family"),
+    ],
+)
+def test_a_coarse_model_that_differs_in_more_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert re.search(f"the coarse model {said}", refusal(write(tmp_path, pair(**changes))))
+
+
+def test_a_coarse_model_alone_is_refused(tmp_path: Path) -> None:
+    alone = pair()
+    del alone["models"]["semantic"]
+    with pytest.raises(BundleError, match="the coarse model is there, and the semantic one is not"):
+        open_bundle(write(tmp_path, alone))
 
 
 @pytest.mark.parametrize(

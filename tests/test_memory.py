@@ -16,7 +16,7 @@ from edge.allowances import MIB, allowances
 from edge.bundle import EngineFile, Model, Role
 from edge.errors import ConfigError
 from edge.see.found import MOST_MASK_CELLS
-from tests.see.coded import FRAME, instance_model, semantic_model
+from tests.see.coded import COARSE, FRAME, instance_model, semantic_model
 
 FILE = EngineFile("onnxruntime", "float32", "m.onnx", 0, "")
 MODELS: dict[Role, Model] = {"semantic": semantic_model(FILE), "instance": instance_model(FILE)}
@@ -210,6 +210,13 @@ def test_canvases_lines_gates_receivers_and_the_overlay_need_more() -> None:
     tls = settings(mqtt=config.Mqtt(ca_file=Path("ca")))
     assert grows(tls)["delivery"] == grows(settings(mqtt=config.Mqtt()))["delivery"] + bounds.TLS_BYTES
     assert grows(settings(), save=True)["overlay"] == 8 * PICTURE
+
+
+def test_a_coarse_model_needs_more_where_it_is_open_and_no_smaller_maps_than_it_makes() -> None:
+    plain, coarse = grows(settings()), grows(settings(), coarse=semantic_model(FILE, COARSE))
+    assert coarse["halves"] == 2 * plain["halves"] == 2 * PICTURE // 3
+    assert coarse["labels"] == plain["labels"]
+    assert grows(settings(), coarse=semantic_model(FILE, (800, 600)))["labels"] == 100 * plain["labels"]
 
 
 @pytest.mark.parametrize(

@@ -364,7 +364,8 @@ def governed(
     stations = Stations(rules, models(), {"c": FRAME}, lambda: next(ids))
     camera = Recording("c", items, live=live)
     count = sum(isinstance(item, np.ndarray) for item in items)
-    run({"c": camera}, stations, memory, health, governor=open_governor(rules), frames=count if live else None)
+    governor = open_governor(rules, coarse=stations.coarse)
+    run({"c": camera}, stations, memory, health, governor=governor, frames=count if live else None)
     return memory, health, stations
 
 

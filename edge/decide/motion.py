@@ -38,7 +38,7 @@ class BeltMotion:
 
     The foreground's column sums and row sums are shifted against those of the frame before until the sum of squared
     differences is least, with a parabola through the best three for the fraction: the cost does not depend on the
-    number of parts.
+    number of parts. Where the labels have become larger or smaller there are no two to align: the shift is carried on.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class BeltMotion:
         """Return the shift (2,) of the belt; with nothing in sight it is carried on."""
         now = [profile(found, axis) for axis in (0, 1)]
         before, self._before = self._before, now
-        if before is None:
+        if before is None or [len(one) for one in before] != [len(one) for one in now]:
             return self._velocity * frames
         for axis in (0, 1):
             cells = align(before[axis], now[axis], float(self._velocity[axis]) * frames / scale[axis], frames)

@@ -6,8 +6,8 @@ import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from edge.bundle import EngineFile, Model, TensorSpec
-from edge.config import Models
+from edge.bundle import Bundle, EngineFile, Model, Role, TensorSpec
+from edge.config import Config, Models
 from edge.errors import ConfigError, EngineError
 from edge.types import Array
 
@@ -57,6 +57,12 @@ def open_engine(data: bytes, model: Model, engine: EngineFile, threads: int) -> 
         opened.close()
         raise
     return opened
+
+
+def models_for(config: Config, bundle: Bundle) -> dict[Role, Model]:
+    """Return the models of `bundle` that `config` runs: the coarse one is for the governor alone."""
+    models = bundle.manifest.models
+    return {role: model for role, model in models.items() if role != "coarse" or config.governor.limits}
 
 
 def choose_engine(model: Model, models: Models) -> EngineFile:

@@ -64,6 +64,21 @@ def test_a_steady_belt_is_followed_within_half_a_pixel_on_the_whole() -> None:
     assert gone / 39 == pytest.approx(2.3 * 4, abs=0.5 / 4)
 
 
+def test_labels_of_another_size_carry_the_shift_on_and_are_aligned_from_then_on() -> None:
+    belt_motion, shifts = BeltMotion(), []
+    for i in range(12):
+        found = belt(2.0 * i - 20, seed=5, count=24, spread=3)
+        smaller = 3 <= i < 7
+        if smaller:
+            found = np.asarray(cv2.resize(found, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_NEAREST), np.uint8)
+        shift = belt_motion.step(found, (8.0, 8.0) if smaller else SCALE, 1)
+        assert shift is not None
+        shifts.append(float(shift[0]))
+    assert shifts[3] == shifts[2]
+    assert shifts[7] == shifts[6]
+    assert shifts[1:] == pytest.approx([8.0] * 11, abs=1.0)
+
+
 @pytest.mark.parametrize("path", [[0, 4, 8, 8, 8, 8], [0, 4, 8, 4, 0, -4], [0, 0, 0, 6, 12, 12, 6]])
 def test_stop_and_reverse_are_seen_at_once(path: list[int]) -> None:
     belt_motion = BeltMotion()

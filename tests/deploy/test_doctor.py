@@ -64,6 +64,14 @@ def test_all_is_well(config: Path, examine: Examine) -> None:
     assert said.endswith("nothing to fix\n")
 
 
+def test_the_coarse_model_is_tried_where_a_governor_would_ask_for_it(config: Path, examine: Examine) -> None:
+    shutil.rmtree(config.parent / "bundle")
+    write_bundle(config.parent / "bundle", coarse=True)
+    assert "coarse model" not in examine(config)[1]
+    config.write_text(config.read_text() + "[governor]\nlimit_ms = 50\n")
+    assert "OK  coarse model: float32 on onnxruntime" in examine(config)[1]
+
+
 def test_machine_alone(capsys: pytest.CaptureFixture[str]) -> None:
     doctor.main([])
     said = capsys.readouterr().out

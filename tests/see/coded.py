@@ -22,6 +22,7 @@ from edge.types import Array, Image
 
 FRAME = (160, 120)  # width, height
 LABELS = (80, 60)  # the semantic input: half of it
+COARSE = (40, 30)  # the coarse one
 CANVAS = (96, 96)
 SIDE = 21  # of a part
 PEAKS = 8
@@ -59,12 +60,12 @@ def write_belt(folder: Path, frames: int, count: int, flawed: tuple[int, ...] = 
     return folder
 
 
-def semantic_model(file: EngineFile) -> Model:
+def semantic_model(file: EngineFile, size: tuple[int, int] = LABELS) -> Model:
     return Model(
         classes=NAMES,
         head=Head("labels"),
-        input=TensorSpec("image", (LABELS[1], LABELS[0], 3), "uint8"),
-        outputs=[TensorSpec("labels", (LABELS[1], LABELS[0]), "uint8")],
+        input=TensorSpec("image", (size[1], size[0], 3), "uint8"),
+        outputs=[TensorSpec("labels", (size[1], size[0]), "uint8")],
         engines=[file],
     )
 
@@ -102,28 +103,34 @@ def read_parts(image: Image) -> Mapping[str, Array]:
     return {"peaks": peaks, "labels": labels, "offsets": offsets, "defects": (blue == 220).astype(np.uint8)}
 
 
-def write_bundle(folder: Path) -> Path:
-    """Write both models as ONNX files, with their manifest, and return the folder."""
+def write_bundle(folder: Path, *, coarse: bool = False) -> Path:
+    """Write the models as ONNX files, with their manifest, and return the folder."""
     folder.mkdir(parents=True)
-    files = {}
-    for name, graph in (("semantic", semantic_graph()), ("instance", instance_graph())):
-        (folder / f"{name}.onnx").write_bytes(graph)
-        digest = hashlib.sha256(graph).hexdigest()
-        files[name] = EngineFile("onnxruntime", "float32", f"{name}.onnx", len(graph), digest)
+    models = {
+        "semantic": semantic_model(_written(folder, "semantic", semantic_graph())),
+        "instance": instance_model(_written(folder, "instance", instance_graph())),
+    }
+    if coarse:
+        models["coarse"] = semantic_model(_written(folder, "coarse", semantic_graph(COARSE)), COARSE)
     manifest = Manifest(
         format=FORMAT,
         name="coded",
         version="1",
         created="2026-11-23",
-        models={"semantic": semantic_model(files["semantic"]), "instance": instance_model(files["instance"])},
+        models=models,  # type: ignore[arg-type]
     )
     (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     return folder
 
 
-def semantic_graph() -> bytes:
+def _written(folder: Path, name: str, graph: bytes) -> EngineFile:
+    (folder / f"{name}.onnx").write_bytes(graph)
+    return EngineFile("onnxruntime", "float32", f"{name}.onnx", len(graph), hashlib.sha256(graph).hexdigest())
+
+
+def semantic_graph(size: tuple[int, int] = LABELS) -> bytes:
     nodes = [*_blue(), _over("blue", 127, "bright"), _cast("bright", "labels", TensorProto.UINT8)]
-    return _graph(nodes, LABELS, {"labels": (TensorProto.UINT8, [LABELS[1], LABELS[0]])})
+    return _graph(nodes, size, {"labels": (TensorProto.UINT8, [size[1], size[0]])})
 
 
 def instance_graph() -> bytes:

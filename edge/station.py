@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 import numpy as np
@@ -27,18 +25,21 @@ from edge.see.sharing import share
 from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
 from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Stakes, Tracks
+from edge.workers import Workers, results
+
+Semantic = Callable[[Frame], Labels]
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
     """The two models of a bundle, loaded."""
 
-    semantic: Callable[[Frame], Labels]
+    semantic: Semantic
     instances: InstancePass
     semantic_classes: list[str]
     instance_classes: list[str]
     defects: list[str]
-    beside: Executor | None = None  # a thread in which the semantic pass over the next frame may run meanwhile
+    semantics: Workers[Semantic] | None = None  # for the frames of several cameras at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +268,12 @@ def see_together(
 
 
 def _semantic(models: Models, frames: Sequence[Frame]) -> list[Callable[[], Labels]]:
-    """Return what gives the labels of each of `frames`; while those of one are used, those of the next may be made."""
-    if models.beside is None or len(frames) < 2:
-        return [partial(models.semantic, frame) for frame in frames]
-    return [models.beside.submit(models.semantic, frame).result for frame in frames]
+    """Return what gives the labels of each of `frames`; while those of one are used, others may be made."""
+
+    def job(frame: Frame) -> Callable[[Semantic], Labels]:
+        return lambda semantic: semantic(frame)
+
+    return results([job(frame) for frame in frames], models.semantic, models.semantics)
 
 
 def gap_event(gap: Gap) -> GapEvent:

@@ -212,6 +212,13 @@ def test_canvases_lines_gates_receivers_and_the_overlay_need_more() -> None:
     assert grows(settings(), save=True)["overlay"] == 8 * PICTURE
 
 
+def test_threads_that_run_the_models_side_by_side_need_more() -> None:
+    one, four = (grows(settings(8, models=config.Models(threads=threads))) for threads in (1, 4))
+    assert four["halves"] == 5 * one["halves"] >= 5 * PICTURE / 4
+    assert four["threads"] == one["threads"] + 8 * bounds.THREAD_BYTES
+    assert grows(settings(1, models=config.Models(threads=4))) == grows(settings(1, models=config.Models(threads=1)))
+
+
 @pytest.mark.parametrize(
     ("camera", "pictures"),
     [

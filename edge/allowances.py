@@ -22,6 +22,7 @@ from edge.see.instances import MOST_INSTANCES
 from edge.see.spots import MOST_REMEMBERED
 from edge.tell.connection import MAX_IN_FLIGHT, MAX_MESSAGE_BYTES
 from edge.tell.schema import CACHE_KIB
+from edge.workers import worker_counts
 
 Size = tuple[int, int]  # width, height
 
@@ -70,7 +71,7 @@ def allowances(
     cells = max(_cells(model, "labels") for model in passes)
     found = {
         "frames": sum(_frames(config.cameras[name], size) for name, size in sizes.items()),
-        "halves": len(passes) * HALVES * PICTURE * sum(_pixels(size) for size in set(sizes.values())),
+        "halves": _halves(config, sizes, coarse=coarse is not None),
         "labels": cameras * KEPT_CELL * cells,
         "tracks": cameras * MOST_TRACKS * _track(instance),
         "rules": _rules(config, instance),
@@ -80,7 +81,7 @@ def allowances(
         "times": ROUNDS * ROUND,
         "ledger": 2 * CACHE_KIB * KIB + MIB,  # pages of both connections; the index of the write-ahead log
         "delivery": _delivery(config),
-        "threads": (cameras + 1) * THREAD_BYTES,
+        "threads": (cameras + 1 + sum(worker_counts(config).values())) * THREAD_BYTES,
         "heap": SMALL_BYTES + HEAP_BYTES,
     }
     if save:
@@ -103,6 +104,12 @@ def _frames(camera: Camera, size: Size) -> float:
     return (buffers * PICTURE + held * PLANAR) * pixels + STREAM_BYTES
 
 
+def _halves(config: Config, sizes: Mapping[str, Size], *, coarse: bool) -> float:
+    """Return what frames take that are halved again and again on their way to a semantic model, in each thread."""
+    passes = 1 + worker_counts(config)["semantic"] + coarse
+    return passes * HALVES * PICTURE * sum(_pixels(size) for size in set(sizes.values()))
+
+
 def _track(instance: Model) -> int:
     rows = SNAPSHOTS * (TRACK + TRACK_CLASS * len(instance.classes))
     return rows + OBJECT + _mask_cells(instance)
@@ -121,7 +128,10 @@ def _audit(instance: Model) -> int:
 
 
 def _work(config: Config, cells: int, instance: Model, cameras: int) -> int:
-    """Return what is there for a moment while frames with so many label `cells` are looked at, one kind at a time."""
+    """Return what is there for a moment while frames with so many label `cells` are looked at, one kind at a time.
+
+    Workers make labels while regions are found, or decode canvases; what they hold then is far below the largest kind.
+    """
     canvases = cameras * (config.attention.canvases + 1)
     most = min(MOST_INSTANCES, canvases * _objects(instance))  # of one frame: it may get the canvases of all
     both = MOST_TRACKS + most
@@ -129,7 +139,8 @@ def _work(config: Config, cells: int, instance: Model, cameras: int) -> int:
     stages = {
         "regions": CELL * cells,
         "spots": 2 * MOST_SPOTS * MOST_REMEMBERED * PAIR,
-        "decoding": 2 * _outputs(instance) + _decoding(instance),
+        "decoding": max(1, worker_counts(config)["instance"])
+        * (2 * _outputs(instance) + _decoding(instance)),  # one in each thread
         "distinct": most * most * PAIR,
         "association": MOST_TRACKS * most * PAIR + 8 * both * both,  # `lap` fills a square matrix of float64
     }

@@ -8,8 +8,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,7 +38,7 @@ from edge.station import Models, Stations
 from edge.summary import check_target, summarise, write_json
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
-from edge.threads import available_cores
+from edge.workers import Tool, Workers, cores_of, worker_counts
 
 ID_BLOCK = 1000  # track ids reserved with one write to the disk
 CHECK_S = 0.2  # how often it is looked, while cameras open, whether to stop
@@ -164,25 +165,42 @@ def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> 
     semantic, instance = _model(bundle, "semantic"), _model(bundle, "instance")
     coarse = models_for(config, bundle).get("coarse")
     check_confidence(config, semantic.outputs)
-    passes = (
-        SemanticPass(_engine(config, bundle, semantic, stack), semantic),
-        InstancePass(_engine(config, bundle, instance, stack), instance, config.models.score),
-    )
+    counts, cores = worker_counts(config), cores_of(config)
+
+    def engine(model: Model, threads: int, stack: contextlib.ExitStack) -> Engine:
+        return _engine(config, bundle, model, threads, stack)
+
+    def labels(model: Model, threads: int, stack: contextlib.ExitStack) -> SemanticPass:
+        return SemanticPass(engine(model, threads, stack), model)
+
+    beside = _workers(config, instance, counts["instance"], partial(engine, instance), stack)
     return Models(
-        *passes,
+        labels(semantic, cores, stack),
+        InstancePass(engine(instance, cores, stack), instance, config.models.score, beside),
         semantic.classes,
         instance.classes,
         instance.defects,
-        _beside(config, semantic, stack),
-        SemanticPass(_engine(config, bundle, coarse, stack), coarse) if coarse is not None else None,
+        _workers(config, semantic, counts["semantic"], partial(labels, semantic), stack),
+        labels(coarse, cores, stack) if coarse is not None else None,
     )
 
 
-def _beside(config: Config, semantic: Model, stack: contextlib.ExitStack) -> Executor | None:
-    """Return a thread for the semantic pass where several cameras gain by it, and the engine does not mind."""
-    if len(config.cameras) < 2 or choose_engine(semantic, config.models).runtime != "onnxruntime":
-        return None  # a CUDA context belongs to the thread that has made it
-    return stack.enter_context(ThreadPoolExecutor(1, "semantic"))
+def _workers(
+    config: Config,
+    model: Model,
+    count: int,
+    make: Callable[[int, contextlib.ExitStack], Tool],
+    stack: contextlib.ExitStack,
+) -> Workers[Tool] | None:
+    """Return `count` threads with an engine of `model` each, which share the cores; None where that is no use.
+
+    `make` is told how many threads each engine may have.
+    """
+    if not count or choose_engine(model, config.models).runtime != "onnxruntime":
+        return None  # a GPU runs one after the other
+    workers = Workers(choose_engine(model, config.models).file, partial(make, cores_of(config) // count), count)
+    stack.callback(workers.close)
+    return workers
 
 
 def _model(bundle: Bundle, role: Role) -> Model:
@@ -191,13 +209,12 @@ def _model(bundle: Bundle, role: Role) -> Model:
     return bundle.manifest.models[role]
 
 
-def _engine(config: Config, bundle: Bundle, model: Model, stack: contextlib.ExitStack) -> Engine:
+def _engine(config: Config, bundle: Bundle, model: Model, threads: int, stack: contextlib.ExitStack) -> Engine:
     chosen = choose_engine(model, config.models)
-    threads = config.models.threads or available_cores()
     engine = open_engine(read_engine(bundle, chosen), model, chosen, threads)
     stack.callback(engine.close)
     engine.infer({model.input.name: np.zeros(model.input.shape, np.uint8)})  # now it has the memory it needs
-    log.info("engine=%s runtime=%s precision=%s", chosen.file, chosen.runtime, chosen.precision)
+    log.info("engine=%s runtime=%s precision=%s threads=%d", chosen.file, chosen.runtime, chosen.precision, threads)
     return engine
 
 

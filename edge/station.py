@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,19 +26,22 @@ from edge.see.sharing import share
 from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
 from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Stakes, Tracks
+from edge.workers import Workers, results
+
+Semantic = Callable[[Frame], Labels]
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
     """The models of a bundle, loaded."""
 
-    semantic: Callable[[Frame], Labels]
+    semantic: Semantic
     instances: InstancePass
     semantic_classes: list[str]
     instance_classes: list[str]
     defects: list[str]
-    beside: Executor | None = None  # a thread in which the semantic pass over the next frame may run meanwhile
-    coarse: Callable[[Frame], Labels] | None = None  # `semantic` with a smaller input, for the governor
+    semantics: Workers[Semantic] | None = None  # for the frames of several cameras at once
+    coarse: Semantic | None = None  # `semantic` with a smaller input, for the governor
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,10 @@ class Station:
 
     def blind(self, gap: Gap, effort: Effort) -> list[Event]:
         """Return what a time without sight means, and forget all tracks: what is there now need not be what was."""
-        events: list[Event] = [gap_event(gap)]
+        told = GapEvent(
+            time=gap.until, camera=gap.camera, frame=gap.index, since=gap.since, until=gap.until, reason=gap.reason
+        )
+        events: list[Event] = [told]
         if self._tracks is not None:
             for gate in self._gates:
                 events += gate.blind(gap, self._tracks)
@@ -269,23 +274,14 @@ def see_together(
 
 
 def _semantic(models: Models, frames: Sequence[Frame], effort: Effort) -> list[Callable[[], Labels]]:
-    """Return what gives the labels of each of `frames`; while those of one are used, those of the next may be made."""
-    see = models.coarse if effort.coarse and models.coarse is not None else models.semantic
-    if models.beside is None or len(frames) < 2:
-        return [partial(see, frame) for frame in frames]
-    return [models.beside.submit(see, frame).result for frame in frames]
+    """Return what gives the labels of each of `frames`; while those of one are used, others may be made."""
+    if effort.coarse and models.coarse is not None:
+        return [partial(models.coarse, frame) for frame in frames]
 
+    def job(frame: Frame) -> Callable[[Semantic], Labels]:
+        return lambda semantic: semantic(frame)
 
-def gap_event(gap: Gap) -> GapEvent:
-    """Return the event that tells of `gap`."""
-    return GapEvent(
-        time=gap.until,
-        camera=gap.camera,
-        frame=gap.index,
-        since=gap.since,
-        until=gap.until,
-        reason=gap.reason,
-    )
+    return results([job(frame) for frame in frames], models.semantic, models.semantics)
 
 
 def _wanted(config: Config, models: Models) -> npt.NDArray[np.uint8]:

@@ -219,6 +219,13 @@ def test_a_coarse_model_needs_more_where_it_is_open_and_no_smaller_maps_than_it_
     assert grows(settings(), coarse=semantic_model(FILE, (800, 600)))["labels"] == 100 * plain["labels"]
 
 
+def test_threads_that_run_the_models_side_by_side_need_more() -> None:
+    one, four = (grows(settings(8, models=config.Models(threads=threads))) for threads in (1, 4))
+    assert four["halves"] == 5 * one["halves"] >= 5 * PICTURE / 4
+    assert four["threads"] == one["threads"] + 8 * bounds.THREAD_BYTES
+    assert grows(settings(1, models=config.Models(threads=4))) == grows(settings(1, models=config.Models(threads=1)))
+
+
 @pytest.mark.parametrize(
     ("camera", "pictures"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,8 @@ from edge.see.cameras import Camera
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
 from edge.station import Models, Station, Stations
-from edge.types import Frame, Gap, Image, Moment
+from edge.types import Frame, Gap, Image, Labels, Moment
+from edge.workers import Workers
 from tests.see.coded import (
     FRAME,
     NAMES,
@@ -70,6 +71,11 @@ def models() -> Models:
     semantic, instance = semantic_model(FILE), instance_model(FILE)
     engines: tuple[Engine, Engine] = FakeEngine(semantic, read_labels), FakeEngine(instance, read_parts)
     return Models(SemanticPass(engines[0], semantic), InstancePass(engines[1], instance), NAMES, NAMES, ["scratch"])
+
+
+def never(_: Frame) -> Labels:
+    """Stand for a semantic pass that is not to be asked."""
+    raise AssertionError
 
 
 class Recording:
@@ -505,23 +511,39 @@ def test_nothing_begins_in_a_zone_that_is_ignored_and_what_began_outside_is_foll
     assert through == plain > 0
 
 
-def test_cameras_together_decide_as_each_alone_with_and_without_a_thread_beside() -> None:
+def test_cameras_together_decide_as_each_alone_with_and_without_workers() -> None:
     """Labels of one frame are made while those of another are used: nothing may be mixed up."""
     rules = settings(
         cameras={name: config.Camera(source="x") for name in "ab"},
         lines=[msgspec.structs.replace(LINE, name=name, camera=name) for name in "ab"],
         gates=[],
     )
-    belts = {"a": frames(80), "b": frames(90, parts=3)[10:]}
+    belts = {"a": frames(80), "b": frames(84, parts=3)[4:]}  # nothing of one is where the other has something
+
+    def its_own_labels(seen: Moment) -> None:
+        assert (seen.labels.classes == models().semantic(seen.frame).classes).all()
 
     def decided(names: str, pair: Models) -> list[tuple[str, int, str]]:
         ids, memory = itertools.count(1), Memory()
         stations = Stations(rules, pair, dict.fromkeys(names, FRAME), lambda: next(ids))
-        run({name: Recording(name, belts[name]) for name in names}, stations, memory, Health())
+        cameras: dict[str, Camera] = {name: Recording(name, belts[name]) for name in names}
+        run(cameras, stations, memory, Health(), watchers=[its_own_labels])
         return sorted((event.camera, event.frame, event.counter) for event in memory.events if isinstance(event, Count))
 
     alone = sorted(decided("a", models()) + decided("b", models()))
     assert len(alone) == 7
     assert decided("ab", models()) == alone
-    with ThreadPoolExecutor(1) as beside:
-        assert decided("ab", replace(models(), beside=beside)) == alone
+    made: list[FakeEngine] = []
+
+    def engine(_: ExitStack) -> Engine:
+        made.append(FakeEngine(instance_model(FILE), read_parts))
+        return made[-1]
+
+    semantics, engines = Workers("semantic", lambda _: models().semantic, 2), Workers("instance", engine, 2)
+    own = FakeEngine(instance_model(FILE), read_parts)
+    passes = InstancePass(own, instance_model(FILE), workers=engines)
+    assert decided("ab", replace(models(), semantic=never, instances=passes, semantics=semantics)) == alone
+    semantics.close()
+    engines.close()
+    assert passes.runs == len(own.seen) + sum(len(one.seen) for one in made)
+    assert len(own.seen) < passes.runs  # some rounds had several canvases

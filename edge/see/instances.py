@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from edge.see.prototypes import decode_prototypes
 from edge.see.select import joined, select
 from edge.see.stitching import stitch
 from edge.types import Boxes, Image, Instances, Looks
+from edge.workers import Workers, results
 
 SURELY_SAME_IOU = 0.7  # two instances of one frame that overlap more are one object, whatever their classes
 SAME_IOU = 0.5  # two instances of one frame that overlap more are one object seen in two looks
@@ -31,8 +32,12 @@ CUT_PX = 2.0  # canvas pixels from the edge of its crop within which an object c
 class InstancePass:
     """Runs the instance model on canvases, each in a buffer that lives as long as the process."""
 
-    def __init__(self, engine: Engine, model: Model, score: float | None = None) -> None:
+    def __init__(
+        self, engine: Engine, model: Model, score: float | None = None, workers: Workers[Engine] | None = None
+    ) -> None:
+        """`workers` run canvases side by side, `engine` one that comes alone; `score` stands in for the head's."""
         self._engine = engine
+        self._workers = workers
         self._model = model
         self._score = model.head.score if score is None else score
         self.size = model.input.shape[1], model.input.shape[0]  # width, height of a canvas
@@ -53,13 +58,18 @@ class InstancePass:
         used = int(looks.canvases.max(initial=-1)) + 1
         self.reserve(used)
         self.shown = self._canvases[:used]
+        self.runs += used
         parts: list[list[Instances]] = [[] for _ in images]
         crops: list[list[Boxes]] = [[] for _ in images]  # in which they were found
-        for index, canvas in enumerate(self.shown):
-            fill_canvas(canvas, images, looks, index, self._model.fill)
-            here = np.flatnonzero(looks.canvases == index)
-            found = self._look(canvas, looks.places[here])
-            owners = looks.frames[here]
+        rows = [np.flatnonzero(looks.canvases == index) for index in range(used)]
+
+        def job(index: int) -> Callable[[Engine], Found]:
+            return lambda engine: self._look(engine, images, looks, index, looks.places[rows[index]])
+
+        for here, get in zip(
+            rows, results([job(index) for index in range(used)], self._engine, self._workers), strict=True
+        ):
+            found, owners = get(), looks.frames[here]
             for frame in np.unique(owners).tolist():
                 mine = found if (owners == frame).all() else found.of(owners[found.places] == frame)
                 parts[frame].append(to_frame(mine, looks, here, _size(images[frame])))
@@ -75,10 +85,13 @@ class InstancePass:
         once = distinct(stitch(select(seen, kept), np.concatenate(crops)[kept], size))
         return laid_on_parts(once, len(self._model.classes))
 
-    def _look(self, canvas: Image, places: npt.NDArray[np.int32]) -> Found:
-        outputs = self._engine.infer({self._model.input.name: canvas})
-        self.runs += 1
-        head = self._model.head
+    def _look(
+        self, engine: Engine, images: Sequence[Image], looks: Looks, index: int, places: npt.NDArray[np.int32]
+    ) -> Found:
+        """Fill canvas `index`, and return what is found in its `places` (n, 4); other threads do others meanwhile."""
+        canvas, head = self._canvases[index], self._model.head
+        fill_canvas(canvas, images, looks, index, self._model.fill)
+        outputs = engine.infer({self._model.input.name: canvas})
         if head.family == "centers":
             found = decode_centers(outputs, places, head, self._score, len(self._model.defects))
         else:

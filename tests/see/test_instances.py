@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.bundle import Head
+from edge.bundle import EngineFile, Head
+from edge.engines import Engine
 from edge.see.found import Found
 from edge.see.instances import MOST_INSTANCES, InstancePass, distinct, surest, to_frame
 from edge.see.packing import pack
 from edge.types import Array, Image, Instances
+from edge.workers import Workers
+from tests.see.coded import instance_model, picture, read_parts
 from tests.see.made import FakeEngine, boxes_of, instances_of, looks_of, model_of
 
 FRAME = (400, 300)
@@ -218,3 +223,22 @@ def test_a_flood_leaves_the_surest_in_their_order() -> None:
     kept = surest(instances_of([(i, 0, i + 1, 1) for i in range(many)], scores=scores.tolist()))
     assert kept.tolist() == [*range(1, MOST_INSTANCES), many - 1]
     assert surest(instances_of([(0, 0, 1, 1)])).tolist() == [0]
+
+
+def test_canvases_that_are_looked_at_side_by_side_are_not_mixed_up() -> None:
+    """Both are filled before either is read."""
+    model, meeting = instance_model(EngineFile("onnxruntime", "float32", "m.onnx", 0, "")), threading.Barrier(2)
+
+    def answer(image: Image) -> Mapping[str, Array]:
+        meeting.wait(20.0)
+        return read_parts(image)
+
+    boxes = [(0, 0, 96, 96), (64, 24, 160, 120)]
+    looks = replace(looks_of(boxes, [(0, 0, 96, 96)] * 2), canvases=np.asarray([0, 1], np.int32))
+    image = picture([(30, 40), (130, 80)])
+    alone = InstancePass(FakeEngine(model, read_parts), model)([image], looks)[0]
+    workers: Workers[Engine] = Workers("w", lambda _: FakeEngine(model, answer), 2)
+    seen = InstancePass(FakeEngine(model, read_parts), model, workers=workers)([image], looks)[0]
+    workers.close()
+    assert seen.centers.tolist() == alone.centers.tolist()
+    assert len(seen) == 2

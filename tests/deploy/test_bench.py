@@ -101,6 +101,14 @@ def test_what_is_wrong_is_named(
     assert not (site.parent / "x.png").exists()
 
 
+@pytest.mark.parametrize("name", ["full.png", "full.json"])
+def test_a_full_disk_is_named(site: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (site.parent / name).symlink_to("/dev/full")
+    flag = "--plot" if name.endswith("png") else "--json"
+    assert foveate.main(["bench", str(site), flag, str(site.parent / name)]) == 1
+    assert f"{name}: cannot be written: No space left on device; name a file in a" in capsys.readouterr().err
+
+
 def test_a_stop_before_the_first_frame_is_no_fault_of_the_camera(
     site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

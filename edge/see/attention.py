@@ -138,7 +138,8 @@ class Chooser:
         cut_off = instances.boxes[~instances.whole]
         unknown = cut_off[_covered(cut_off, tracks.boxes) < KNOWN][:MOST_SPOTS]
         sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1, initial=0.0)
-        self._cut = padded(unknown, self._pad_px + sides / 2, self._size)
+        joined = _with_neighbour(unknown, tracks.boxes, self._pad_px / 2)
+        self._cut = padded(joined, self._pad_px + sides / 2, self._size)
 
     def _wish(
         self,
@@ -215,6 +216,22 @@ def _soon(wishes: _Wishes, chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int6
         return soon[:0]
     soon = soon[np.argsort(-values[soon], kind="stable")][:MOST_CANDIDATES]
     return soon[_covered(_float(wishes.sources[soon]), _float(chosen)) < 1]
+
+
+def _with_neighbour(boxes: Boxes, tracks: Boxes, reach_px: float) -> Boxes:
+    """Return each of `boxes` (n, 4) joined with the one of `tracks` (m, 4) that it touches most, where there is one.
+
+    What is cut beside a track may be the rest of its object: one that was first seen when the border cut it has grown.
+    """
+    if not len(boxes) or not len(tracks):
+        return boxes
+    reach = np.asarray([-reach_px, -reach_px, reach_px, reach_px], np.float32)
+    common = common_of(boxes + reach, tracks)
+    nearest, touches = tracks[common.argmax(axis=1)], common.max(axis=1) > 0
+    joined = np.concatenate(
+        [np.minimum(boxes[:, :2], nearest[:, :2]), np.maximum(boxes[:, 2:], nearest[:, 2:])], axis=1
+    )
+    return np.where(touches[:, None], joined, boxes)
 
 
 def _float(boxes: npt.NDArray[np.int32]) -> Boxes:

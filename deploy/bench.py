@@ -20,6 +20,7 @@ from edge.__main__ import positive
 from edge.config import Config, load_config
 from edge.daemon import Options, serve
 from edge.errors import FoveateError
+from edge.spare import check_spared
 from edge.summary import check_target, write_json
 from edge.types import Looks, Moment, Tracks
 
@@ -34,15 +35,19 @@ WHY = {
     "whole": "whole frames",
     "doubt": "parts whose looks do not agree on a defect",
 }
+PICTURES = {".png", ".jpg", ".jpeg", ".svg", ".pdf"}  # what --plot writes; matplotlib is loaded after the run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a configuration and say what it costs; return the exit code."""
     options = _parser().parse_args(argv)
-    check_target("--json", options.json)
-    check_target("--plot", options.plot)
+    targets = {"--json": options.json, "--plot": options.plot}
+    for flag, path in targets.items():
+        check_target(flag, path)
+    _check_picture(options.plot)
     logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s %(message)s")
     config = _config(options)
+    check_spared(config, options.config, targets)
     if options.plot is not None:
         import matplotlib as mpl  # noqa: F401, PLC0415  where it is missing, that is said before the run
 
@@ -88,6 +93,8 @@ def measure(config: Config, file: Path, frames: int | None, warmup: int) -> dict
         alone = msgspec.structs.replace(config, state=Path(folder), mqtt=None, simulated=True)
         summary = serve(alone, Options(frames=frames, file=file), watchers=[rounds.note])
     rows = rounds.rows[warmup:] or rounds.rows
+    if not rows and summary["interrupted"]:
+        raise FoveateError(f"{file}: stopped before the first frame; there is nothing to tell, let it run for longer")
     if not rows:
         raise FoveateError(f"{file}: no frame came from {', '.join(config.cameras)}; try foveate doctor {file}")
     told = ("frames", "fps_wall", "canvas_ms", "looked_share", "saved_ms", "spent", "rss_mb", "startup_s")
@@ -151,6 +158,12 @@ def _config(options: argparse.Namespace) -> Config:
     if options.source is None:
         return config
     return with_source(config, options.source)
+
+
+def _check_picture(path: Path | None) -> None:
+    """Raise `FoveateError` where the suffix of `path` names no kind of picture: it is too late after the run."""
+    if path is not None and path.suffix.lower() not in PICTURES:
+        raise FoveateError(f"--plot {path}: is no kind of picture; end it with one of {', '.join(sorted(PICTURES))}")
 
 
 def _parser() -> argparse.ArgumentParser:

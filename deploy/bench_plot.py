@@ -11,12 +11,17 @@ import numpy as np
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from edge.errors import FoveateError
+
 INK, COLOURS = "#1c1d21", plt.colormaps["tab20"]
 BINS = 300  # columns at the most: every one the mean of its rounds
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Write the figure of what `measure` found; the suffix of `path` says as what."""
+    """Write the figure of what `measure` found; the suffix of `path` says as what.
+
+    Raises `FoveateError` where that cannot be.
+    """
     figure, (over_time, spent) = plt.subplots(
         2, 1, figsize=(10, 7), height_ratios=[3, 1], constrained_layout=True, facecolor="white"
     )
@@ -27,8 +32,14 @@ def draw(result: dict[str, Any], path: Path) -> None:
         f"{result['looked_share']:.1%} of the pixels looked at · saves {result['saved_ms']:.0f} ms a frame",
         color=INK,
     )
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise FoveateError(
+            f"--plot {path}: cannot be written: {error.strerror}; name a file in a folder with room that you may write"
+        ) from error
+    finally:
+        plt.close(figure)
 
 
 def _stages(axes: Any, result: dict[str, Any]) -> None:

@@ -46,17 +46,18 @@ def _run(options: argparse.Namespace) -> int:
         (name, camera), *_ = config.cameras.items()
         replaced = msgspec.structs.replace(camera, source=_source(options.source), command=[], demand=False)
         config = msgspec.structs.replace(config, cameras={name: replaced})
-    if options.trial:
-        with tempfile.TemporaryDirectory(prefix="foveate-trial-") as folder:
-            trial = msgspec.structs.replace(config, state=Path(folder), mqtt=None, simulated=True)
-            return _serve(trial, options)
     return _serve(config, options)
 
 
 def _serve(config: Config, options: argparse.Namespace) -> int:
     from edge.daemon import Options, serve  # noqa: PLC0415  the pins come before NumPy and its threads
 
-    summary = serve(config, Options(options.json, options.save, options.frames, options.config))
+    given = Options(options.json, options.save, options.frames, options.config)
+    if options.trial:
+        with tempfile.TemporaryDirectory(prefix="foveate-trial-") as folder:  # `serve` minds signals, imports do not
+            summary = serve(msgspec.structs.replace(config, state=Path(folder), mqtt=None, simulated=True), given)
+    else:
+        summary = serve(config, given)
     where = "told=nobody" if options.trial else f"queued={summary['ledger']['queued']}"
     log = logging.getLogger(__name__)
     log.info("ended frames=%d counted=%s %s", summary["frames"], summary["counted"], where)

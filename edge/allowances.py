@@ -19,6 +19,7 @@ from edge.see import audit
 from edge.see.attention import MOST_SPOTS
 from edge.see.found import MOST_MASK_CELLS
 from edge.see.instances import MOST_INSTANCES
+from edge.see.prototypes import MOST_BOXES, MOST_OBJECTS
 from edge.see.spots import MOST_REMEMBERED
 from edge.tell.connection import MAX_IN_FLIGHT, MAX_MESSAGE_BYTES
 from edge.tell.schema import CACHE_KIB
@@ -151,8 +152,8 @@ def _decoding(model: Model) -> int:
     """Return what the outputs of one canvas become on their way to objects."""
     if model.head.family == "centers":
         return 64 * _cells(model, "labels")  # a dozen arrays over the cells, of 2 to 8 bytes
-    count, pixels = _objects(model), math.prod(model.input.shape[:2])
-    return 4 * count * _cells(model, "prototypes") + count * count * PAIR + 24 * pixels
+    boxes, pixels = min(_rows(model, "boxes"), MOST_BOXES), math.prod(model.input.shape[:2])
+    return 4 * _objects(model) * _cells(model, "prototypes") + boxes * boxes * PAIR + 24 * pixels
 
 
 def _delivery(config: Config) -> int:
@@ -163,8 +164,13 @@ def _delivery(config: Config) -> int:
 
 def _objects(instance: Model) -> int:
     """Return how many objects one canvas can show."""
-    first = "peaks" if instance.head.family == "centers" else "boxes"
-    return next((spec.shape[0] for spec in instance.outputs if spec.name == first), MOST_INSTANCES)
+    if instance.head.family == "centers":
+        return _rows(instance, "peaks")
+    return min(_rows(instance, "boxes"), MOST_OBJECTS)
+
+
+def _rows(instance: Model, output: str) -> int:
+    return next((spec.shape[0] for spec in instance.outputs if spec.name == output), MOST_INSTANCES)
 
 
 def _mask_cells(instance: Model) -> int:

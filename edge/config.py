@@ -21,6 +21,7 @@ Whole = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 MOST_LOOKS = 32  # at one part that a gate remembers, the newest
 Looks = Annotated[int, msgspec.Meta(ge=1, le=MOST_LOOKS)]
+Rate = Annotated[float, msgspec.Meta(ge=1e-6, le=MOST)]  # per second: no time that it gives overflows
 Degrees = Annotated[float, msgspec.Meta(ge=20, le=150)]  # Celsius
 Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}\Z")]
@@ -41,7 +42,7 @@ class Camera(_Table, frozen=True, kw_only=True):
     demand: bool = False  # `command` waits for one byte on its standard input before each frame
     live: bool = False  # `command` does not wait until its frames are read: the newest counts, as of a stream
     mm_per_px: Positive | None = None  # of the plane that objects lie in
-    fps: Positive | None = None  # time base of a source that has none
+    fps: Rate | None = None  # time base of a source that has none
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
 
 

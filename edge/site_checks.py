@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from edge.bundle import TensorSpec
 from edge.config import Config, Gate, Line, check_point, class_numbers
 from edge.errors import ConfigError
+from edge.see.regions import scaled
 
 
 def check_names(config: Config, semantic: list[str], instance: list[str], defects: list[str]) -> None:
@@ -19,7 +20,7 @@ def check_names(config: Config, semantic: list[str], instance: list[str], defect
 
 
 def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
-    """Raise `ConfigError` where a rule of camera `name` leaves its frame of `size` (w, h) or can never count."""
+    """Raise `ConfigError` where a rule of camera `name` leaves its frame of `size` (w, h) or has no effect."""
     rules: list[Line | Gate] = [*config.lines, *config.gates]
     for rule in rules:
         if rule.camera == name:
@@ -28,6 +29,13 @@ def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
     for zone in config.zones:
         for point in zone.points if zone.camera == name else []:
             check_point(point, size, f"zone {zone.name!r}: points")
+    smallest_px = scaled(config.regions, config.cameras[name].mm_per_px).min_area_px
+    if smallest_px > size[0] * size[1]:
+        key = "min_area_px" if config.regions.min_area_mm2 is None else "min_area_mm2"
+        raise ConfigError(
+            f"regions.{key} {getattr(config.regions, key):g}: is {smallest_px:g} pixels for camera {name}, and its "
+            f"frame of {size[0]} x {size[1]} has {size[0] * size[1]}: nothing would ever be looked at; set less"
+        )
     for line in config.lines:
         reach = _reach(line, size)
         if line.camera == name and line.hysteresis_px >= reach:

@@ -69,5 +69,5 @@ def write_json(path: Path, summary: dict[str, Any]) -> None:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     except OSError as error:
         raise FoveateError(
-            f"--json {path}: cannot be written: {error.strerror}; name a file in a folder you may write"
+            f"--json {path}: cannot be written: {error.strerror}; name a file in a folder with room that you may write"
         ) from error

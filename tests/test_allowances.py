@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from edge import config, memory
-from edge.allowances import HEAP_BYTES, MIB, allowances
-from edge.bundle import EngineFile
+from edge.allowances import HEAP_BYTES, MIB, _decoding, _outputs, allowances
+from edge.bundle import EngineFile, Head, TensorSpec
 from edge.daemon import Options, serve
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
@@ -26,8 +26,9 @@ from edge.see.attention import MOST_SPOTS, Chooser
 from edge.see.audit import Audit
 from edge.see.found import MOST_MASK_CELLS
 from edge.see.instances import MOST_INSTANCES, distinct
+from edge.see.prototypes import decode_prototypes
 from edge.see.spots import MOST_REMEMBERED, SpotMemory
-from edge.types import Boxes, Frame, Instances, Labels, Looks, Moment, Regions
+from edge.types import Array, Boxes, Frame, Instances, Labels, Looks, Moment, Regions
 from tests.see.coded import FRAME, instance_model, semantic_model, write_belt, write_bundle
 from tests.see.made import instances_of, looks_of
 
@@ -139,6 +140,33 @@ def test_what_compares_all_with_all_takes_no_more(tmp_path: Path) -> None:
         tracemalloc.reset_peak()
         work()
         assert 5 * MIB < tracemalloc.get_traced_memory()[1] - before < limit
+
+
+@pytest.mark.parametrize("boxes", [300, 20_000])
+def test_decoding_boxes_takes_no_more_and_many_are_no_reason_to_ask_for_more(boxes: int) -> None:
+    random, side, planes = np.random.default_rng(1), 320, 32
+    corners = random.uniform(0, 280, (boxes, 2))
+    outputs: dict[str, Array] = {
+        "boxes": np.hstack([corners, corners + random.uniform(2, 40, (boxes, 2))]).astype(np.float32),
+        "scores": random.uniform(0.5, 1, boxes).astype(np.float32),
+        "classes": np.ones(boxes, np.uint8),
+        "coefficients": random.normal(0, 1, (boxes, planes)).astype(np.float32),
+        "prototypes": random.normal(0, 1, (planes, side // 4, side // 4)).astype(np.float32),
+    }
+    specs = [TensorSpec(name, array.shape, str(array.dtype)) for name, array in outputs.items()]
+    place = np.asarray([[0, 0, side, side]], np.int32)
+    model = msgspec.structs.replace(
+        instance_model(FILE),
+        head=Head("prototypes"),
+        input=TensorSpec("image", (side, side, 3), "uint8"),
+        outputs=specs,
+    )
+    before = weighed()
+    tracemalloc.reset_peak()
+    decode_prototypes(outputs, place, model.head, 0.3)
+    limit = _decoding(model) + 2 * _outputs(model)
+    assert 0.05 * limit < tracemalloc.get_traced_memory()[1] - before < limit
+    assert _decoding(model) < 40 * MIB
 
 
 def test_spots_weigh_no_more_however_many_there_are(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_passwords_in_urls_are_not_logged() -> None:
         ("instance", {"fill": -1}, ">= 0"),
         ("instance", {"head": {"family": "labels"}}, "head of family 'labels'"),
         ("semantic", {"head": {"family": "centers"}}, "head of family 'centers'"),
-        ("instance", {"head": {"family": "prototypes"}}, "family 'prototypes'"),
+        ("instance", {"head": {"family": "prototypes"}}, "no output 'boxes' of float32"),
         ("instance", {"head": {"family": "centers", "label_stride": 0}}, ">= 1"),
         ("instance", {"head": {"family": "centers", "label_stride": 7}}, "does not divide"),
         ("instance", {"head": {"family": "centers", "label_stride": 2}}, "'labels' of [96, 96], which does not fit"),
@@ -264,6 +264,14 @@ def test_a_byte_order_mark_is_no_error(site: Path) -> None:
             "'door': hysteresis_px 80: no point of the frame is so far from it; set less than 80",
         ),
         ("[regions]\nconfidence = 0.1\n", "regions.confidence 0.1: the bundle's semantic model gives no confidence"),
+        (
+            "[regions]\nmin_area_px = 19201\n",
+            "regions.min_area_px 19201: is 19201 pixels for camera belt, and its frame of 160 x 120 has 19200",
+        ),
+        (
+            "mm_per_px = 1e-200\n[regions]\nmin_area_mm2 = 5\n",
+            "regions.min_area_mm2 5: is inf pixels for camera belt",
+        ),
         (LINE.replace("120]", "121]"), "point (80, 121) is outside the frame of 160 x 120 pixels"),
     ],
 )

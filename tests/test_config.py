@@ -135,6 +135,7 @@ def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
         (HEAD.replace('"bundle"', "3") + CAMERA, "$.bundle"),
         (LEAST + "fps = 'fast'\n", "$.cameras.c.fps"),
         (LEAST + "fps = 0\n", "$.cameras.c.fps"),
+        (LEAST + "fps = 1e-320\n", "$.cameras.c.fps"),
         (LEAST + "stall_s = -1\n", "$.cameras.c.stall_s"),
         (LEAST + "stall_s = inf\n", "$.cameras.c.stall_s"),
         (LEAST + "stall_s = nan\n", "$.cameras.c.stall_s"),

@@ -145,7 +145,8 @@ class Chooser:
         unknown = unknown[_covered(unknown, tracks.boxes) < KNOWN][:MOST_SPOTS]
         if len(unknown):
             sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1)
-            self._cut = padded(unknown, self._pad_px + sides / 2, self._size)
+            joined = _with_neighbour(unknown, tracks.boxes, self._pad_px / 2)
+            self._cut = padded(joined, self._pad_px + sides / 2, self._size)
 
     def _wish(
         self,
@@ -223,6 +224,22 @@ def _fillers(soon: npt.NDArray[np.int64], wishes: _Wishes, due: npt.NDArray[np.i
     if not len(due):
         return soon[:0]
     return soon[~lie_in(_float(wishes.sources[soon]), _float(due))]
+
+
+def _with_neighbour(boxes: Boxes, tracks: Boxes, reach_px: float) -> Boxes:
+    """Return each of `boxes` (n, 4) joined with the one of `tracks` (m, 4) that it touches most, where there is one.
+
+    What is cut beside a track may be the rest of its object: one that was first seen when the border cut it has grown.
+    """
+    if not len(tracks):
+        return boxes
+    reach = np.asarray([-reach_px, -reach_px, reach_px, reach_px], np.float32)
+    common = common_of(boxes + reach, tracks)
+    nearest, touches = tracks[common.argmax(axis=1)], common.max(axis=1) > 0
+    joined = np.concatenate(
+        [np.minimum(boxes[:, :2], nearest[:, :2]), np.maximum(boxes[:, 2:], nearest[:, 2:])], axis=1
+    )
+    return np.where(touches[:, None], joined, boxes)
 
 
 def _float(boxes: npt.NDArray[np.int32]) -> Boxes:

@@ -238,7 +238,7 @@ class Audit:
         if cells:
             self._foreground.append((cells, int(np.count_nonzero(rest))))
         share, limit = self._share(), self._rules.most_unexplained
-        turns = share < limit / 2 if self._unexplained else share > limit
+        turns = share <= limit / 2 if self._unexplained else share > limit
         if not turns or len(self._foreground) < TILES:
             return []
         self._unexplained = not self._unexplained

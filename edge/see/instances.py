@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.boxes import CORNERS, areas_of, common_of
-from edge.bundle import Model
+from edge.bundle import MOST_CLASSES, Model
 from edge.engines import Engine
 from edge.errors import EngineError
 from edge.see.centers import decode_centers
@@ -81,9 +81,9 @@ class InstancePass:
         seen = joined(parts, len(self._model.defects))
         if not len(seen):
             return seen
-        kept = surest(seen)
-        once = distinct(stitch(select(seen, kept), np.concatenate(crops)[kept], size))
-        return laid_on_parts(once, len(self._model.classes))
+        kept, parts_end = surest(seen), len(self._model.classes)
+        once = distinct(stitch(select(seen, kept), np.concatenate(crops)[kept], size), parts_end)
+        return laid_on_parts(once, parts_end)
 
     def _look(
         self, engine: Engine, images: Sequence[Image], looks: Looks, index: int, places: npt.NDArray[np.int32]
@@ -151,15 +151,18 @@ def surest(instances: Instances) -> npt.NDArray[np.int64]:
     return np.sort(np.argsort(-instances.scores, kind="stable")[:MOST_INSTANCES])
 
 
-def distinct(instances: Instances) -> Instances:
-    """Keep one of several instances of the same object: a whole one, then the sharpest, the largest, the surest."""
+def distinct(instances: Instances, parts: int = MOST_CLASSES) -> Instances:
+    """Keep one of several instances of the same object: a whole one, then the sharpest, the largest, the surest.
+
+    Classes from `parts` on are defects; a defect is never the same as the part that it covers.
+    """
     if len(instances) < 2:
         return instances
     common = common_of(instances.boxes, instances.boxes)
     if np.count_nonzero(common) <= len(instances):  # each only with itself
         return instances
     rank = np.lexsort((-instances.scores, -instances.areas_px, -np.round(instances.scales, 1), ~instances.whole))
-    same = _same_object(instances, common)
+    same = _same_object(instances, common, parts)
     kept: list[int] = []
     for i in rank:
         if not same[i, kept].any():
@@ -167,7 +170,7 @@ def distinct(instances: Instances) -> Instances:
     return select(instances, np.asarray(sorted(kept), np.int64))
 
 
-def _same_object(instances: Instances, common: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _same_object(instances: Instances, common: npt.NDArray[np.float32], parts: int) -> npt.NDArray[np.bool_]:
     """Return (n, n) whether two instances, whose boxes share `common` (n, n), must be one object."""
     areas, centers = areas_of(instances.boxes), instances.centers
     smaller = np.minimum(areas[:, None], areas)
@@ -177,4 +180,5 @@ def _same_object(instances: Instances, common: npt.NDArray[np.float32]) -> npt.N
     nearby = apart_x**2 + apart_y**2 < NEAR**2 * smaller
     same_class = instances.classes[:, None] == instances.classes
     alike = same_class & ((iou > SAME_IOU) | ((contained > CONTAINED) & nearby))
-    return np.asarray((iou > SURELY_SAME_IOU) | alike)
+    flawed = instances.classes >= parts
+    return np.asarray(((iou > SURELY_SAME_IOU) & (flawed[:, None] == flawed)) | alike)

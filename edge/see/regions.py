@@ -33,7 +33,7 @@ def scaled(rules: RegionRules, mm_per_px: float | None) -> RegionRules:
     """Return rules whose `min_area_px` is what `min_area_mm2` means for a camera."""
     if rules.min_area_mm2 is None or mm_per_px is None:
         return rules
-    return msgspec.structs.replace(rules, min_area_px=rules.min_area_mm2 / mm_per_px**2)
+    return msgspec.structs.replace(rules, min_area_px=rules.min_area_mm2 / mm_per_px / mm_per_px)  # a tiny square is 0
 
 
 def foreground(labels: Labels, wanted: npt.NDArray[np.uint8], confidence: float) -> Image:

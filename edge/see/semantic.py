@@ -7,6 +7,7 @@ import numpy as np
 
 from edge.bundle import Model
 from edge.engines import Engine
+from edge.errors import EngineError
 from edge.types import Frame, Image, Labels
 
 BAND_ROWS = 72  # of a frame that are reduced at a time: a full HD band halved is 200 kB
@@ -25,9 +26,18 @@ class SemanticPass:
         self._halves: dict[tuple[int, int], Image] = {}  # (height, width) -> buffer; few, for cameras are few
 
     def __call__(self, frame: Frame) -> Labels:
-        """Return the labels of `frame`, copied: another camera's are made before these are used up."""
+        """Return the labels of `frame`, copied: another camera's are made before these are used up.
+
+        Raises `EngineError` where one is of a class that the manifest does not name.
+        """
         fitted = self._fit(frame.image)
         outputs = self._engine.infer({self._model.input.name: self.input})
+        highest, named = int(outputs["labels"].max()), len(self._model.classes)
+        if highest >= named:
+            raise EngineError(
+                f"semantic model: gives class {highest}, the manifest names {named} with the background; "
+                "name them all in the recipe and export the bundle again"
+            )
         return _cut(outputs["labels"], outputs.get("confidence"), fitted, frame.image, self.input)
 
     def _fit(self, image: Image) -> tuple[int, int]:

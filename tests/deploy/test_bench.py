@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +14,8 @@ import pytest
 
 import foveate
 from deploy.bench import Rounds
+from edge.daemon import open_models
+from edge.station import Models
 from tests.see.coded import write_belt, write_bundle
 from tests.see.made import looks_of, tracks_of
 
@@ -77,11 +82,40 @@ def test_frames_of_one_round_are_one_row() -> None:
         (["{site}", "--source", "none.mp4"], 69, "none.mp4"),
         (["{site}", "--json", "{site}/x.json"], 1, "--json"),
         (["{site}", "--plot", "{folder}/no/x.png"], 1, "--plot"),
+        (["{site}", "--plot", "{folder}/x.xyz"], 1, "x.xyz: is no kind of picture; end it with one of .jpeg"),
+        (["{site}", "--plot", "{folder}/x"], 1, "is no kind of picture"),
+        (["{site}", "--json", "{site}"], 1, "would replace the configuration"),
+        (["{site}", "--json", "{folder}/bundle/manifest.json"], 1, "would replace a part of the bundle"),
+        (["{site}", "--plot", "{folder}/pictures/3.png"], 1, "would replace a picture of camera belt"),
+        (["{site}", "--plot", "{folder}/x.svg", "--json", "{folder}/x.svg"], 1, "are the same file"),
     ],
 )
 def test_what_is_wrong_is_named(
     site: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
 ) -> None:
     given = [word.format(site=site, folder=site.parent) for word in arguments]
+    before = {path: path.read_bytes() for path in site.parent.rglob("*.*") if path.is_file()}
     assert foveate.main(["bench", *given]) == code
     assert said in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in site.parent.rglob("*.*") if path.is_file()} == before
+    assert not (site.parent / "x.png").exists()
+
+
+@pytest.mark.parametrize("name", ["full.png", "full.json"])
+def test_a_full_disk_is_named(site: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (site.parent / name).symlink_to("/dev/full")
+    flag = "--plot" if name.endswith("png") else "--json"
+    assert foveate.main(["bench", str(site), flag, str(site.parent / name)]) == 1
+    assert f"{name}: cannot be written: No space left on device; name a file in a" in capsys.readouterr().err
+
+
+def test_a_stop_before_the_first_frame_is_no_fault_of_the_camera(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*given: Any) -> Models:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return open_models(*given)
+
+    monkeypatch.setattr("edge.daemon.open_models", stopped)
+    assert foveate.main(["bench", str(site)]) == 1
+    assert "stopped before the first frame" in capsys.readouterr().err

@@ -161,6 +161,15 @@ def test_a_cut_view_of_a_known_object_is_no_reason_to_look_again() -> None:
     assert len(choose.choose(1, NONE, NOBODY, STILL)) == 0
 
 
+def test_what_is_cut_beside_a_track_is_looked_at_together_with_it() -> None:
+    """It may be the rest of the track's object, which has grown since the border cut it."""
+    choose = chooser(pad=16)
+    fresh = tracks_of([(520, 500, 620, 600), (700, 500, 760, 560)])
+    choose.follow(instances_of([(496, 500, 516, 600)], whole=[False]), fresh)
+    looks = choose.choose(1, NONE, NOBODY, STILL)
+    assert looks.sources.tolist() == [[496 - 66, 500 - 66, 620 + 66, 600 + 66]]
+
+
 @pytest.mark.parametrize("at_border", ["track", "wait"])
 def test_an_object_that_stays_cut_is_followed_after_ever_longer_times(at_border: str) -> None:
     choose = chooser(at_border=at_border, retry_frames=2)

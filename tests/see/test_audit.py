@@ -254,8 +254,9 @@ def test_a_class_that_is_missed_is_not_hidden_by_others_that_are_seen() -> None:
     assert [event.group for event in events if event.alarm] == ["class/washer"]
 
 
-def test_foreground_that_nothing_explains_raises_an_alarm_until_it_is_explained() -> None:
-    watched = audit()
+@pytest.mark.parametrize("limit", [0.5, 0.0])
+def test_foreground_that_nothing_explains_raises_an_alarm_until_it_is_explained(limit: float) -> None:
+    watched = audit(most_unexplained=limit)
     noise = (np.random.default_rng(1).random((120, 160)) < 0.8).astype(np.uint8)
     events = [show(watched, [], noise) for _ in range(TILES)]
     assert [len(found) for found in events] == [0] * (TILES - 1) + [1]

@@ -59,10 +59,10 @@ def test_without_defects_nothing_changes() -> None:
     assert laid_on_parts(found, PARTS) is found
 
 
-def answer(number: int) -> Mapping[str, Array]:
-    """Return a part and in it an object of class `number`, as a "prototypes" head gives them."""
+def answer(number: int, box: tuple[int, int, int, int] = (12, 12, 20, 20)) -> Mapping[str, Array]:
+    """Return a part and an object of class `number` in `box`, as a "prototypes" head gives them."""
     return {
-        "boxes": np.asarray([[8, 8, 40, 40], [12, 12, 20, 20]], np.float32),
+        "boxes": np.asarray([[8, 8, 40, 40], box], np.float32),
         "scores": np.asarray([0.9, 0.8], np.float32),
         "classes": np.asarray([1, number], np.uint8),
         "coefficients": np.ones((2, 1), np.float32),
@@ -78,6 +78,15 @@ def test_the_instance_pass_gives_parts_with_their_defects(number: int) -> None:
     assert found.boxes.tolist() == [[108, 58, 140, 90]]
     assert found.defects_px[0, number - PARTS] == 64
     assert found.defects_px.sum() == 64
+
+
+@pytest.mark.parametrize("box", [(9, 9, 39, 39), (8, 8, 40, 40), (7, 7, 41, 41)])
+def test_a_defect_as_large_as_its_part_is_not_taken_for_it(box: tuple[int, int, int, int]) -> None:
+    model = model_of((64, 64), Head("prototypes"), defects=["scratch", "chip"])
+    looks, _ = pack(np.asarray([[100, 50, 164, 114]], np.int32), (64, 64), 1)
+    found = InstancePass(FakeEngine(model, lambda _: answer(CHIP, box)), model)([blank()], looks)[0]
+    assert found.boxes.tolist() == [[108, 58, 140, 90]]
+    assert found.defects_px[0].tolist() == [0, (box[2] - box[0]) ** 2]
 
 
 def test_a_class_beyond_all_defects_is_refused() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.bundle import Head
+from edge.errors import EngineError
 from edge.see.semantic import SemanticPass
 from edge.types import Array, Frame, Image
 from tests.see.made import FakeEngine, model_of
@@ -131,3 +132,12 @@ def test_a_model_without_confidence_gives_none() -> None:
     model = model_of(INPUT, Head("labels"))
     engine = FakeEngine(model, lambda image: {"labels": np.zeros(image.shape[:2], np.uint8)})
     assert SemanticPass(engine, model)(frame(50, 50)).confidence is None
+
+
+def test_a_class_without_a_name_is_refused() -> None:
+    model, labels = model_of(INPUT, Head("labels")), np.full((64, 96), 2, np.uint8)
+    look = SemanticPass(FakeEngine(model, lambda _: {"labels": labels}), model)
+    assert look(frame(96, 64)).classes.max() == 2
+    labels[5, 7] = 3
+    with pytest.raises(EngineError, match="gives class 3, the manifest names 3 with the background"):
+        look(frame(96, 64))

@@ -35,6 +35,18 @@ WHY = {
     "whole": "whole frames",
     "doubt": "parts whose looks do not agree on a defect",
 }
+TOLD = (  # of the whole run, its first rounds too
+    "frames",
+    "skipped",
+    "governor",
+    "fps_wall",
+    "canvas_ms",
+    "looked_share",
+    "saved_ms",
+    "spent",
+    "rss_mb",
+    "startup_s",
+)
 PICTURES = {".png", ".jpg", ".jpeg", ".svg", ".pdf"}  # what --plot writes; matplotlib is loaded after the run
 
 
@@ -51,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.plot is not None:
         import matplotlib as mpl  # noqa: F401, PLC0415  where it is missing, that is said before the run
 
-    result = measure(config, options.config, options.frames, options.warmup)
+    result, failure = measure(config, options.config, options.frames, options.warmup)
     print("\n".join(table(result)))
     if options.json is not None:
         write_json(options.json, result)
@@ -59,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from deploy.bench_plot import draw  # noqa: PLC0415
 
         draw(result, options.plot)
+    if failure is not None:
+        raise failure
     return 0
 
 
@@ -83,22 +97,34 @@ class Rounds:
         row["tracks"] += confirmed
 
 
-def measure(config: Config, file: Path, frames: int | None, warmup: int) -> dict[str, Any]:
-    """Run `config`, read from `file`, and return its figures; `rounds` holds every round after `warmup` of them.
+def measure(config: Config, file: Path, frames: int | None, warmup: int) -> tuple[dict[str, Any], FoveateError | None]:
+    """Run `config`, read from `file`; return its figures, and what ended it early.
 
-    Raises `FoveateError` where no frame comes.
+    `rounds` in them holds every round after `warmup` of them. Raises `FoveateError` where no frame comes after these.
     """
-    rounds = Rounds()
+    rounds, failure = Rounds(), None
     with tempfile.TemporaryDirectory(prefix="foveate-bench-") as folder:
-        alone = msgspec.structs.replace(config, state=Path(folder), mqtt=None, simulated=True)
-        summary = serve(alone, Options(frames=frames, file=file), watchers=[rounds.note])
-    rows = rounds.rows[warmup:] or rounds.rows
+        alone = msgspec.structs.replace(config, state=Path(folder) / "state", mqtt=None, simulated=True)
+        told_in = Path(folder) / "summary.json"  # written also where the run fails
+        try:
+            serve(alone, Options(frames=frames, file=file, json=told_in), watchers=[rounds.note])
+        except FoveateError as error:
+            if not rounds.rows or not told_in.exists():
+                raise
+            failure = error
+        summary = msgspec.json.decode(told_in.read_bytes())
+    rows = rounds.rows[warmup:]
+    if rounds.rows and not rows:
+        raise FoveateError(
+            f"{file}: {len(rounds.rows)} rounds came, of which the first {warmup} do not count; "
+            "let it run for longer, or give a smaller --warmup"
+        )
     if not rows and summary["interrupted"]:
         raise FoveateError(f"{file}: stopped before the first frame; there is nothing to tell, let it run for longer")
     if not rows:
         raise FoveateError(f"{file}: no frame came from {', '.join(config.cameras)}; try foveate doctor {file}")
-    told = ("frames", "fps_wall", "canvas_ms", "looked_share", "saved_ms", "spent", "rss_mb", "startup_s")
-    return {**{name: summary[name] for name in told}, "cameras": len(config.cameras), **_figures(rows), "rounds": rows}
+    told = {name: summary[name] for name in TOLD}
+    return {**told, "cameras": len(config.cameras), **_figures(rows), "rounds": rows}, failure
 
 
 def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -146,7 +172,16 @@ def table(result: dict[str, Any]) -> list[str]:
         *(f"spent on     {share:6.1%}  {WHY[name]}" for name, share in _by_share(result["spent"])),
         f"memory       {result['rss_mb']:.0f} MiB at the most",
         f"start        first result after {result['startup_s']:.2f} s",
+        *_governed(result["governor"], result["skipped"]),
     ]
+
+
+def _governed(governor: dict[str, Any], skipped: int) -> list[str]:
+    """Return a line where a governor was there: figures of less than the full effort are not those of all of it."""
+    if not governor:
+        return []
+    costs = "".join(f", {name} gave {ms:.1f} ms" for name, ms in governor["costs"].items())
+    return [f"governor     ended at step {governor['step']} ({governor['name']}){costs}; {skipped} frames skipped"]
 
 
 def _by_share(spent: dict[str, float]) -> list[tuple[str, float]]:

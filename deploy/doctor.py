@@ -59,8 +59,7 @@ def _tried(path: Path, source: str | None) -> Iterator[Finding]:
         return
     yield Finding(OK, f"configuration {path}")
     yield from probe.models(config)
-    for name in config.cameras:
-        yield probe.camera(name, config)
+    yield from probe.cameras(config)
     yield from probe.broker(config)
     yield from checks.state_folder(config.state, config.ledger.max_mib)
 

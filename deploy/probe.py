@@ -15,10 +15,13 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from deploy.checks import FIX, NONE, OK, Finding
+from edge.allowances import Size
 from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Config, Mqtt
+from edge.daemon import open_models
 from edge.engines import choose_engine, models_for, open_engine
 from edge.errors import ConfigError, FoveateError
+from edge.memory import claim
 from edge.see.cameras import open_camera
 from edge.site_checks import check_confidence, check_names, check_places
 from edge.tell.connection import BROKEN
@@ -87,11 +90,21 @@ def with_source(config: Config, source: str) -> Config:
     return msgspec.structs.replace(config, cameras={name: msgspec.structs.replace(old, **changes)})
 
 
-def camera(name: str, config: Config) -> Finding:
-    """Open one camera, hold its lines and gates against its size, and wait for a frame."""
+def cameras(config: Config) -> Iterator[Finding]:
+    """Try every camera, and where all can be opened, hold what they may come to need against the memory there is."""
+    sizes: dict[str, Size] = {}
+    for name in config.cameras:
+        yield _camera(name, config, sizes)
+    if len(sizes) == len(config.cameras):
+        yield from _memory(config, sizes)
+
+
+def _camera(name: str, config: Config, sizes: dict[str, Size]) -> Finding:
+    """Open one camera, note its size, hold its lines and gates against that, and wait for a frame."""
     try:
         with open_camera(name, config.cameras[name]) as opened:
             check_places(config, name, opened.size)
+            sizes[name] = opened.size
             deadline = time.monotonic() + FRAME_S
             while not isinstance(opened.read(0.5), Frame):
                 if opened.ended or time.monotonic() > deadline:
@@ -100,6 +113,22 @@ def camera(name: str, config: Config) -> Finding:
             return Finding(OK, f"camera {name}: {opened.size[0]} x {opened.size[1]}, {rate}")
     except FoveateError as error:
         return _failed(error)
+
+
+def _memory(config: Config, sizes: dict[str, Size]) -> Iterator[Finding]:
+    """Claim the memory that the daemon claims at its start; where no model can be opened, that has been said."""
+    with contextlib.ExitStack() as stack:
+        try:
+            bundle = open_bundle(config.bundle)
+            open_models(config, bundle, stack)
+        except FoveateError:
+            return
+        try:
+            ceiling = claim(config, models_for(config, bundle), sizes)
+        except FoveateError as error:
+            yield _failed(error)
+            return
+    yield Finding(OK, f"memory: at most {ceiling} MiB")
 
 
 def broker(config: Config) -> Iterator[Finding]:

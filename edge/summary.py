@@ -21,6 +21,7 @@ def summarise(health: Health, ledger: Ledger) -> dict[str, Any]:
         "frames": state["frames"],
         "interrupted": health.stopping,
         "skipped": state["skipped"],
+        "governor": state["governor"],
         "dropped": state["dropped"],
         "gaps": state["gaps"],
         "fps": round(health.fps(), 1),

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import foveate
-from deploy.bench import Rounds
+from deploy.bench import Rounds, measure, table
+from edge.config import load_config
 from edge.daemon import open_models
 from edge.station import Models
 from tests.see.coded import write_belt, write_bundle
@@ -107,6 +108,31 @@ def test_a_full_disk_is_named(site: Path, capsys: pytest.CaptureFixture[str], na
     flag = "--plot" if name.endswith("png") else "--json"
     assert foveate.main(["bench", str(site), flag, str(site.parent / name)]) == 1
     assert f"{name}: cannot be written: No space left on device; name a file in a" in capsys.readouterr().err
+
+
+def test_a_camera_that_fails_late_costs_no_figure(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = 12 * 100 * 100 * 3
+    camera = f'command = ["sh", "-c", "head -c {frames} /dev/zero; exit 3"]\nsize = [100, 100]'
+    site.write_text(CONFIG.replace('source = "pictures"', camera).replace("120]", "99]"))
+    assert foveate.main(["bench", str(site), "--json", str(site.parent / "x.json")]) == 69
+    said = capsys.readouterr()
+    assert "2 frames of 1 camera\n" in said.out
+    assert "ended with exit code 3" in said.err
+    assert json.loads((site.parent / "x.json").read_bytes())["frames"] == 12
+
+
+def test_fewer_rounds_than_do_not_count_are_no_figures(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert foveate.main(["bench", str(site), "--frames", "5"]) == 1
+    assert "5 rounds came, of which the first 10 do not count; let it run for longer" in capsys.readouterr().err
+
+
+def test_a_step_of_the_governor_is_told(site: Path) -> None:
+    result, failure = measure(load_config(site), site, None, 5)
+    assert failure is None
+    assert result["governor"] == {}, "there is none over a recording"
+    assert table(result)[-1].startswith("start ")
+    result |= {"governor": {"step": 3, "name": "unaudited", "costs": {"half": 2.5}}, "skipped": 7}
+    assert table(result)[-1] == "governor     ended at step 3 (unaudited), half gave 2.5 ms; 7 frames skipped"
 
 
 def test_a_stop_before_the_first_frame_is_no_fault_of_the_camera(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from deploy import checks, doctor
 from deploy.checks import FIX, NONE, OK, Finding
+from edge.memory import Room
 from tests.see.coded import write_bundle
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -62,6 +64,18 @@ def test_all_is_well(config: Path, examine: Examine) -> None:
     assert "OK  camera front: 64 x 48, no frame rate" in said
     assert "--  no broker is configured" in said
     assert said.endswith("nothing to fix\n")
+
+
+def test_what_may_come_to_be_needed_is_held_against_what_there_is(
+    config: Path, examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = examine(config)
+    assert code == 0
+    assert re.search(r"^OK  memory: at most \d+ MiB$", said, re.MULTILINE)
+    monkeypatch.setattr("edge.memory.available", lambda _: Room(1e6, "the memory limit of /jail"))
+    code, said = examine(config)
+    assert code == 1
+    assert re.search(r"^FIX memory: .* MiB .* by the memory limit of /jail: take fewer cameras or", said, re.MULTILINE)
 
 
 def test_the_coarse_model_is_tried_where_a_governor_would_ask_for_it(config: Path, examine: Examine) -> None:

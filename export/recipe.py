@@ -165,9 +165,11 @@ def _check_source(setting: str, source: Semantic | Instance) -> None:
             raise ConfigError(f"{setting}.{key}: is {value}; give numbers of at most {MOST}")
         if key == "std" and not all(abs(number) * MOST >= 1 for number in numbers):
             raise ConfigError(f"{setting}.std: is 0 or next to it; pixels are divided by it")
-    doubled = {name for name in source.classes if source.classes.count(name) > 1}
-    if doubled:
-        raise ConfigError(f"{setting}.classes: {min(doubled)!r} is named twice; give every class its own name")
+    defects = source.defects if isinstance(source, Instance) else []
+    for key, names in (("classes", source.classes), ("defects", defects)):
+        doubled = {name for name in names if names.count(name) > 1}
+        if doubled:
+            raise ConfigError(f"{setting}.{key}: {min(doubled)!r} is named twice; give every class its own name")
     if not source.classes and source.head not in {"yolo", "yolo-end2end"}:
         raise ConfigError(f"{setting}.classes: is missing; name every class of the model in its order")
 

@@ -26,6 +26,9 @@ def yolo_meaning(net: Net, source: Instance) -> Meaning:
     needs_floats(net, (rows, masks))
     end_to_end = source.head == "yolo-end2end"
     source_classes = source.classes or _classes_of_file(net)
+    doubled = {name for name in source_classes if source_classes.count(name) > 1}
+    if doubled:
+        raise ModelError(f"model {net.path}: names {min(doubled)!r} twice; set instance.classes in the recipe")
     coefficients = net.outputs[masks][1]
     _check_yolo(net, rows, len(source_classes), coefficients, end_to_end)
     classes = ["background", *source_classes] if not source.background else list(source_classes)

@@ -192,6 +192,8 @@ def test_defects_of_yolo_that_are_none_of_its_classes_or_all_of_them(tmp_path: P
     path = constant_net(tmp_path / "net.onnx", {"output0": rows, "output1": prototypes})
     with pytest.raises(ModelError, match="names 'scratch', which is none of its classes"):
         instance(path, head="yolo", classes=list("abc"), defects=["scratch"])
+    with pytest.raises(ModelError, match="names 'b' twice"):
+        instance(path, head="yolo", classes=["a", "b", "b"])
     with pytest.raises(ModelError, match="names all of its classes"):
         instance(path, head="yolo", classes=list("abc"), defects=list("cab"))
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.boxes import CORNERS, areas_of, common_of
-from edge.bundle import Model
+from edge.bundle import MOST_CLASSES, Model
 from edge.engines import Engine
 from edge.errors import EngineError
 from edge.see.centers import decode_centers
@@ -82,8 +82,9 @@ class InstancePass:
         if not len(seen):
             return seen
         kept = surest(seen)
-        once = distinct(stitch(select(seen, kept), np.concatenate(crops)[kept], size))
-        return laid_on_parts(once, len(self._model.classes))
+        classes = len(self._model.classes)
+        once = distinct(stitch(select(seen, kept), np.concatenate(crops)[kept], size), classes)
+        return laid_on_parts(once, classes)
 
     def _look(
         self, engine: Engine, images: Sequence[Image], looks: Looks, index: int, places: npt.NDArray[np.int32]
@@ -151,15 +152,19 @@ def surest(instances: Instances) -> npt.NDArray[np.int64]:
     return np.sort(np.argsort(-instances.scores, kind="stable")[:MOST_INSTANCES])
 
 
-def distinct(instances: Instances) -> Instances:
-    """Keep one of several instances of the same object: a whole one, then the sharpest, the largest, the surest."""
+def distinct(instances: Instances, parts: int = MOST_CLASSES) -> Instances:
+    """Keep one of several instances of the same object: a whole one, then the sharpest, the largest, the surest.
+
+    Objects of class `parts` and above are defects: one that covers its part is not that part under another name.
+    """
     if len(instances) < 2:
         return instances
     common = common_of(instances.boxes, instances.boxes)
     if np.count_nonzero(common) <= len(instances):  # each only with itself
         return instances
     rank = np.lexsort((-instances.scores, -instances.areas_px, -np.round(instances.scales, 1), ~instances.whole))
-    same = _same_object(instances, common)
+    flawed = instances.classes >= parts
+    same = _same_object(instances, common) & (flawed[:, None] == flawed)
     kept: list[int] = []
     for i in rank:
         if not same[i, kept].any():

@@ -80,6 +80,16 @@ def test_the_instance_pass_gives_parts_with_their_defects(number: int) -> None:
     assert found.defects_px.sum() == 64
 
 
+@pytest.mark.parametrize("flaw", [(8, 8, 40, 40), (10, 10, 40, 40), (8, 8, 40, 32)])
+def test_a_defect_that_covers_its_part_is_not_taken_for_the_part_under_another_name(flaw: tuple[int, ...]) -> None:
+    model = model_of((64, 64), Head("prototypes"), defects=["scratch", "chip"])
+    looks, _ = pack(np.asarray([[100, 50, 164, 114]], np.int32), (64, 64), 1)
+    seen = {**answer(CHIP), "boxes": np.asarray([[8, 8, 40, 40], flaw], np.float32)}
+    found = InstancePass(FakeEngine(model, lambda _: seen), model)([blank()], looks)[0]
+    assert found.classes.tolist() == [1]
+    assert found.defects_px[0, CHIP - PARTS] == (flaw[2] - flaw[0]) * (flaw[3] - flaw[1])
+
+
 def test_a_class_beyond_all_defects_is_refused() -> None:
     model = model_of((64, 64), Head("prototypes"), defects=["scratch", "chip"])
     looks, _ = pack(np.asarray([[100, 50, 164, 114]], np.int32), (64, 64), 1)

@@ -19,6 +19,7 @@ from edge.see import audit
 from edge.see.attention import MOST_SPOTS
 from edge.see.found import MOST_MASK_CELLS
 from edge.see.instances import MOST_INSTANCES
+from edge.see.regions import MOST_KEPT_BYTES
 from edge.see.spots import MOST_REMEMBERED
 from edge.tell.connection import MAX_IN_FLIGHT, MAX_MESSAGE_BYTES
 from edge.tell.schema import CACHE_KIB
@@ -74,6 +75,7 @@ def allowances(
         "halves": _halves(config, sizes, coarse=coarse is not None),
         "labels": cameras * KEPT_CELL * cells,
         "tracks": cameras * MOST_TRACKS * _track(instance),
+        "painted": cameras * MOST_KEPT_BYTES,
         "rules": _rules(config, instance),
         "audit": cameras * _audit(instance),
         "attention": cameras * 4 * OBJECT * (MOST_SPOTS + MOST_REMEMBERED),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,8 @@ from tests.test_pipeline import FILE, Memory, Recording, frames, models, setting
 
 COARSELY = Effort(coarse=True)
 LIMITED = config.Governor(limit_ms=1000.0)
+MOST_LATE = 3  # frames by which a crossing may be told later where looks come at other times
+APART_PX = 10.0  # frame pixels along the line at most between two sightings of one crossing
 Plan = Callable[[int], Effort]  # by number of the frame
 
 
@@ -179,11 +180,17 @@ def test_the_real_belt_keeps_tracks_ids_and_counts_through_every_change(belt_bun
     plan = [STEPS[name] for name in steps for _ in range(count // len(steps))]
     free, _ = follow(rules, lambda _: FULL, count)
     changed, seen = follow(rules, lambda i: plan[min(i, count - 1)], count)
-    told = [Counter(event.counter for event in run_.events if isinstance(event, Count)) for run_ in (free, changed)]
-    assert told[0] == told[1]
-    assert sum(told[0].values()) > 30
-    assert len({event.track for event in changed.events if isinstance(event, Count)}) == sum(told[1].values())
+    told = [[event for event in run_.events if isinstance(event, Count)] for run_ in (free, changed)]
+    for some, others in (told, told[::-1]):
+        lonely = [event for event in some if not any(same_crossing(event, other) for other in others)]
+        assert [event for event in lonely if event.frame < count - MOST_LATE] == []
+        assert len({event.track for event in some}) == len(some) > 30
     for before, after in itertools.pairwise(seen):
         staying = before.tracks.ids[(before.tracks.ids > 0) & (before.tracks.centers[:, 0] < 1800)]
         assert set(staying.tolist()) <= set(after.tracks.ids.tolist()), after.frame.index
     assert {moment.labels.classes.shape for moment in seen} == {(135, 240), (90, 160)}
+def same_crossing(one: Count, other: Count) -> bool:
+    near = abs(one.frame - other.frame) <= MOST_LATE and abs(one.position[1] - other.position[1]) <= APART_PX
+    return near and one.counter == other.counter
+
+

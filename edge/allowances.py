@@ -83,7 +83,7 @@ def allowances(
         "times": ROUNDS * ROUND,
         "ledger": 2 * CACHE_KIB * KIB + MIB,  # pages of both connections; the index of the write-ahead log
         "delivery": _delivery(config),
-        "threads": (cameras + 1 + sum(worker_counts(config).values())) * THREAD_BYTES,
+        "threads": (cameras + 1 + _workers(config, coarse=coarse is not None)) * THREAD_BYTES,
         "heap": SMALL_BYTES + HEAP_BYTES,
     }
     if save:
@@ -108,8 +108,13 @@ def _frames(camera: Camera, size: Size) -> float:
 
 def _halves(config: Config, sizes: Mapping[str, Size], *, coarse: bool) -> float:
     """Return what frames take that are halved again and again on their way to a semantic model, in each thread."""
-    passes = 1 + worker_counts(config)["semantic"] + coarse
+    passes = (1 + worker_counts(config)["semantic"]) * (1 + coarse)
     return passes * HALVES * PICTURE * sum(_pixels(size) for size in set(sizes.values()))
+
+
+def _workers(config: Config, *, coarse: bool) -> int:
+    counts = worker_counts(config)
+    return counts["instance"] + counts["semantic"] * (1 + coarse)
 
 
 def _track(instance: Model) -> int:

@@ -19,7 +19,7 @@ from edge.daemon import open_models
 from edge.engines import models_for
 from edge.events import Count, GovernorEvent, Verdict
 from edge.governor import STEPS, open_governor
-from edge.health import Health
+from edge.health import Health, Stopwatch
 from edge.pipeline import run
 from edge.rounds import FEW
 from edge.see.semantic import SemanticPass
@@ -29,7 +29,7 @@ from examples.belt.belt import Belt
 from examples.belt.demo import HERE
 from tests.see.coded import COARSE, FRAME, LABELS, read_labels, semantic_model, write_bundle
 from tests.see.made import FakeEngine
-from tests.test_pipeline import FILE, Memory, Recording, frames, models, settings
+from tests.test_pipeline import FILE, Memory, Recording, frames, models, never, settings
 
 COARSELY = Effort(coarse=True)
 LIMITED = config.Governor(limit_ms=1000.0)
@@ -130,6 +130,27 @@ def test_the_coarse_model_is_opened_for_a_governor_only(tmp_path: Path) -> None:
     assert models_for(limited, open_bundle(write_bundle(tmp_path / "old"))).keys() == {"semantic", "instance"}
 
 
+def test_the_coarse_model_too_sees_several_cameras_side_by_side(tmp_path: Path) -> None:
+    bundle = open_bundle(write_bundle(tmp_path / "b", coarse=True))
+    cameras = {name: config.Camera(source="x") for name in "ab"}
+    rules = settings(cameras=cameras, lines=[], gates=[], governor=LIMITED, models=config.Models(threads=2))
+    with contextlib.ExitStack() as stack:
+        opened = open_models(rules, bundle, stack)
+        assert opened.semantics is not None
+        assert opened.coarses is not None
+        beside, ids = replace(opened, coarse=never), itertools.count(1)
+        stations = Stations(rules, beside, dict.fromkeys("ab", FRAME), ids.__next__)
+        stations.effort = COARSELY
+        seen = [Frame(name, 0, 0.0, image) for name, image in zip("ab", frames(42)[40:], strict=True)]
+        moments = stations.see(seen, Stopwatch(), [False, False])
+        for moment in moments:
+            alone = with_coarse()[0].coarse
+            assert alone is not None
+            np.testing.assert_array_equal(moment.labels.classes, alone(moment.frame).classes)
+            assert moment.labels.classes.any()
+            assert moment.labels.classes.shape[::-1] == COARSE
+
+
 class Rendered:
     """A camera that draws the belt."""
 
@@ -174,6 +195,11 @@ def follow(rules: Config, plan: Plan, count: int) -> tuple[Memory, list[Moment]]
     return memory, seen
 
 
+def same_crossing(one: Count, other: Count) -> bool:
+    near = abs(one.frame - other.frame) <= MOST_LATE and abs(one.position[1] - other.position[1]) <= APART_PX
+    return near and one.counter == other.counter
+
+
 def test_the_real_belt_keeps_tracks_ids_and_counts_through_every_change(belt_bundle: Path) -> None:
     rules = msgspec.structs.replace(load_config(HERE / "config.toml"), bundle=belt_bundle, mqtt=None, governor=LIMITED)
     count, steps = 90, ("full", "coarse", "full", "coarse", "deadlines", "full")
@@ -189,8 +215,3 @@ def test_the_real_belt_keeps_tracks_ids_and_counts_through_every_change(belt_bun
         staying = before.tracks.ids[(before.tracks.ids > 0) & (before.tracks.centers[:, 0] < 1800)]
         assert set(staying.tolist()) <= set(after.tracks.ids.tolist()), after.frame.index
     assert {moment.labels.classes.shape for moment in seen} == {(135, 240), (90, 160)}
-def same_crossing(one: Count, other: Count) -> bool:
-    near = abs(one.frame - other.frame) <= MOST_LATE and abs(one.position[1] - other.position[1]) <= APART_PX
-    return near and one.counter == other.counter
-
-

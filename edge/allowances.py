@@ -20,6 +20,7 @@ from edge.see.attention import MOST_SPOTS
 from edge.see.found import MOST_MASK_CELLS
 from edge.see.instances import MOST_INSTANCES
 from edge.see.prototypes import MOST_BOXES, MOST_OBJECTS
+from edge.see.regions import MOST_KEPT_BYTES
 from edge.see.spots import MOST_REMEMBERED
 from edge.tell.connection import MAX_IN_FLIGHT, MAX_MESSAGE_BYTES
 from edge.tell.schema import CACHE_KIB
@@ -75,6 +76,7 @@ def allowances(
         "halves": _halves(config, sizes, coarse=coarse is not None),
         "labels": cameras * KEPT_CELL * cells,
         "tracks": cameras * MOST_TRACKS * _track(instance),
+        "painted": cameras * MOST_KEPT_BYTES,
         "rules": _rules(config, instance),
         "audit": cameras * _audit(instance),
         "attention": cameras * 4 * OBJECT * (MOST_SPOTS + MOST_REMEMBERED),
@@ -82,7 +84,7 @@ def allowances(
         "times": ROUNDS * ROUND,
         "ledger": 2 * CACHE_KIB * KIB + MIB,  # pages of both connections; the index of the write-ahead log
         "delivery": _delivery(config),
-        "threads": (cameras + 1 + sum(worker_counts(config).values())) * THREAD_BYTES,
+        "threads": (cameras + 1 + _workers(config, coarse=coarse is not None)) * THREAD_BYTES,
         "heap": SMALL_BYTES + HEAP_BYTES,
     }
     if save:
@@ -107,8 +109,13 @@ def _frames(camera: Camera, size: Size) -> float:
 
 def _halves(config: Config, sizes: Mapping[str, Size], *, coarse: bool) -> float:
     """Return what frames take that are halved again and again on their way to a semantic model, in each thread."""
-    passes = 1 + worker_counts(config)["semantic"] + coarse
+    passes = (1 + worker_counts(config)["semantic"]) * (1 + coarse)
     return passes * HALVES * PICTURE * sum(_pixels(size) for size in set(sizes.values()))
+
+
+def _workers(config: Config, *, coarse: bool) -> int:
+    counts = worker_counts(config)
+    return counts["instance"] + counts["semantic"] * (1 + coarse)
 
 
 def _track(instance: Model) -> int:

@@ -182,6 +182,7 @@ def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> 
         instance.defects,
         _workers(config, semantic, counts["semantic"], partial(labels, semantic), stack),
         labels(coarse, cores, stack) if coarse is not None else None,
+        _workers(config, coarse, counts["semantic"], partial(labels, coarse), stack) if coarse is not None else None,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 import numpy as np
@@ -42,6 +41,7 @@ class Models:
     defects: list[str]
     semantics: Workers[Semantic] | None = None  # for the frames of several cameras at once
     coarse: Semantic | None = None  # `semantic` with a smaller input, for the governor
+    coarses: Workers[Semantic] | None = None  # the same for several cameras
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,13 +275,14 @@ def see_together(
 
 def _semantic(models: Models, frames: Sequence[Frame], effort: Effort) -> list[Callable[[], Labels]]:
     """Return what gives the labels of each of `frames`; while those of one are used, others may be made."""
+    mine, workers = models.semantic, models.semantics
     if effort.coarse and models.coarse is not None:
-        return [partial(models.coarse, frame) for frame in frames]
+        mine, workers = models.coarse, models.coarses
 
     def job(frame: Frame) -> Callable[[Semantic], Labels]:
         return lambda semantic: semantic(frame)
 
-    return results([job(frame) for frame in frames], models.semantic, models.semantics)
+    return results([job(frame) for frame in frames], mine, workers)
 
 
 def _wanted(config: Config, models: Models) -> npt.NDArray[np.uint8]:

@@ -31,13 +31,13 @@ class Workers(Generic[Tool]):
         """
         self.count = count
         self._work: SimpleQueue[tuple[Future[Any], Callable[[Tool], Any]] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
         ready: list[Future[None]] = [Future() for _ in range(count)]
-        self._threads = [
-            threading.Thread(target=self._run, args=(make, made), name=f"{name}-{i}") for i, made in enumerate(ready)
-        ]
-        for thread in self._threads:
-            thread.start()
         try:
+            for i, made in enumerate(ready):
+                thread = threading.Thread(target=self._run, args=(make, made), name=f"{name}-{i}")
+                thread.start()
+                self._threads.append(thread)
             for made in ready:
                 made.result()
         except BaseException:
@@ -67,6 +67,7 @@ class Workers(Generic[Tool]):
             made.set_result(None)
             while (work := self._work.get()) is not None:
                 _do(*work, tool)
+                del work  # or the frame that it was about would be kept until the next one comes
 
 
 def _do(future: Future[Result], job: Callable[[Tool], Result], tool: Tool) -> None:

@@ -27,6 +27,7 @@ from edge.see.audit import Audit
 from edge.see.found import MOST_MASK_CELLS
 from edge.see.instances import MOST_INSTANCES, distinct
 from edge.see.prototypes import decode_prototypes
+from edge.see.regions import Painter
 from edge.see.spots import MOST_REMEMBERED, SpotMemory
 from edge.types import Array, Boxes, Frame, Instances, Labels, Looks, Moment, Regions
 from tests.see.coded import FRAME, instance_model, semantic_model, write_belt, write_bundle
@@ -105,6 +106,18 @@ def test_the_tracks_of_a_camera_weigh_no_more(tmp_path: Path) -> None:
     assert len(tracks) == MOST_TRACKS == len(expected)
     del expected  # it holds the masks before these, which came as instances and are weighed there
     assert MOST_TRACKS * MOST_MASK_CELLS < weighed() - before < bounds(tmp_path)["tracks"]
+
+
+def test_the_masks_that_a_painter_keeps_weigh_no_more(tmp_path: Path) -> None:
+    masks = [np.ones((64, 128), np.bool_) for _ in range(MOST_TRACKS)]
+    paint, scale, before = Painter(), (2.0, 2.0), weighed()
+    for shift in (0.0, 0.5, 1.0, 1.5):
+        boxes = grid(MOST_TRACKS) + np.asarray([0, 0, 190 + shift, 95 + shift], np.float32)
+        paint(masks, boxes, (600, 1000), scale)
+        assert weighed() - before < bounds(tmp_path)["painted"]
+    few, before = Painter(), weighed()
+    few(masks[:200], boxes[:200], (600, 1000), scale)
+    assert weighed() - before > MIB
 
 
 def test_what_is_remembered_of_all_tracks_weighs_no_more(tmp_path: Path) -> None:

@@ -223,6 +223,9 @@ def test_threads_that_run_the_models_side_by_side_need_more() -> None:
     one, four = (grows(settings(8, models=config.Models(threads=threads))) for threads in (1, 4))
     assert four["halves"] == 5 * one["halves"] >= 5 * PICTURE / 4
     assert four["threads"] == one["threads"] + 8 * bounds.THREAD_BYTES
+    both = grows(settings(8, models=config.Models(threads=4)), coarse=semantic_model(FILE, COARSE))
+    assert both["halves"] == 2 * four["halves"]
+    assert both["threads"] == four["threads"] + 4 * bounds.THREAD_BYTES
     assert grows(settings(1, models=config.Models(threads=4))) == grows(settings(1, models=config.Models(threads=1)))
 
 

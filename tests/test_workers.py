@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,32 @@ def test_a_tool_that_cannot_be_made_is_raised_and_no_thread_stays() -> None:
     with pytest.raises(EngineError, match="refused"):
         Workers("w", make, 2)
     assert threading.active_count() == before
+
+
+def test_where_a_thread_cannot_be_started_those_before_it_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, turns = threading.Thread.start, iter([True, False])
+
+    def limited(thread: threading.Thread) -> None:
+        if not next(turns):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        Workers("w", Tool, 2)
+    assert threading.active_count() == before
+
+
+def test_nothing_is_kept_of_what_is_done() -> None:
+    workers, done = Workers("w", Tool, 1), threading.Event()
+    picture = np.zeros((4, 4, 3), np.uint8)
+    weakref.finalize(picture, done.set)
+    workers.submit(partial(lambda _, image: image.sum(), image=picture)).result()
+    del picture
+    freed = done.wait(PATIENCE_S)  # before the thread ends, which would free it too
+    workers.close()
+    assert freed
 
 
 def test_an_error_in_a_job_is_its_result_and_the_thread_goes_on() -> None:

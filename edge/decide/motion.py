@@ -12,8 +12,6 @@ from edge.types import Image
 
 FARTHEST = 0.5  # of the frame's extent that is searched, however many frames were dropped
 REACH = 0.12  # of the frame's extent that a belt moves between two frames that are seen, at the most
-
-
 SURE = 0.5  # looks whose word would be half believed: they are not exact themselves
 
 

@@ -36,7 +36,7 @@ def pack(
     max_scale: float = 1.0,
     due: int | None = None,
 ) -> tuple[Looks, npt.NDArray[np.int64]]:
-    """Place crops of one frame on at most `canvases` canvases of `canvas_size` (width, height).
+    """Place crops on at most `canvases` canvases of `canvas_size` (width, height).
 
     `sources` is (n, 4) in frame pixels, most valuable first. A crop larger than a canvas is scaled down to fit, a
     smaller one is enlarged at most `max_scale` times. The first `due` sources (default: all) open canvases; the others

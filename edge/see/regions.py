@@ -20,6 +20,8 @@ SQUARE = np.ones((3, 3), np.uint8)  # a cell and its neighbours
 HELD = 0.5  # share of the smallest area that a spot needs where one was in the frame before
 NO_SPOTS = np.zeros((0, 4), np.float32)
 MOST_REGIONS = 256  # of one frame: noise costs bounded time
+MOST_KEPT_BYTES = 4 << 20  # by one painter: some hundred masks, each in the few sizes that rounding gives it
+ENTRY_BYTES = 500  # of a mask or a map that is kept, beside its cells: its array and its place
 
 
 def widened(rules: RegionRules) -> RegionRules:
@@ -114,10 +116,14 @@ def _joined(rest: Image, scale: tuple[float, float]) -> tuple[npt.NDArray[np.flo
 
 
 class Painter:
-    """Paints masks, many times over: it keeps what it has stretched until the mask is no longer asked for."""
+    """Paints masks, many times over: it keeps what it has stretched until the mask is no longer asked for.
+
+    Where that is too much, all of it is forgotten and made anew.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Mask, dict[tuple[int, int], Image]]] = {}  # by the mask's id
+        self._known: dict[int, tuple[Mask, dict[tuple[int, int], Image]]] = {}  # by the mask's id, then by size
+        self._kept_bytes = 0
 
     def __call__(self, masks: list[Mask], boxes: Boxes, shape: tuple[int, ...], scale: tuple[float, float]) -> Image:
         """Return a map (h, w) uint8 of label size: 1 where a mask, stretched over its box (n, 4) in frame pixels, lies.
@@ -133,18 +139,25 @@ class Painter:
                 area[top:bottom, left:right] |= cells[top - y0 : bottom - y0, left - x0 : right - x0]
         if len(self._known) > 2 * len(masks):
             self._known = {id(mask): self._known[id(mask)] for mask in masks if id(mask) in self._known}
+            self._kept_bytes = sum(_bytes_of(mask, *sizes.values()) for mask, sizes in self._known.values())
         return area
 
     def _stretched(self, mask: Mask, columns: int, rows: int) -> Image:
         """Return `mask` (h, w) as (rows, columns) uint8."""
-        known = self._known.get(id(mask))
-        if known is None:  # the mask is held, so that no other gets its id
-            known = self._known[id(mask)] = mask, {}
-        cells = known[1].get((columns, rows))
+        _, sizes = self._known.setdefault(id(mask), (mask, {}))  # the mask is held, so that no other gets its id
+        cells = sizes.get((columns, rows))
         if cells is None:
             cells = np.asarray(cv2.resize(mask.view(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST))
-            known[1][columns, rows] = cells
+            self._kept_bytes += _bytes_of(cells) if sizes else _bytes_of(mask, cells)
+            sizes[columns, rows] = cells
+            if self._kept_bytes > MOST_KEPT_BYTES:
+                self._known, self._kept_bytes = {}, 0
         return cells
+
+
+def _bytes_of(*kept: Image | Mask) -> int:
+    """Return how many bytes are kept with a mask, or with what has been made of it."""
+    return sum(ENTRY_BYTES + some.nbytes for some in kept)
 
 
 def _outer_cells(boxes: Boxes, scale: tuple[float, float]) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ from edge.engines import Engine
 from edge.errors import EngineError
 from edge.types import Frame, Image, Labels
 
-BAND_ROWS = 72  # of a frame that are reduced at a time: a full HD band halved is 200 kB
+BAND_ROWS = 72  # of a frame that are reduced at a time: a full HD band is 400 kB, halved 100
 
 
 class SemanticPass:

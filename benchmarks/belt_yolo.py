@@ -19,10 +19,10 @@ from benchmarks.common import ROOT, data_folder
 from benchmarks.full_frame import letterbox
 from edge.bundle import Bundle
 from edge.errors import FoveateError
-from examples.belt import training_data
 from examples.belt.demo import HERE, cache_folder
 from examples.belt.networks import CANVAS
 from examples.belt.scene import DEFECTS, HEIGHT, WIDTH
+from examples.belt.training_data import renderer_digest
 from export.build import cached_bundle
 
 HEADER: Final = 'name = "belt-yolo"\nversion = "1"\n\n'
@@ -83,14 +83,13 @@ def _bundle(model: Path, recipe: str) -> Bundle:
 def _trained(python: Path) -> Path:
     """Return the folder with an ONNX file for every input size."""
     known = data_folder() / "weights" / "yolov8n-seg_320.onnx"
+    sizes = [(CANVAS, CANVAS), *(letterbox((WIDTH, HEIGHT), width) for width in WIDTHS)]
     code = b"".join(Path(str(module.__file__)).read_bytes() for module in (belt_yolo_data, belt_yolo_worker))
-    renderer = Path(training_data.__file__).read_bytes()
-    name = hashlib.sha256(code + renderer + known.read_bytes() + bytes([EPOCHS])).hexdigest()[:16]
-    done = cache_folder().parent / "belt-yolo" / name
+    code += f"{renderer_digest()} {EPOCHS} {sizes}".encode()
+    done = cache_folder().parent / "belt-yolo" / hashlib.sha256(code + known.read_bytes()).hexdigest()[:16]
     if done.exists():
         return done
     done.parent.mkdir(parents=True, exist_ok=True)
-    sizes = [(CANVAS, CANVAS), *(letterbox((WIDTH, HEIGHT), width) for width in WIDTHS)]
     with tempfile.TemporaryDirectory(dir=done.parent) as folder:
         data, out = belt_yolo_data.write_canvases(Path(folder)), Path(folder) / "networks"
         out.mkdir()

@@ -9,6 +9,7 @@ it in words: "goal", "floor" or "no".
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from benchmarks import cascade_belt, cascade_street
 from benchmarks.common import Options
 from benchmarks.curve import draw
 from benchmarks.street_rules import REFRESH
+from edge.errors import FoveateError
 
 GOALS: Final = {  # times the frames/s of the full-frame pass: goal and floor
     "float32": {"busy": (8.0, 5.0), "duty": (20.0, 12.0)},
@@ -52,7 +54,9 @@ def _yolo(options: Options) -> Figures:
     """Return the figures of the belt with YOLOv8n-seg, nothing without an interpreter that can train it."""
     if options.peers_python is None:
         return {}
-    from benchmarks import belt_yolo  # noqa: PLC0415  needs torch, to draw what is learned from
+    if importlib.util.find_spec("torch") is None:
+        raise FoveateError("cascade: torch is missing, with YOLO to be trained; pip install -e '.[train,bench]'")
+    from benchmarks import belt_yolo  # noqa: PLC0415  needs torch
 
     return cascade_belt.measure(options, belt_yolo.network(options.peers_python))
 

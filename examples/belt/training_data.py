@@ -84,7 +84,7 @@ class Canvas:
 
 def stock(seeds: Sequence[int], frames: int, workers: int = 2) -> Stock:
     """Return the windows of the seeds, rendered now or found in the system's temporary folder."""
-    folder = Path(tempfile.gettempdir()) / f"foveate-belt-{_renderer_digest()}-{frames}"
+    folder = Path(tempfile.gettempdir()) / f"foveate-belt-{renderer_digest()}-{frames}"
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         files = list(pool.map(partial(_render_file, folder=folder, frames=frames), seeds))
@@ -103,7 +103,7 @@ def stock(seeds: Sequence[int], frames: int, workers: int = 2) -> Stock:
     return Stock(plain, flawed, np.concatenate(pictures), np.concatenate(labels))
 
 
-def _renderer_digest() -> str:
+def renderer_digest() -> str:
     """Return what changes when the pictures may have changed."""
     modules = sorted(path for path in Path(scene.__file__).parent.glob("*.py") if path.name not in _OWN_MODULES)
     return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()[:12]

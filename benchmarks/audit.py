@@ -20,7 +20,8 @@ from edge.config import Config
 from edge.events import AuditEvent
 from edge.health import Stopwatch
 from edge.proportion import upper_bound
-from edge.see.audit import SIZES, seen_share
+from edge.see.audit import seen_share
+from edge.see.misses import SIZES
 from edge.see.regions import foreground
 from edge.station import Models
 from edge.types import Frame, Image, Labels

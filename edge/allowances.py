@@ -15,7 +15,7 @@ from edge.bundle import Model
 from edge.config import MOST_LOOKS, Camera, Config
 from edge.decide.tracks import MOST_TRACKS
 from edge.health import WINDOW as ROUNDS
-from edge.see import audit
+from edge.see import misses
 from edge.see.attention import MOST_SPOTS
 from edge.see.found import MOST_MASK_CELLS
 from edge.see.instances import MOST_INSTANCES
@@ -131,8 +131,8 @@ def _rules(config: Config, instance: Model) -> int:
 
 
 def _audit(instance: Model) -> int:
-    groups = len(instance.classes) - 1 + len(audit.SIZES)
-    return groups * (GROUP + 8 * audit.WINDOW) + MOST_TRACKS * JUDGED
+    groups = len(instance.classes) - 1 + len(misses.SIZES)
+    return groups * (GROUP + 8 * misses.WINDOW) + MOST_TRACKS * JUDGED
 
 
 def _work(config: Config, cells: int, instance: Model, cameras: int) -> int:

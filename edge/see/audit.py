@@ -5,15 +5,15 @@ of a round cover the whole frame in random order, and every round cuts it elsewh
 gate has not chosen: an object that the labels mostly call background was missed by it, and foreground in which the
 instance model finds nothing is unexplained. So each model is the witness of the other, and no truth is needed.
 
-Every object is judged once, the first time a tile shows it whole, and counts once enough looks confirm it: one wrong
-detection is no object. Counts are kept per class and per size (COCO's three); bounds are those of Clopper and Pearson.
+Every object is judged once, the first time a tile shows at least half of it, and counts once enough looks confirm it:
+one wrong detection is no object. What a tile cuts and no track knows is looked at whole in the next frames, and judged
+there. Counts are kept per class and per size (COCO's three); bounds are those of Clopper and Pearson.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -21,52 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from edge import config
-from edge.boxes import lie_in
+from edge.boxes import areas_of, lie_in
 from edge.events import AuditEvent
-from edge.proportion import at_least, lower_bound, upper_bound
+from edge.see.glimpses import Glimpses, half_of
+from edge.see.misses import SIZES, Group, estimate
 from edge.see.regions import SQUARE, Painter
 from edge.types import Array, Boxes, Frame, Image, Instances, Tracks
 
-SIZES = {"small": 32.0**2, "medium": 96.0**2, "large": float("inf")}  # frame pixels of mask below which, as COCO has it
-WINDOW = 2000  # objects of each class and size over which the estimate runs
 TILES = 48  # newest ones with foreground, over which unexplained foreground is averaged
-SUSPICIOUS = 0.05  # chance of so many misses, were the limit kept, below which tiles are as frequent as can be
-ALARMING = 1e-6  # the same for an alarm: it is asked anew with every object, for months
-CALM_OBJECTS = 30  # that end an alarm if no more of them than the limit are missed
 MOST_SHARE = 0.25  # of the canvases' number by which the audit exceeds it, on average
 SPARE = 4  # times as many tiles where there is time left
 NEAR_CELLS = 3  # label pixels: one round the tile, and boxes and tiles are rounded
 OVERLAP = 0.25  # share of a tile that the next one shows too, at the least
-
-
-@dataclass(slots=True)
-class _Group:
-    """The newest objects of one class or size."""
-
-    missed: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    hits: int = 0  # of `missed` that are true
-    suspect: bool = False
-    alarm: bool = False
-    told: dict[str, Any] = field(default_factory=lambda: _told(0, 0))
-
-    def add(self, missed: bool, limit: float) -> bool:
-        """Count an object; tell whether the alarm begins or ends with it."""
-        if len(self.missed) == WINDOW:
-            self.hits -= self.missed[0]
-        self.missed.append(missed)
-        self.hits += missed
-        chance = at_least(self.hits, len(self.missed), limit)  # of so many misses, were the limit kept
-        self.suspect = chance < SUSPICIOUS
-        calm = len(self.missed) >= CALM_OBJECTS and self.hits <= limit * len(self.missed)
-        turns = calm if self.alarm else chance < ALARMING
-        self.alarm ^= turns
-        self.told = _told(self.hits, len(self.missed))
-        return turns
-
-    def clear(self) -> None:
-        """Begin a new count."""
-        self.missed.clear()
-        self.hits, self.suspect, self.told = 0, False, _told(0, 0)
 
 
 class Audit:
@@ -92,7 +58,7 @@ class Audit:
         self._size = size
         self._canvas = canvas
         names = [*(f"class/{name}" for name in classes[1:]), *(f"size/{name}" for name in SIZES)]
-        self._groups = {name: _Group() for name in names}
+        self._groups = {name: Group() for name in names}
         self._foreground: deque[tuple[int, int]] = deque(maxlen=TILES)  # cells of each tile, unexplained ones
         self._unexplained = False  # the alarm
         self._rng = np.random.default_rng(0)  # a replay takes the same tiles
@@ -100,6 +66,7 @@ class Audit:
         self._last: int | None = None  # frame of the last tile
         self._open: dict[int, tuple[bool, str]] = {}  # track -> whether it was missed, and its size, until confirmed
         self._judged: set[int] = set()  # tracks that count already
+        self._glimpses = Glimpses()
         self.report = self._report()  # what the state message says; replaced, never changed
 
     @property
@@ -147,8 +114,9 @@ class Audit:
         this frame, `ended` the keys of those that are no more.
         """
         changes: list[AuditEvent] = []
+        if len(tile) or self._glimpses:
+            self._sample(frame.index, tile, found, scale, instances, tracks)
         if len(tile):
-            self._sample(tile, found, scale, instances, tracks)
             changes += self._explain(frame, tile[0], found, scale, instances, tracks)
         confirmed = self._confirmed(tracks)
         changes += [change for row in confirmed for change in self._count(frame, tracks, row)]
@@ -163,11 +131,12 @@ class Audit:
         """Forget the tracks: the camera was blind."""
         self._open.clear()
         self._judged.clear()
+        self._glimpses.clear()
 
     def _report(self) -> dict[str, Any]:
         """Return objects and misses with 95 % bounds, in all, per class and per size; alarms."""
         sizes = [group for name, group in self._groups.items() if name.startswith("size/")]
-        every = _told(sum(group.hits for group in sizes), sum(len(group.missed) for group in sizes))
+        every = estimate(sum(group.hits for group in sizes), sum(len(group.missed) for group in sizes))
         alarms = [name for name, group in self._groups.items() if group.alarm]
         return {
             **every,
@@ -183,21 +152,50 @@ class Audit:
 
     def _sample(
         self,
+        frame: int,
         tile: npt.NDArray[np.int32],
         found: Image,
         scale: tuple[float, float],
         instances: Instances,
         tracks: Tracks,
     ) -> None:
-        """Judge every object that the tile shows whole for the first time."""
+        """Judge what the tile shows whole for the first time, and what a look shows whole after a tile showed half."""
+        inside = lie_in(instances.boxes, tile.astype(np.float32))
+        judged = inside | self._glimpses.followed(frame, instances)
         rows = np.flatnonzero(tracks.instances >= 0)
-        inside = lie_in(instances.boxes[tracks.instances[rows]], tile.astype(np.float32))
-        for row in rows[inside].tolist():
-            key, i = int(tracks.keys[row]), int(tracks.instances[row])
-            if key not in self._open and key not in self._judged:
-                missed = seen_share(found, scale, instances.boxes[i], instances.masks[i]) < self._rules.seen_share
-                size = next(name for name, limit in SIZES.items() if instances.areas_px[i] < limit)
-                self._open[key] = missed, size
+        for row in rows[judged[tracks.instances[rows]]].tolist():
+            i = int(tracks.instances[row])
+            self._note(int(tracks.keys[row]), self._misses(found, scale, instances, i), float(instances.areas_px[i]))
+        cut = np.flatnonzero(inside & ~instances.whole)
+        if len(cut):
+            self._sample_cut(frame, cut, found, scale, instances, tracks)
+
+    def _sample_cut(
+        self,
+        frame: int,
+        cut: npt.NDArray[np.int64],
+        found: Image,
+        scale: tuple[float, float],
+        instances: Instances,
+        tracks: Tracks,
+    ) -> None:
+        """Judge the tracks of which `cut` (n,), rows of `instances`, show half, by that half; remember the others."""
+        areas = areas_of(tracks.boxes) * np.asarray([mask.mean() for mask in tracks.masks], np.float32)
+        shown = half_of(instances.boxes[cut], instances.areas_px[cut], tracks.boxes, areas)
+        shown &= instances.classes[cut][:, None] == tracks.classes
+        for n, row in np.argwhere(shown).tolist():
+            self._note(int(tracks.keys[row]), self._misses(found, scale, instances, int(cut[n])), float(areas[row]))
+        unknown = cut[~shown.any(axis=1)]
+        self._glimpses.note(frame, instances.boxes[unknown], instances.areas_px[unknown])
+
+    def _misses(self, found: Image, scale: tuple[float, float], instances: Instances, i: int) -> bool:
+        """Tell whether the foreground leaves out what is seen of an object."""
+        return seen_share(found, scale, instances.boxes[i], instances.masks[i]) < self._rules.seen_share
+
+    def _note(self, key: int, missed: bool, area_px: float) -> None:
+        """Judge the object of a track, if that has not been done yet."""
+        if key not in self._open and key not in self._judged:
+            self._open[key] = missed, next(name for name, limit in SIZES.items() if area_px < limit)
 
     def _confirmed(self, tracks: Tracks) -> list[int]:
         """Return the rows of the tracks that were judged and are confirmed now."""
@@ -270,12 +268,6 @@ def seen_share(found: Image, scale: tuple[float, float], box: Array, mask: npt.N
     ]
     xs, ys = (np.clip(c.astype(int), 0, limit - 1) for c, limit in zip(cells, found.shape[::-1], strict=True))
     return float(found[np.ix_(ys, xs)][mask].mean()) if mask.any() else 0.0
-
-
-def _told(hits: int, trials: int) -> dict[str, Any]:
-    bounds = {"lower": lower_bound(hits, trials), "upper": upper_bound(hits, trials)}
-    rate = hits / trials if trials else 0.0
-    return {"objects": trials, "missed": hits, "rate": round(rate, 5), **{k: round(v, 5) for k, v in bounds.items()}}
 
 
 def _event(frame: Frame, group: str, alarm: bool, hits: int, trials: int) -> AuditEvent:

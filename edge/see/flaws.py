@@ -26,21 +26,20 @@ def laid_on_parts(instances: Instances, parts: int) -> Instances:
     areas = whole.defects_px.copy()
     widened = instances.boxes[flawed] + np.asarray([-REACH_PX, -REACH_PX, REACH_PX, REACH_PX], np.float32)
     touches = common_of(widened, whole.boxes) > 0
+    cells: dict[int, Array] = {}  # of the parts in question, each found once
     for i, near in zip(np.flatnonzero(flawed).tolist(), touches, strict=True):
-        if near.any():
-            gaps = {row: _gap(whole, row, instances.centers[i]) for row in np.flatnonzero(near).tolist()}
-            areas[min(gaps, key=lambda row: gaps[row]), instances.classes[i] - parts] += instances.areas_px[i]
+        gaps = {}
+        for row in np.flatnonzero(near).tolist():
+            if row not in cells:
+                cells[row] = _cells(whole, row)
+            gaps[row] = float(((cells[row] - instances.centers[i]) ** 2).sum(axis=1).min(initial=np.inf))
+        if gaps:
+            areas[min(gaps, key=gaps.__getitem__), instances.classes[i] - parts] += instances.areas_px[i]
     return replace(whole, defects_px=areas)
 
 
-def _gap(instances: Instances, row: int, point: Array) -> float:
-    """Return the distance in frame pixels from `point` (2,) to the nearest cell of an object's mask."""
-    x0, y0, x1, y1 = instances.boxes[row].tolist()
-    mask = instances.masks[row]
-    ys, xs = np.nonzero(mask)
-    if not len(ys):
-        return float("inf")
-    height, width = mask.shape
-    gap_x = x0 + (xs + 0.5) * ((x1 - x0) / width) - point[0]
-    gap_y = y0 + (ys + 0.5) * ((y1 - y0) / height) - point[1]
-    return float(np.sqrt((gap_x**2 + gap_y**2).min()))
+def _cells(instances: Instances, row: int) -> Array:
+    """Return (n, 2) x, y in frame pixels of the middles of the cells of an object's mask."""
+    mask, box = instances.masks[row], instances.boxes[row]
+    unit = (box[2:] - box[:2]) / mask.shape[::-1]
+    return np.asarray(box[:2] + (np.argwhere(mask)[:, ::-1] + 0.5) * unit)

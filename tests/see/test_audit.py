@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from edge import config
 from edge.events import AuditEvent
 from edge.proportion import upper_bound
-from edge.see.audit import CALM_OBJECTS, TILES, WINDOW, Audit, painted_near, seen_share
+from edge.see.audit import TILES, Audit, painted_near, seen_share
+from edge.see.misses import CALM_OBJECTS, WINDOW
 from edge.see.regions import Painter
 from edge.types import Frame, Image
 from tests.see.made import Box, instances_of, tracks_of
@@ -171,6 +172,54 @@ def test_only_what_the_tile_shows_whole_is_sampled() -> None:
     assert watched.report["objects"] == 0
 
 
+def glimpse(watched: Audit, box: Box, found: Image, known: Sequence[Box] = (), index: int = 0) -> None:
+    """Let a tile cut an object, `box` being what it shows, beside tracks that nothing looked at in this frame."""
+    tracks = tracks_of(known, instances=[-1] * len(known))
+    watched.judge(frame(index), TILE, found, SCALE, instances_of([box], whole=[False]), tracks, [])
+
+
+@pytest.mark.parametrize(("share", "objects"), [(0.6, 1), (0.4, 0)])
+@pytest.mark.parametrize("missed", [0, 1])
+def test_a_track_of_which_the_tile_shows_half_is_judged_by_that_half(share: float, objects: int, missed: int) -> None:
+    watched, whole = audit(), (100, 40, 200, 80)
+    shown = (100, 40, 100 + 100 * share, 80)
+    glimpse(watched, shown, labels() if missed else labels(shown), [whole])
+    assert (watched.report["objects"], watched.report["missed"]) == (objects, objects * missed)
+
+
+def test_a_part_of_another_class_is_no_half_of_a_track() -> None:
+    watched = audit()
+    tracks = tracks_of([(100, 40, 200, 80)], instances=[-1], classes=[2])
+    cut = instances_of([(100, 40, 160, 80)], whole=[False])
+    watched.judge(frame(), TILE, labels(), SCALE, cut, tracks, [])
+    assert watched.report["objects"] == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "after", "moved", "objects"),
+    [(0.6, 1, 0, 1), (0.6, 4, 20, 1), (0.4, 1, 0, 0), (0.6, 5, 0, 0), (0.6, 1, 200, 0)],
+)
+def test_an_unknown_object_that_the_tile_cut_is_judged_when_a_look_shows_it_whole(
+    share: float, after: int, moved: int, objects: int
+) -> None:
+    watched = audit()
+    glimpse(watched, (100, 40, 100 + 100 * share, 80), labels())
+    assert watched.report["objects"] == 0
+    whole = (100 + moved, 40, 200 + moved, 80)
+    seen, track = instances_of([whole]), tracks_of([whole], instances=[0])
+    watched.judge(frame(after), NONE, labels(), SCALE, seen, track, [])
+    assert (watched.report["objects"], watched.report["missed"]) == (objects, objects)
+
+
+def test_a_glimpse_is_forgotten_with_the_sight() -> None:
+    watched = audit()
+    glimpse(watched, (100, 40, 180, 80), labels())
+    watched.reset()
+    whole = (100, 40, 200, 80)
+    watched.judge(frame(1), NONE, labels(), SCALE, instances_of([whole]), tracks_of([whole], instances=[0]), [])
+    assert watched.report["objects"] == 0
+
+
 def test_objects_are_kept_apart_by_class_and_size() -> None:
     watched = audit()
     show(watched, [(0, 0, 20, 20), (40, 40, 120, 120)], labels((0, 0, 20, 20)), classes=[1, 2])
@@ -211,10 +260,10 @@ def test_after_a_time_without_sight_old_tracks_are_forgotten() -> None:
 
 def test_an_alarm_names_its_group_and_ends_when_objects_are_seen_again() -> None:
     watched = audit()
-    begun = show_many(watched, [True] * 4)
+    begun = show_many(watched, [True] * 3)
     assert {(e.group, e.alarm, e.missed, e.of, e.share) for e in begun} == {
-        ("class/nut", True, 4, 4, 1.0),
-        ("size/medium", True, 4, 4, 1.0),
+        ("class/nut", True, 3, 3, 1.0),
+        ("size/medium", True, 3, 3, 1.0),
     }
     assert watched.alarm
     assert watched.report["alarms"] == ["class/nut", "size/medium"]

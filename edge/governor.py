@@ -160,7 +160,9 @@ class Governor:
             celsius=self._heat.celsius,
             gave_ms=self._costs.last_ms,
         )
-        self._costs.open(self._name(max(to, self._at)), down, rounds.newest(BEFORE))
+        low, high = sorted((to, self._at))
+        changed = [self._name(i) for i in range(low + 1, high + 1)]
+        self._costs.open(changed, rounds.newest(BEFORE), down=down)
         self._at, self._went_down = to, down
         rounds.begin(now_s)
         self._calm.begin(now_s)

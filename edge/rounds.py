@@ -82,20 +82,22 @@ class Costs:
     given_ms: dict[str, float] = field(default_factory=dict)  # by the name of the step, the newest measurement
     factors: dict[str, float] = field(default_factory=dict)  # by which rounds take longer without it, at least 1
     last_ms: float | None = None  # what the last change gave; negative where it cost
-    _open: tuple[str, bool, float] | None = None  # the step that was taken (True) or given back, median before it
+    _open: tuple[Sequence[str], bool, float] | None = None  # steps that were taken (True) or given back, median before
 
-    def open(self, name: str, down: bool, newest: Sequence[float]) -> None:
-        """Begin to measure a change, before which the `newest` rounds took so long."""
-        self._open, self.last_ms = (name, down, float(np.median(newest))), None
+    def open(self, names: Sequence[str], newest: Sequence[float], *, down: bool) -> None:
+        """Begin to measure a change by one or several steps, before which the `newest` rounds took so long."""
+        self._open, self.last_ms = (names, down, float(np.median(newest))), None
 
     def close(self, first: Sequence[float]) -> None:
         """End the measurement, where one is open, with the `first` rounds after the change."""
         if self._open is None or len(first) < FEW:
             return
-        (name, down, before), after = self._open, float(np.median(first))
+        (names, down, before), after = self._open, float(np.median(first))
         more, less = (before, after) if down else (after, before)
-        self.given_ms[name] = round(more - less, 2)
-        self.factors[name] = max(1.0, more / max(less, 1e-3))
+        for name in names:  # what each of several gave nobody knows: as much as the others, until it is measured alone
+            if len(names) == 1 or name not in self.factors:
+                self.given_ms[name] = round((more - less) / len(names), 2)
+                self.factors[name] = max(1.0, more / max(less, 1e-3)) ** (1 / len(names))
         self.last_ms, self._open = round(before - after, 2), None
 
 

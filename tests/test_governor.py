@@ -16,7 +16,7 @@ from edge.config import Config
 from edge.events import GovernorEvent
 from edge.governor import HEAT_S, MOST_HOLD_S, RELAPSE_S, STEPS, WARM_UP, Governor, open_governor, possible_steps
 from edge.heat import READ_S, hottest
-from edge.rounds import ENOUGH, SURE_STILL, WINDOW, Rounds, p99
+from edge.rounds import ENOUGH, SURE_STILL, WINDOW, Costs, Rounds, p99
 from edge.types import Frame
 
 LIMIT_MS = 60.0
@@ -339,3 +339,18 @@ def test_a_relapse_doubles_the_time_and_a_lasting_return_halves_it() -> None:
     assert governor._hold_s(1) == MOST_HOLD_S
     governor._note_relapse(2.0)
     assert governor._hold_s(1) == MOST_HOLD_S, "a second step down after one return is no second relapse"
+
+
+def test_several_steps_at_once_share_what_they_gave_until_each_is_measured_alone() -> None:
+    costs = Costs()
+    costs.open(["half", "quarter"], [90.0] * 5, down=True)
+    costs.close([40.0] * 16)
+    assert costs.given_ms == {"half": 25.0, "quarter": 25.0}
+    assert costs.factors == {"half": pytest.approx(1.5), "quarter": pytest.approx(1.5)}
+    costs.open(["quarter"], [40.0] * 5, down=False)
+    costs.close([44.0] * 16)
+    assert costs.given_ms == {"half": 25.0, "quarter": 4.0}
+    costs.open(["half", "quarter"], [90.0] * 5, down=True)
+    costs.close([30.0] * 16)
+    assert costs.given_ms == {"half": 25.0, "quarter": 4.0}
+    assert costs.last_ms == 60.0

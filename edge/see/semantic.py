@@ -10,8 +10,6 @@ from edge.engines import Engine
 from edge.errors import EngineError
 from edge.types import Frame, Image, Labels
 
-BAND_ROWS = 72  # of a frame that are reduced at a time: a full HD band is 400 kB, halved 100
-
 
 class SemanticPass:
     """Fits frames into the model's input, in one buffer that lives as long as the process.
@@ -46,18 +44,10 @@ class SemanticPass:
         self.input[height:] = self._model.fill  # another camera's frame may have been there
         self.input[:, width:] = self._model.fill
         target = self.input[:height, :width]
-        rows = _band_rows(image, width, height)
-        for top in range(0, height, rows):
-            bottom = min(top + rows, height)
-            band = image[image.shape[0] * top // height : image.shape[0] * bottom // height]
-            self._fit_band(band, target[top:bottom])
-        return width, height
-
-    def _fit_band(self, image: Image, target: Image) -> None:
-        """Resize `image` into `target`; area averaging keeps thin things that nearest or linear would skip."""
-        height, width = target.shape[:2]
-        way = cv2.INTER_AREA if image.shape[1] > width else cv2.INTER_LINEAR
+        reduces = image.shape[1] > width  # area averaging keeps thin things that nearest or linear would skip
+        way = cv2.INTER_AREA if reduces else cv2.INTER_LINEAR
         cv2.resize(self._halved(image, width, height), (width, height), dst=target, interpolation=way)
+        return width, height
 
     def _halved(self, image: Image, width: int, height: int) -> Image:
         """Return `image` halved as often as it helps on the way to `width` and `height`, in kept buffers.
@@ -71,17 +61,6 @@ class SemanticPass:
             half = self._halves[shape]
             image = np.asarray(cv2.resize(image, shape[::-1], dst=half, interpolation=cv2.INTER_AREA), np.uint8)
         return image
-
-
-def _band_rows(image: Image, width: int, height: int) -> int:
-    """Return how many rows of the target to make at a time: what one step writes, the next should find in the cache.
-
-    Only where each row of the target comes from whole rows of `image`, so that bands give what the whole gives.
-    """
-    rows, columns = image.shape[:2]
-    if rows % height or columns % width:
-        return height
-    return max(1, int(BAND_ROWS * height // rows))
 
 
 def _half_helps(image: Image, width: int, height: int) -> bool:

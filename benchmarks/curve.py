@@ -10,6 +10,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 COLOURS: Final = {"float32": "#b5651d", "int8": "#1f6f8b"}
 
@@ -31,6 +32,9 @@ def draw(path: Path, scenes: Mapping[str, Scene]) -> None:
             for name, ms, good in [*full, *own]:
                 panel.annotate(_short(name), (ms, good), fontsize=7, xytext=(4, -9), textcoords="offset points")
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set(title=title, xlabel="ms per frame (mean), everything included")
         panel.grid(alpha=0.3, which="both")
         panel.legend(fontsize=8, loc="best")

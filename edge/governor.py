@@ -29,6 +29,7 @@ STEPS = {  # in the order in which they are taken; each leaves less than the one
     "deadlines": Effort(part=0.25, audit=False, coarse=True, deadlines=True),
     "skipping": Effort(part=0.25, audit=False, coarse=True, deadlines=True, every=2),
 }
+AIM = 0.9  # of the limit, that is kept: who steers for the limit itself is beyond it half of the time
 FAR = 1.5  # times the limit, beyond which two steps are taken at once, or as many as were measured to be needed
 SOON_S = 5.0  # after a step down, within which less has to be seen for another one
 WARM_UP = 8  # first rounds of all, which do not count: engines are slow at first
@@ -105,14 +106,14 @@ class Governor:
         if self._rules.limit_ms is None:
             return 0.0
         still = self._went_down and now_s - self._rounds.since_s < SOON_S
-        return self._rounds.late(now_s, self._rules.limit_ms, SURE_STILL if still else SURE)
+        return self._rounds.late(now_s, AIM * self._rules.limit_ms, SURE_STILL if still else SURE)
 
     def _wanted_down(self, now_s: float, late_ms: float) -> int:
         """Return how many steps down are to be taken now; `late_ms` is the p99 where it is over its limit, or 0."""
         hot = self._is_hot() and now_s - self._rounds.since_s >= HEAT_S
         limit_ms = self._rules.limit_ms
         if limit_ms is not None and late_ms > FAR * limit_ms:
-            return max(2, self._needed(late_ms / limit_ms))
+            return max(2, self._needed(late_ms / (AIM * limit_ms)))
         return int(hot or late_ms > 0)
 
     def _needed(self, over: float) -> int:
@@ -132,7 +133,7 @@ class Governor:
         name = self._name(self._at)
         factor = self._costs.factors.get(name, 1.0)
         limit_ms = self._rules.limit_ms
-        if limit_ms is None or p99(self._rounds.newest(min(calm.rounds, WINDOW))) * factor <= limit_ms:
+        if limit_ms is None or p99(self._rounds.newest(min(calm.rounds, WINDOW))) * factor <= AIM * limit_ms:
             return True
         self._costs.factors[name] = 1 + (factor - 1) / 2  # measured under another load, maybe: it is believed ever less
         calm.begin(now_s)

@@ -14,7 +14,8 @@ MOST_DOUBLINGS = 3  # of the interval between looks at a spot that shows nothing
 WAITS = 2 ** np.clip(np.arange(MOST_DOUBLINGS + 2) - 1, 0, None)  # by tries, times the shortest
 MEMORY_FRAMES = 256  # after which a look at a spot is forgotten
 MOST_REMEMBERED = 512
-FRAME, TRIES, WHOLE = range(3)  # of the last look or else the first sight; looks; 1: one of these could show all of it
+# of the last look or else the first sight; looks; 1: one could show all of it; of the first and last one in sight
+NOTES = FRAME, TRIES, WHOLE, SINCE, SEEN = range(5)
 
 
 class SpotMemory:
@@ -25,7 +26,8 @@ class SpotMemory:
 
     def __init__(self) -> None:
         self._boxes = np.zeros((1, 4), np.float32)
-        self._notes = np.zeros((1, 3), np.int64)  # `FRAME`, `TRIES`, `WHOLE`
+        self._notes = np.zeros((1, len(NOTES)), np.int64)
+        self._before = 0  # number of the frame before this one
         self._spots = np.zeros((0, 4), np.float32)  # of this frame
         self._known = np.zeros(0, np.int64)  # (n,) which remembered spot each of them mostly lies in, -1 for none
 
@@ -46,14 +48,18 @@ class SpotMemory:
         """
         if not len(self._spots):
             return np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.bool_)
-        self._notes[-1, FRAME] = frame
-        last, tries, _ = self._notes[self._known].T
+        self._notes[-1, [FRAME, SINCE]] = frame
+        back = self._known[self._notes[self._known, SEEN] < self._before]  # it was not in sight: nothing has waited
+        self._notes[back, SINCE] = frame
+        self._notes[self._known, SEEN] = frame
+        last, tries, _, begun, _ = self._notes[self._known].T
         since = frame - last
         interval = retry_frames * WAITS[np.minimum(tries, MOST_DOUBLINGS + 1)]
         new = tries == 0
         values = since / interval
         values[new] += NEW_SPOT_VALUE
-        return values, np.where(new, since, np.maximum(since - interval, 0)), new
+        due = np.where(new, since, np.maximum(since - interval, 0))
+        return values, np.minimum(due, frame - begun), new
 
     def unseen(self) -> npt.NDArray[np.bool_]:
         """Return (n,) the spots of this frame of which no look could show all."""
@@ -61,7 +67,7 @@ class SpotMemory:
 
     def note(self, frame: int, looked: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> None:
         """Remember which of the spots of this frame were `looked` at (n,) in it, and which of them are `whole` (n,)."""
-        spots, known = self._spots, self._known
+        spots, known, self._before = self._spots, self._known, frame
         kept = frame - self._notes[:, FRAME] < MEMORY_FRAMES
         if not len(spots) and kept[:-1].all():
             return

@@ -14,7 +14,7 @@ from typing import Final
 
 from benchmarks import belt_yolo_data, belt_yolo_worker
 from benchmarks.belt_yolo_worker import onnx_name
-from benchmarks.cascade_belt import WIDTHS, Network
+from benchmarks.cascade_belt import CALIBRATION, WIDTHS, Network
 from benchmarks.common import ROOT, data_folder
 from benchmarks.full_frame import letterbox
 from edge.bundle import Bundle
@@ -50,10 +50,6 @@ frames = 24
 limit = 60
 method = "mse"
 
-[[calibration.recordings]]
-command = ["{python}", "-m", "examples.belt.stream", "--seed", "2000", "--frames", "900", "--every", "15"]
-size = [1920, 1080]
-fps = 2
 """
 EPOCHS: Final = 8
 
@@ -62,7 +58,7 @@ def network(python: Path) -> Network:
     """Return the network, trained with interpreter `python` where that was not done yet."""
     folder = _trained(python)
     names = ", ".join(f'"{name}"' for name in DEFECTS)
-    full = FULL_RECIPE.replace("{defects}", names)
+    full = FULL_RECIPE.replace("{defects}", names) + CALIBRATION
 
     def cascade() -> Bundle:
         semantic = SEMANTIC_RECIPE.replace("{semantic}", str(HERE / "semantic.onnx"))

@@ -41,11 +41,16 @@ COUNTED: Final = ("full640", "full1920")  # passes that count
 SMALL_PART_PX: Final = 3800.0  # the smallest third of the parts of four validation seeds
 SMALL_DEFECT_PX: Final = 200.0  # the smallest quarter of their defects
 WARM_FRAMES: Final = 40  # after which tracks are what they are in a long run
-FULL_RECIPE: Final = """name = "belt-full"
+CALIBRATION: Final = """[[calibration.recordings]]
+command = ["{python}", "-m", "examples.belt.stream", "--seed", "2000", "--frames", "900", "--every", "15"]
+size = [1920, 1080]
+fps = 2
+"""
+FULL_RECIPE: Final = f"""name = "belt-full"
 version = "1"
 
 [instance]
-model = "{model}"
+model = "{{model}}"
 head = "centers"
 classes = ["belt", "washer", "nut", "gear", "bracket"]
 defects = ["scratch", "chip", "stain", "missing_hole"]
@@ -59,11 +64,7 @@ frames = 16
 limit = 60
 method = "mse"
 
-[[calibration.recordings]]
-command = ["{python}", "-m", "examples.belt.stream", "--seed", "2000", "--frames", "900", "--every", "15"]
-size = [1920, 1080]
-fps = 2
-"""
+{CALIBRATION}"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ class Network:
 
 OWN: Final = Network(
     lambda: cached_bundle(HERE / "recipe.toml", cache_folder()),
-    lambda width: full_frame_bundle(HERE / "instance.onnx", letterbox((WIDTH, HEIGHT), width), FULL_RECIPE),
+    lambda width: full_frame_bundle(
+        HERE / "instance.onnx", letterbox((WIDTH, HEIGHT), width), FULL_RECIPE + CALIBRATION
+    ),
 )
 
 

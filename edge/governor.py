@@ -102,14 +102,14 @@ class Governor:
         }
 
     def _late(self, now_s: float) -> float:
-        """Return the p99 where it is surely over the limit, or 0."""
+        """Return the p99 where it is surely over what is aimed at, or 0."""
         if self._rules.limit_ms is None:
             return 0.0
         still = self._went_down and now_s - self._rounds.since_s < SOON_S
         return self._rounds.late(now_s, AIM * self._rules.limit_ms, SURE_STILL if still else SURE)
 
     def _wanted_down(self, now_s: float, late_ms: float) -> int:
-        """Return how many steps down are to be taken now; `late_ms` is the p99 where it is over its limit, or 0."""
+        """Return how many steps down are to be taken now; `late_ms` is the p99 where that is too long, or 0."""
         hot = self._is_hot() and now_s - self._rounds.since_s >= HEAT_S
         limit_ms = self._rules.limit_ms
         if limit_ms is not None and late_ms > FAR * limit_ms:

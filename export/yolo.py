@@ -35,8 +35,9 @@ def yolo_meaning(net: Net, source: Instance) -> Meaning:
     if len(classes) > MOST_CLASSES:
         raise ModelError(f"model {net.path}: has {len(classes)} classes, at most {MOST_CLASSES} fit into a byte")
     parts = _parts(net, classes, source.defects)
-    order = [*parts, *source.defects]
-    numbers = np.asarray([order.index(name) for name in classes[len(classes) - len(source_classes) :]], np.int32)
+    order = [i for i, name in enumerate(classes) if name not in source.defects]
+    order += [classes.index(name, 1) for name in source.defects]
+    numbers = np.argsort(order).astype(np.int32)[len(classes) - len(source_classes) :]  # where each class has come to
     head = bundle.Head("prototypes", nms=not end_to_end, score=source.score, iou=source.iou)
 
     def attach(graph: Builder) -> Outputs:

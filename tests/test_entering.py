@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def labels(frame: Frame) -> Labels:
 @pytest.mark.parametrize(("side", "step", "off"), [(70, 9, 0), (130, 9, 0), (192, 6, 0), (230, 6, 0), (330, 6, 3)])
 @pytest.mark.parametrize("motion", ["belt", "free"])
 def test_a_part_that_was_first_seen_cut_by_the_border_is_counted_once(
-    side: int, step: int, off: int, motion: str
+    side: int, step: int, off: int, motion: Literal["belt", "free"]
 ) -> None:
     model = model_of(CANVAS, Head("prototypes", score=0.3))
     ids = itertools.count(1)
@@ -63,7 +64,7 @@ def test_a_part_that_was_first_seen_cut_by_the_border_is_counted_once(
         cameras={"c": config.Camera(source="x")},
         regions=config.RegionRules(min_area_px=50, pad_px=8),
         attention=config.Attention(canvases=2),
-        tracks=config.TrackRules(motion=motion),  # type: ignore[arg-type]
+        tracks=config.TrackRules(motion=motion),
         lines=[config.Line(name="door", camera="c", start=(320, 0), end=(320, 360))],
     )
     station, events = Station("c", SIZE, rules, models, lambda: next(ids)), []

@@ -7,6 +7,7 @@ import weakref
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -55,12 +56,12 @@ def test_a_tool_is_made_used_and_closed_in_one_thread() -> None:
 def test_results_come_in_order_and_jobs_run_side_by_side() -> None:
     meeting = threading.Barrier(2)
 
-    def job(number: int) -> int:
+    def job(number: int, _: Tool) -> int:
         meeting.wait(PATIENCE_S)  # nobody passes alone
         return number
 
     workers = Workers("w", Tool, 2)
-    gets = results([lambda _, i=i: job(i) for i in range(6)], Tool(), workers)  # type: ignore[misc]
+    gets = results([partial(job, i) for i in range(6)], Tool(), workers)
     assert [get() for get in gets] == list(range(6))
     workers.close()
 
@@ -142,12 +143,14 @@ def test_no_more_threads_than_cores_or_inferences(
 
 
 @pytest.mark.parametrize("precision", ["int8", "float32"])
-def test_what_a_network_gives_does_not_depend_on_its_threads(belt_bundle: Path, precision: str) -> None:
+def test_what_a_network_gives_does_not_depend_on_its_threads(
+    belt_bundle: Path, precision: Literal["int8", "float32"]
+) -> None:
     """Which engine looks at a frame depends on what else is there; what is decided must not."""
     bundle = open_bundle(belt_bundle)
     image = next(iter(Belt(7).frames(1)))
     for model in bundle.manifest.models.values():
-        file = choose_engine(model, Models(precision=precision))  # type: ignore[arg-type]
+        file = choose_engine(model, Models(precision=precision))
         feeds = {model.input.name: np.ascontiguousarray(image[: model.input.shape[0], : model.input.shape[1]])}
         found = []
         for threads in (1, 2, 3):

@@ -129,8 +129,8 @@ def test_a_graph_that_cannot_take_the_size_is_refused(
 
 
 def test_a_graph_whose_skips_fit_again_is_taken(tmp_path: Path) -> None:
-    keys = {"model": skip_net(tmp_path / "semantic.onnx"), "head": "logits", "classes": ["a", "b", "c"]}
-    source = Semantic(**keys, coarse_size=(20, 16))  # type: ignore[arg-type]
+    net = skip_net(tmp_path / "semantic.onnx")
+    source = Semantic(model=net, head="logits", classes=["a", "b", "c"], coarse_size=(20, 16))
     assert coarse_candidate(candidate("semantic", source), source).model.input.shape == (16, 20, 3)
 
 

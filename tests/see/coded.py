@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.bundle import FORMAT, EngineFile, Head, Manifest, Model, TensorSpec
+from edge.bundle import FORMAT, EngineFile, Head, Manifest, Model, Role, TensorSpec
 from edge.types import Array, Image
 
 FRAME = (160, 120)  # width, height
@@ -106,7 +106,7 @@ def read_parts(image: Image) -> Mapping[str, Array]:
 def write_bundle(folder: Path, *, coarse: bool = False) -> Path:
     """Write the models as ONNX files, with their manifest, and return the folder."""
     folder.mkdir(parents=True)
-    models = {
+    models: dict[Role, Model] = {
         "semantic": semantic_model(_written(folder, "semantic", semantic_graph())),
         "instance": instance_model(_written(folder, "instance", instance_graph())),
     }
@@ -117,7 +117,7 @@ def write_bundle(folder: Path, *, coarse: bool = False) -> Path:
         name="coded",
         version="1",
         created="2026-11-23",
-        models=models,  # type: ignore[arg-type]
+        models=models,
     )
     (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     return folder

@@ -18,7 +18,7 @@ from edge.decide.tracks import Tracker
 from edge.events import Count, Event, GapEvent, Verdict
 from edge.health import CameraReport, Stopwatch
 from edge.see.attention import NOTHING, Candidates, Chooser
-from edge.see.audit import Audit
+from edge.see.audit import Audit, Seen
 from edge.see.instances import InstancePass
 from edge.see.regions import NO_SPOTS, Painter, find_regions, foreground, scaled, widened
 from edge.see.sharing import share
@@ -163,7 +163,7 @@ class Station:
             events += gate.judge(frame, instances, tracks, ended)
         watch.lap("rules")
         tile = glance.candidates.audited
-        events += self._audit.judge(frame, tile, glance.found, labels.scale, instances, tracks, ended)
+        events += self._audit.judge(Seen(frame, glance.found, labels.scale, instances, tracks), tile, ended)
         watch.lap("audit")
         marked = self._marked(events, glance.effort)
         return Moment(frame, labels, glance.regions, looks, instances, tracks, marked, watch.stages_ms)

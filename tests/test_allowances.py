@@ -23,7 +23,7 @@ from edge.decide.tracks import MOST_TRACKS, Tracker
 from edge.errors import ConfigError
 from edge.health import WINDOW, CameraReport, Health, Stopwatch
 from edge.see.attention import MOST_SPOTS, Chooser
-from edge.see.audit import Audit
+from edge.see.audit import Audit, Seen
 from edge.see.found import MOST_MASK_CELLS
 from edge.see.instances import MOST_INSTANCES, distinct
 from edge.see.prototypes import decode_prototypes
@@ -130,7 +130,7 @@ def test_what_is_remembered_of_all_tracks_weighs_no_more(tmp_path: Path) -> None
     audit = Audit(config.Audit(), SIZE, (96, 96), 1, ["", "part"], 10**6)
     frame = Frame("c", 0, 0.0, np.zeros((1, 1, 3), np.uint8))
     tile = np.asarray([[0, 0, *SIZE]], np.int32)
-    audit.judge(frame, tile, NOTHING, (20.0, 20.0), found, tracks, [])
+    audit.judge(Seen(frame, NOTHING, (20.0, 20.0), found, tracks), tile, [])
     counter.count(frame, tracks, [])
     for _ in range(config.MOST_LOOKS + 3):
         gate.judge(frame, found, tracks, [])

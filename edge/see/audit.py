@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -33,6 +34,17 @@ MOST_SHARE = 0.25  # of the canvases' number by which the audit exceeds it, on a
 SPARE = 4  # times as many tiles where there is time left
 NEAR_CELLS = 3  # label pixels: one round the tile, and boxes and tiles are rounded
 OVERLAP = 0.25  # share of a tile that the next one shows too, at the least
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame, and what was made of it."""
+
+    frame: Frame
+    found: Image  # (h, w) of label size: the foreground
+    scale: tuple[float, float]  # frame pixels per label pixel (x, y)
+    instances: Instances
+    tracks: Tracks  # after this frame
 
 
 class Audit:
@@ -98,28 +110,18 @@ class Audit:
             starts.append([(int(start), int(start) + side) for start in np.unique(np.clip(grid, 0, extent - side))])
         return [[x0, y0, x1, y1] for x0, x1 in starts[0] for y0, y1 in starts[1]]
 
-    def judge(
-        self,
-        frame: Frame,
-        tile: npt.NDArray[np.int32],
-        found: Image,
-        scale: tuple[float, float],
-        instances: Instances,
-        tracks: Tracks,
-        ended: list[int],
-    ) -> list[AuditEvent]:
-        """Learn from what `tile` shows; return the alarms that begin or end.
+    def judge(self, seen: Seen, tile: npt.NDArray[np.int32], ended: list[int]) -> list[AuditEvent]:
+        """Learn from what `tile`, (1, 4) or none, (0, 4), shows; return the alarms that begin or end.
 
-        `found` (h, w) is the foreground of this frame, `scale` frame pixels per label pixel. `tracks` are those after
-        this frame, `ended` the keys of those that are no more.
+        `ended` are the keys of the tracks that are no more.
         """
         changes: list[AuditEvent] = []
         if len(tile) or self._glimpses:
-            self._sample(frame.index, tile, found, scale, instances, tracks)
+            self._sample(seen, tile)
         if len(tile):
-            changes += self._explain(frame, tile[0], found, scale, instances, tracks)
-        confirmed = self._confirmed(tracks)
-        changes += [change for row in confirmed for change in self._count(frame, tracks, row)]
+            changes += self._explain(seen, tile[0])
+        confirmed = self._confirmed(seen.tracks)
+        changes += [change for row in confirmed for change in self._count(seen.frame, seen.tracks, row)]
         if len(tile) or confirmed:
             self.report = self._report()
         for key in ended:
@@ -150,47 +152,34 @@ class Audit:
         urgent = self.alarm or any(group.suspect for group in self._groups.values())
         return min(self._urgent, self._rules.every_frames) if urgent else self._rules.every_frames
 
-    def _sample(
-        self,
-        frame: int,
-        tile: npt.NDArray[np.int32],
-        found: Image,
-        scale: tuple[float, float],
-        instances: Instances,
-        tracks: Tracks,
-    ) -> None:
+    def _sample(self, seen: Seen, tile: npt.NDArray[np.int32]) -> None:
         """Judge what the tile shows whole for the first time, and what a look shows whole after a tile showed half."""
+        instances, tracks = seen.instances, seen.tracks
         inside = lie_in(instances.boxes, tile.astype(np.float32))
-        judged = inside | self._glimpses.followed(frame, instances)
+        judged = inside | self._glimpses.followed(seen.frame.index, instances)
         rows = np.flatnonzero(tracks.instances >= 0)
         for row in rows[judged[tracks.instances[rows]]].tolist():
             i = int(tracks.instances[row])
-            self._note(int(tracks.keys[row]), self._misses(found, scale, instances, i), float(instances.areas_px[i]))
+            self._note(int(tracks.keys[row]), self._misses(seen, i), float(instances.areas_px[i]))
         cut = np.flatnonzero(inside & ~instances.whole)
         if len(cut):
-            self._sample_cut(frame, cut, found, scale, instances, tracks)
+            self._sample_cut(seen, cut)
 
-    def _sample_cut(
-        self,
-        frame: int,
-        cut: npt.NDArray[np.int64],
-        found: Image,
-        scale: tuple[float, float],
-        instances: Instances,
-        tracks: Tracks,
-    ) -> None:
+    def _sample_cut(self, seen: Seen, cut: npt.NDArray[np.int64]) -> None:
         """Judge the tracks of which `cut` (n,), rows of `instances`, show half, by that half; remember the others."""
+        instances, tracks = seen.instances, seen.tracks
         areas = areas_of(tracks.boxes) * np.asarray([mask.mean() for mask in tracks.masks], np.float32)
         shown = half_of(instances.boxes[cut], instances.areas_px[cut], tracks.boxes, areas)
         shown &= instances.classes[cut][:, None] == tracks.classes
         for n, row in np.argwhere(shown).tolist():
-            self._note(int(tracks.keys[row]), self._misses(found, scale, instances, int(cut[n])), float(areas[row]))
+            self._note(int(tracks.keys[row]), self._misses(seen, int(cut[n])), float(areas[row]))
         unknown = cut[~shown.any(axis=1)]
-        self._glimpses.note(frame, instances.boxes[unknown], instances.areas_px[unknown])
+        self._glimpses.note(seen.frame.index, instances.boxes[unknown], instances.areas_px[unknown])
 
-    def _misses(self, found: Image, scale: tuple[float, float], instances: Instances, i: int) -> bool:
-        """Tell whether the foreground leaves out what is seen of an object."""
-        return seen_share(found, scale, instances.boxes[i], instances.masks[i]) < self._rules.seen_share
+    def _misses(self, seen: Seen, i: int) -> bool:
+        """Tell whether the foreground leaves out what is seen of instance number `i`."""
+        box, mask = seen.instances.boxes[i], seen.instances.masks[i]
+        return seen_share(seen.found, seen.scale, box, mask) < self._rules.seen_share
 
     def _note(self, key: int, missed: bool, area_px: float) -> None:
         """Judge the object of a track, if that has not been done yet."""
@@ -217,18 +206,11 @@ class Audit:
                 group.clear()
         return changes
 
-    def _explain(
-        self,
-        frame: Frame,
-        tile: npt.NDArray[np.int32],
-        found: Image,
-        scale: tuple[float, float],
-        instances: Instances,
-        tracks: Tracks,
-    ) -> list[AuditEvent]:
+    def _explain(self, seen: Seen, tile: npt.NDArray[np.int32]) -> list[AuditEvent]:
         """Note how much foreground in the tile is neither part of an instance nor of a track."""
-        explained = painted_near(tile, tracks.masks, tracks.boxes, found.shape, scale)
-        explained |= painted_near(tile, instances.masks, instances.boxes, found.shape, scale)
+        found, scale = seen.found, seen.scale
+        explained = painted_near(tile, seen.tracks.masks, seen.tracks.boxes, found.shape, scale)
+        explained |= painted_near(tile, seen.instances.masks, seen.instances.boxes, found.shape, scale)
         x0, y0, x1, y1 = np.rint(tile / np.asarray([*scale, *scale])).astype(int).tolist()
         here = found[y0:y1, x0:x1]
         rest = here > np.asarray(cv2.dilate(explained, SQUARE), np.uint8)[y0:y1, x0:x1]
@@ -241,7 +223,7 @@ class Audit:
             return []
         self._unexplained = not self._unexplained
         cells, rest_cells = (sum(column) for column in zip(*self._foreground, strict=True))
-        return [_event(frame, "unexplained", self._unexplained, rest_cells, cells)]
+        return [_event(seen.frame, "unexplained", self._unexplained, rest_cells, cells)]
 
     def _share(self) -> float:
         """Return the share of foreground in the newest tiles that nothing explains."""

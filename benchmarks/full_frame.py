@@ -14,20 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from edge.bundle import Bundle, Model, read_engine
 from edge.config import Config, RegionRules
-from edge.decide.counting import LineCounter
+from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
 from edge.engines.ort import OrtEngine
 from edge.errors import FoveateError
 from edge.events import Event
 from edge.see.regions import Painter
 from edge.threads import available_cores
-from edge.types import Array, Frame, Image, Instances, Looks, Tracks
+from edge.types import Array, Frame, Image, Instances, Looks, Seen, Tracks
 from examples.belt.demo import cache_folder
 from export.build import cached_bundle
 from export.cascade import Cascade
@@ -167,19 +168,17 @@ class FullFrameTracks:
         self._followed = np.isin(np.arange(len(classes)), followed)
         numbers = iter(range(1, 1 << 30))
         self._tracker = Tracker(config.tracks, followed, len(classes), size, lambda: next(numbers))
-        self._counters = [LineCounter(line, classes) for line in config.lines if line.camera == camera]
+        self._rules = Rules(msgspec.structs.replace(config, gates=[]), camera, classes, [])
 
     def __call__(self, frame: Frame, found: Instances) -> tuple[Tracks, list[Event]]:
         """Return the tracks of `frame` and what crossed a line in it."""
         scale = LABEL_PX, LABEL_PX
         shape = int(self._size[1] / LABEL_PX), int(self._size[0] / LABEL_PX)
         rows = np.flatnonzero(self._followed[found.classes])
-        self._tracker.predict(Painter()([found.masks[i] for i in rows], found.boxes[rows], shape, scale), scale, 1)
+        labels = Painter()([found.masks[i] for i in rows], found.boxes[rows], shape, scale)
+        self._tracker.predict(labels, scale, 1)
         tracks, ended = self._tracker.update(found, whole_frame(self._size))
-        events: list[Event] = []
-        for counter in self._counters:
-            events += counter.count(frame, tracks, ended)
-        return tracks, events
+        return tracks, self._rules.decide(Seen(frame, labels, scale, found, tracks, ended))
 
 
 def whole_frame(size: tuple[int, int]) -> Looks:

@@ -10,21 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.boxes import CORNERS
-from edge.config import Attention, Config, Gate, Line, class_numbers
-from edge.decide.counting import LineCounter
-from edge.decide.gate import QualityGate
-from edge.decide.lines import deadlines
+from edge.config import Attention, Config, class_numbers
+from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
 from edge.events import Count, Event, GapEvent, Verdict
 from edge.health import CameraReport, Stopwatch
 from edge.see.attention import NOTHING, Candidates, Chooser
-from edge.see.audit import Audit, Seen
+from edge.see.audit import Audit
 from edge.see.instances import InstancePass
 from edge.see.regions import NO_SPOTS, Painter, find_regions, foreground, scaled, widened
 from edge.see.sharing import share
 from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
-from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Stakes, Tracks
+from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Seen, Tracks
 from edge.workers import Workers, results
 
 Semantic = Callable[[Frame], Labels]
@@ -84,12 +82,8 @@ class Station:
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
         self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id)
-        classes, defects = models.instance_classes, models.defects
-        self._counters = [LineCounter(line, classes) for line in config.lines if line.camera == name]
-        self._gates = [QualityGate(gate, classes, defects) for gate in config.gates if gate.camera == name]
+        self._rules = Rules(config, name, models.instance_classes, models.defects)
         self._painter = Painter()
-        targets: list[Line | Gate] = [*config.lines, *config.gates]
-        self._targets = [target for target in targets if target.camera == name]
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
         self._last: int | None = None
         self._spots = NO_SPOTS  # of the last frame
@@ -130,19 +124,12 @@ class Station:
         self._spots = regions.boxes.astype(np.float32)
         watch.lap("regions")
         tile = self._audit.tile(frame.index, spare=spare and effort.full) if effort.audit else NOTHING
+        stakes = self._rules.stakes(expected, pressed=effort.deadlines or self._attention.waiting > 0)
         candidates = self._attention.candidates(
-            frame.index, regions, expected, self._tracker.shift, tile, effort, self._stakes(expected, effort)
+            frame.index, regions, expected, self._tracker.shift, tile, effort, stakes
         )
         watch.lap("attention")
         return Glance(frame, labels, found, regions, candidates, effort)
-
-    def _stakes(self, tracks: Tracks, effort: Effort) -> Stakes:
-        """Return what the rules have to say about `tracks`; where nothing waits, no deadline matters."""
-        doubtful = np.zeros(len(tracks), np.bool_)
-        for gate in self._gates:
-            doubtful |= gate.doubtful(tracks)
-        pressed = effort.deadlines or self._attention.waiting > 0
-        return Stakes(deadlines(tracks, self._targets if pressed else []), doubtful)
 
     def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
         """Return all that is known of the frame, now that `looks` have shown `instances` in it."""
@@ -156,14 +143,10 @@ class Station:
             there = set(tracks.keys.tolist())
             self._slighted = self._slighted & there if glance.effort.full else there
         watch.lap("tracks")
-        events: list[Event] = []
-        for counter in self._counters:
-            events += counter.count(frame, tracks, ended)
-        for gate in self._gates:
-            events += gate.judge(frame, instances, tracks, ended)
+        seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended)
+        events = self._rules.decide(seen)
         watch.lap("rules")
-        tile = glance.candidates.audited
-        events += self._audit.judge(Seen(frame, glance.found, labels.scale, instances, tracks), tile, ended)
+        events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
         marked = self._marked(events, glance.effort)
         return Moment(frame, labels, glance.regions, looks, instances, tracks, marked, watch.stages_ms)
@@ -175,11 +158,8 @@ class Station:
         )
         events: list[Event] = [told]
         if self._tracks is not None:
-            for gate in self._gates:
-                events += gate.blind(gap, self._tracks)
+            events += self._rules.blind(gap, self._tracks)
         marked = self._marked(events, effort)
-        for counter in self._counters:
-            counter.reset()
         self._tracker.reset()
         self._attention.reset()
         self._audit.reset()

@@ -160,6 +160,18 @@ class Tracks:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame once it has been looked at, and what was made of it: all that rules and audit decide by."""
+
+    frame: Frame
+    found: Image  # (h, w) of label size: 1 where there is foreground
+    scale: tuple[float, float]  # frame pixels per label pixel (x, y)
+    instances: Instances
+    tracks: Tracks  # after this frame
+    ended: list[int]  # keys of the tracks that are no more
+
+
+@dataclass(frozen=True, slots=True)
 class Stakes:
     """What the rules have to say about tracks before they are looked at."""
 

@@ -23,13 +23,13 @@ from edge.decide.tracks import MOST_TRACKS, Tracker
 from edge.errors import ConfigError
 from edge.health import WINDOW, CameraReport, Health, Stopwatch
 from edge.see.attention import MOST_SPOTS, Chooser
-from edge.see.audit import Audit, Seen
+from edge.see.audit import Audit
 from edge.see.found import MOST_MASK_CELLS
 from edge.see.instances import MOST_INSTANCES, distinct
 from edge.see.prototypes import decode_prototypes
 from edge.see.regions import Painter
 from edge.see.spots import MOST_REMEMBERED, SpotMemory
-from edge.types import Array, Boxes, Frame, Instances, Labels, Looks, Moment, Regions
+from edge.types import Array, Boxes, Frame, Instances, Labels, Looks, Moment, Regions, Seen
 from tests.see.coded import FRAME, instance_model, semantic_model, write_belt, write_bundle
 from tests.see.made import instances_of, looks_of
 
@@ -130,10 +130,11 @@ def test_what_is_remembered_of_all_tracks_weighs_no_more(tmp_path: Path) -> None
     audit = Audit(config.Audit(), SIZE, (96, 96), 1, ["", "part"], 10**6)
     frame = Frame("c", 0, 0.0, np.zeros((1, 1, 3), np.uint8))
     tile = np.asarray([[0, 0, *SIZE]], np.int32)
-    audit.judge(Seen(frame, NOTHING, (20.0, 20.0), found, tracks), tile, [])
-    counter.count(frame, tracks, [])
+    seen = Seen(frame, NOTHING, (20.0, 20.0), found, tracks, [])
+    audit.judge(seen, tile)
+    counter.decide(seen)
     for _ in range(config.MOST_LOOKS + 3):
-        gate.judge(frame, found, tracks, [])
+        gate.decide(seen)
     limit = bounds(tmp_path)
     weight = weighed() - before
     assert 0.2 * (limit["rules"] + limit["audit"]) < weight < limit["rules"] + limit["audit"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge.config import Line
 from edge.decide.lines import Crossing, LineWatch
 from edge.events import Count
-from edge.types import Frame, Tracks
+from edge.types import Frame, Gap, Seen, Tracks
 
 
 class LineCounter:
@@ -18,18 +18,20 @@ class LineCounter:
         self._watch = LineWatch(line.start, line.end, line.anchor, line.hysteresis_px, line.settle_looks)
         self._counted: dict[int, set[str]] = {}
 
-    def count(self, frame: Frame, tracks: Tracks, ended: list[int]) -> list[Count]:
-        """Return the counts of this frame; `ended` are the keys of tracks that are no more."""
-        events = [self._event(frame, tracks, c) for c in self._watch.crossings(tracks) if self._counts(tracks, c)]
-        self._watch.forget(ended)
-        for key in ended:
+    def decide(self, seen: Seen) -> list[Count]:
+        """Return the counts of this frame."""
+        tracks = seen.tracks
+        events = [self._event(seen.frame, tracks, c) for c in self._watch.crossings(tracks) if self._counts(tracks, c)]
+        self._watch.forget(seen.ended)
+        for key in seen.ended:
             self._counted.pop(key, None)
         return events
 
-    def reset(self) -> None:
-        """Forget all tracks: the camera was blind."""
+    def blind(self, gap: Gap, tracks: Tracks) -> list[Count]:  # noqa: ARG002
+        """Return nothing: who crossed meanwhile nobody saw; all tracks are forgotten."""
         self._watch.reset()
         self._counted.clear()
+        return []
 
     def _counts(self, tracks: Tracks, crossing: Crossing) -> bool:
         if self._line.direction not in {"both", crossing.direction}:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edge.config import MOST_LOOKS, Gate
 from edge.decide.lines import Crossing, LineWatch
 from edge.events import Verdict
-from edge.types import Frame, Gap, Instances, Tracks
+from edge.types import Frame, Gap, Instances, Seen, Tracks
 
 DOUBT = 0.25  # distance of the share of looks that show a defect from what rejects, within which more looks would tell
 SHARPEST = 0.9  # canvas pixels per frame pixel below which a look is too coarse to judge defects
@@ -38,16 +38,17 @@ class QualityGate:
         self._judged: set[int] = set()
         self._doubts: set[int] = set()  # keys of tracks whose looks do not agree
 
-    def judge(self, frame: Frame, instances: Instances, tracks: Tracks, ended: list[int]) -> list[Verdict]:
+    def decide(self, seen: Seen) -> list[Verdict]:
         """Return the verdicts of this frame: one for each confirmed track on its first way through the gate."""
-        self._gather(instances, tracks)
+        tracks = seen.tracks
+        self._gather(seen.instances, tracks)
         verdicts = [
-            self._verdict(frame, tracks, crossing)
+            self._verdict(seen.frame, tracks, crossing)
             for crossing in self._watch.crossings(tracks)
             if crossing.direction == self._gate.direction and int(tracks.keys[crossing.row]) not in self._judged
         ]
-        self._watch.forget(ended)
-        for key in ended:
+        self._watch.forget(seen.ended)
+        for key in seen.ended:
             self._evidence.pop(key, None)
             self._judged.discard(key)
             self._doubts.discard(key)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -27,24 +26,13 @@ from edge.events import AuditEvent
 from edge.see.glimpses import Glimpses, half_of
 from edge.see.misses import SIZES, Group, estimate
 from edge.see.regions import SQUARE, Painter
-from edge.types import Array, Boxes, Frame, Image, Instances, Tracks
+from edge.types import Array, Boxes, Frame, Image, Seen, Tracks
 
 TILES = 48  # newest ones with foreground, over which unexplained foreground is averaged
 MOST_SHARE = 0.25  # of the canvases' number by which the audit exceeds it, on average
 SPARE = 4  # times as many tiles where there is time left
 NEAR_CELLS = 3  # label pixels: one round the tile, and boxes and tiles are rounded
 OVERLAP = 0.25  # share of a tile that the next one shows too, at the least
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A frame, and what was made of it."""
-
-    frame: Frame
-    found: Image  # (h, w) of label size: the foreground
-    scale: tuple[float, float]  # frame pixels per label pixel (x, y)
-    instances: Instances
-    tracks: Tracks  # after this frame
 
 
 class Audit:
@@ -110,11 +98,8 @@ class Audit:
             starts.append([(int(start), int(start) + side) for start in np.unique(np.clip(grid, 0, extent - side))])
         return [[x0, y0, x1, y1] for x0, x1 in starts[0] for y0, y1 in starts[1]]
 
-    def judge(self, seen: Seen, tile: npt.NDArray[np.int32], ended: list[int]) -> list[AuditEvent]:
-        """Learn from what `tile`, (1, 4) or none, (0, 4), shows; return the alarms that begin or end.
-
-        `ended` are the keys of the tracks that are no more.
-        """
+    def judge(self, seen: Seen, tile: npt.NDArray[np.int32]) -> list[AuditEvent]:
+        """Learn from what `tile`, (1, 4) or none, (0, 4), shows; return the alarms that begin or end."""
         changes: list[AuditEvent] = []
         if len(tile) or self._glimpses:
             self._sample(seen, tile)
@@ -124,7 +109,7 @@ class Audit:
         changes += [change for row in confirmed for change in self._count(seen.frame, seen.tracks, row)]
         if len(tile) or confirmed:
             self.report = self._report()
-        for key in ended:
+        for key in seen.ended:
             self._open.pop(key, None)
             self._judged.discard(key)
         return changes

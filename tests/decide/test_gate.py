@@ -14,7 +14,7 @@ from edge.config import MOST_LOOKS, DefectLimit, Gate
 from edge.decide.gate import SHARPEST, QualityGate
 from edge.events import Verdict
 from edge.types import Frame, Gap, Tracks
-from tests.see.made import instances_of, tracks_of
+from tests.see.made import instances_of, seen_of, tracks_of
 
 CLASSES, DEFECTS = ["background", "part", "other"], ["scratch", "chip"]
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -41,12 +41,12 @@ def look(
 ) -> list[Verdict]:
     """Show one look at the part and return the verdicts."""
     seen = instances_of([(x - 10, 90, x + 10, 110)], defects=2, defects_px=[defects], scales=[scale])
-    return judge.judge(frame(int(x)), seen, at(x, instances=[0], keys=[key], ids=[key]), [])
+    return judge.decide(seen_of(frame(int(x)), at(x, instances=[0], keys=[key], ids=[key]), seen))
 
 
 def cross(judge: QualityGate, x: float = 110, key: int = 1) -> Verdict:
     """Carry the part over the gate without a look and return its verdict."""
-    (verdict,) = judge.judge(frame(int(x)), NOTHING, at(x, keys=[key], ids=[key]), [])
+    (verdict,) = judge.decide(seen_of(frame(int(x)), at(x, keys=[key], ids=[key]), NOTHING))
     return verdict
 
 
@@ -101,7 +101,7 @@ def test_every_defect_class_that_rejects_is_a_reason() -> None:
 @pytest.mark.parametrize("looks", [0, 1, 2])
 def test_a_part_with_too_few_looks_gets_the_fail_safe_never_pass(fail_safe: str, looks: int) -> None:
     judge = gate(fail_safe=fail_safe, min_looks=3)
-    judge.judge(frame(0), NOTHING, at(20), [])
+    judge.decide(seen_of(frame(0), at(20), NOTHING))
     for i in range(looks):
         look(judge, 40 + i)
     verdict = cross(judge)
@@ -146,7 +146,7 @@ def test_a_look_in_the_frame_of_the_verdict_counts() -> None:
 @given(st.lists(st.floats(60, 140, width=32), min_size=1, max_size=60))
 def test_any_walk_gets_at_most_one_verdict_and_one_if_it_crosses(xs: list[float]) -> None:
     judge = gate()
-    verdicts = [v for i, x in enumerate(xs) for v in judge.judge(frame(i), NOTHING, at(x), [])]
+    verdicts = [v for i, x in enumerate(xs) for v in judge.decide(seen_of(frame(i), at(x), NOTHING))]
     clear = [x > 100 for x in xs if x != 100]
     crosses = any(not before and after for before, after in itertools.pairwise(clear))
     assert len(verdicts) == crosses
@@ -168,7 +168,7 @@ def test_parts_side_by_side_keep_their_own_evidence() -> None:
         # the instances come in another order than the tracks
         order = [2, 0, 1] if seen else [-1, -1, -1]
         tracks = tracks_of([boxes[i] for i in (2, 0, 1)], keys=[13, 11, 12], ids=[3, 1, 2], instances=order)
-        return judge.judge(frame(int(shift)), found, tracks, [])
+        return judge.decide(seen_of(frame(int(shift)), tracks, found))
 
     assert not step(0, seen=True)
     assert not step(10, seen=True)
@@ -191,7 +191,7 @@ def test_what_is_remembered_dies_with_its_track() -> None:
         look(judge, 40, key=key)
         cross(judge, key=key)
         look(judge, 120, key=key)
-        judge.judge(frame(0), NOTHING, tracks_of([]), [key])
+        judge.decide(seen_of(frame(0), tracks_of([]), NOTHING, [key]))
     assert not judge._evidence
     assert not judge._judged
     assert not judge._watch._sides
@@ -201,7 +201,7 @@ def test_the_evidence_is_a_copy_of_what_the_engine_may_overwrite() -> None:
     judge = gate()
     seen = instances_of([(30, 90, 50, 110)], defects=2, defects_px=[(99, 0)])
     for x in (40, 50):
-        judge.judge(frame(0), seen, at(x, instances=[0]), [])
+        judge.decide(seen_of(frame(0), at(x, instances=[0]), seen))
     seen.defects_px[:] = 0
     assert cross(judge).verdict == "REJECT"
 

@@ -15,7 +15,7 @@ from edge.decide.counting import LineCounter
 from edge.decide.lines import LineWatch, deadlines, direction_of
 from edge.events import Count
 from edge.types import Frame, Tracks
-from tests.see.made import tracks_of
+from tests.see.made import seen_of, tracks_of
 
 CLASSES = ["background", "part", "other"]
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -37,7 +37,7 @@ def at(x: float, y: float = 100.0, **fields: list[object]) -> Tracks:
 
 
 def walk(counter: LineCounter, points: list[tuple[float, float]]) -> list[Count]:
-    return [event for i, (x, y) in enumerate(points) for event in counter.count(frame(i), at(x, y), [])]
+    return [event for i, (x, y) in enumerate(points) for event in counter.decide(seen_of(frame(i), at(x, y)))]
 
 
 def counters(events: list[Count]) -> list[str]:
@@ -50,12 +50,12 @@ def across(*xs: float) -> list[tuple[float, float]]:
 
 def test_a_crossing_is_counted_once_with_all_that_is_known_of_it() -> None:
     counter = LineCounter(line(direction="right"), CLASSES)
-    assert not counter.count(frame(0), at(80, 40, keys=[7], ids=[5], classes=[2]), [])
-    told = counter.count(frame(1), at(120, 40, keys=[7], ids=[5], classes=[2]), [])
+    assert not counter.decide(seen_of(frame(0), at(80, 40, keys=[7], ids=[5], classes=[2])))
+    told = counter.decide(seen_of(frame(1), at(120, 40, keys=[7], ids=[5], classes=[2])))
     assert told == [
         Count(time=0.1, camera="c", frame=1, counter="door/other", track=5, position=(120.0, 40.0)),
     ]
-    assert not counter.count(frame(2), at(150, 40, keys=[7], ids=[5], classes=[2]), [])
+    assert not counter.decide(seen_of(frame(2), at(150, 40, keys=[7], ids=[5], classes=[2])))
 
 
 @pytest.mark.parametrize(
@@ -169,23 +169,23 @@ def test_the_anchor_decides_what_crosses() -> None:
 def test_a_track_that_is_not_confirmed_keeps_its_first_side_until_it_is() -> None:
     counter = LineCounter(line(), CLASSES)
     for x in (80, 120, 130):
-        assert not counter.count(frame(0), at(x, ids=[0]), [])
-    assert counters(counter.count(frame(1), at(140, ids=[9]), [])) == ["door/part/right"]
+        assert not counter.decide(seen_of(frame(0), at(x, ids=[0])))
+    assert counters(counter.decide(seen_of(frame(1), at(140, ids=[9])))) == ["door/part/right"]
 
 
 def test_a_position_that_is_only_guessed_decides_nothing() -> None:
     counter = LineCounter(line(), CLASSES)
-    counter.count(frame(0), at(80), [])
-    assert not counter.count(frame(1), at(120, located=[False]), [])
-    assert counters(counter.count(frame(2), at(120), [])) == ["door/part/right"]
+    counter.decide(seen_of(frame(0), at(80)))
+    assert not counter.decide(seen_of(frame(1), at(120, located=[False])))
+    assert counters(counter.decide(seen_of(frame(2), at(120)))) == ["door/part/right"]
 
 
 def test_what_is_remembered_dies_with_its_track() -> None:
     counter = LineCounter(line(once=True, settle_looks=2), CLASSES)
     for key in range(1, 5001):
         for x in (80, 120, 120, 80):
-            counter.count(frame(0), at(x, keys=[key], ids=[key]), [])
-        counter.count(frame(0), tracks_of([]), [key])
+            counter.decide(seen_of(frame(0), at(x, keys=[key], ids=[key])))
+        counter.decide(seen_of(frame(0), tracks_of([]), ended=[key]))
     assert not counter._watch._sides
     assert not counter._watch._beyond
     assert not counter._counted
@@ -198,8 +198,8 @@ def test_many_tracks_are_counted_each_on_its_own() -> None:
     def row(shift: float) -> Tracks:
         return tracks_of([(x + shift - 5, y - 5, x + shift + 5, y + 5) for y, x in zip(ys, itertools.cycle((80, 120)))])
 
-    counter.count(frame(0), row(0), [])
-    events = counter.count(frame(1), row(40), [])
+    counter.decide(seen_of(frame(0), row(0)))
+    events = counter.decide(seen_of(frame(1), row(40)))
     assert [event.track for event in events] == list(range(1, 101, 2))
 
 

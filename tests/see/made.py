@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.bundle import EngineFile, Head, Model, TensorSpec
-from edge.types import Array, Image, Instances, Looks, Tracks
+from edge.types import Array, Frame, Image, Instances, Looks, Seen, Tracks
 
 Box = Sequence[float]
 
@@ -98,3 +98,17 @@ def looks_of(sources: Sequence[Box], places: Sequence[Box], scales: Sequence[flo
         np.asarray(places, np.int32).reshape(-1, 4),
         np.asarray(scales or [1.0] * n, np.float32),
     )
+
+
+def seen_of(
+    frame: Frame,
+    tracks: Tracks,
+    instances: Instances | None = None,
+    ended: Sequence[int] = (),
+    found: Image | None = None,
+    scale: tuple[float, float] = (20.0, 20.0),
+) -> Seen:
+    """Return what was made of `frame`; without `instances` nothing was looked at, without `found` there is none."""
+    labels = np.zeros((4, 4), np.uint8) if found is None else found
+    nothing = instances_of([]) if instances is None else instances
+    return Seen(frame, labels, scale, nothing, tracks, list(ended))

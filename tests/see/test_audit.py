@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from edge import config
 from edge.events import AuditEvent
 from edge.proportion import upper_bound
-from edge.see.audit import TILES, Audit, Seen, painted_near, seen_share
+from edge.see.audit import TILES, Audit, painted_near, seen_share
 from edge.see.misses import CALM_OBJECTS, WINDOW
 from edge.see.regions import Painter
-from edge.types import Frame, Image
+from edge.types import Frame, Image, Seen
 from tests.see.made import Box, instances_of, tracks_of
 
 SIZE, CANVAS, SCALE = (640, 480), (160, 160), (4.0, 4.0)
@@ -49,7 +49,7 @@ def show(
     n = len(boxes)
     keys = list(range(first_key, first_key + n))
     tracks = tracks_of(boxes, **{"keys": keys, "ids": keys, "instances": range(n), **fields})
-    return watched.judge(Seen(frame(), found, SCALE, instances_of(boxes), tracks), tile, [])
+    return watched.judge(Seen(frame(), found, SCALE, instances_of(boxes), tracks, []), tile)
 
 
 def show_many(watched: Audit, missed: Sequence[bool], **fields: Any) -> list[AuditEvent]:
@@ -160,7 +160,7 @@ def test_only_confirmed_objects_count_and_each_once() -> None:
 def test_what_never_becomes_a_track_does_not_count() -> None:
     watched = audit()
     show(watched, [PART], labels(), looks=[1])
-    watched.judge(Seen(frame(), labels(), SCALE, instances_of([]), tracks_of([])), NONE, [1])
+    watched.judge(Seen(frame(), labels(), SCALE, instances_of([]), tracks_of([]), [1]), NONE)
     show(watched, [PART], labels(PART), tile=NONE)
     assert watched.report["objects"] == 0
 
@@ -175,7 +175,7 @@ def test_only_what_the_tile_shows_whole_is_sampled() -> None:
 def glimpse(watched: Audit, box: Box, found: Image, known: Sequence[Box] = (), index: int = 0) -> None:
     """Let a tile cut an object, `box` being what it shows, beside tracks that nothing looked at in this frame."""
     tracks = tracks_of(known, instances=[-1] * len(known))
-    watched.judge(Seen(frame(index), found, SCALE, instances_of([box], whole=[False]), tracks), TILE, [])
+    watched.judge(Seen(frame(index), found, SCALE, instances_of([box], whole=[False]), tracks, []), TILE)
 
 
 @pytest.mark.parametrize(("share", "objects"), [(0.6, 1), (0.4, 0)])
@@ -191,7 +191,7 @@ def test_a_part_of_another_class_is_no_half_of_a_track() -> None:
     watched = audit()
     tracks = tracks_of([(100, 40, 200, 80)], instances=[-1], classes=[2])
     cut = instances_of([(100, 40, 160, 80)], whole=[False])
-    watched.judge(Seen(frame(), labels(), SCALE, cut, tracks), TILE, [])
+    watched.judge(Seen(frame(), labels(), SCALE, cut, tracks, []), TILE)
     assert watched.report["objects"] == 0
 
 
@@ -207,7 +207,7 @@ def test_an_unknown_object_that_the_tile_cut_is_judged_when_a_look_shows_it_whol
     assert watched.report["objects"] == 0
     whole = (100 + moved, 40, 200 + moved, 80)
     seen, track = instances_of([whole]), tracks_of([whole], instances=[0])
-    watched.judge(Seen(frame(after), labels(), SCALE, seen, track), NONE, [])
+    watched.judge(Seen(frame(after), labels(), SCALE, seen, track, []), NONE)
     assert (watched.report["objects"], watched.report["missed"]) == (objects, objects)
 
 
@@ -216,7 +216,7 @@ def test_a_glimpse_is_forgotten_with_the_sight() -> None:
     glimpse(watched, (100, 40, 180, 80), labels())
     watched.reset()
     whole = (100, 40, 200, 80)
-    watched.judge(Seen(frame(1), labels(), SCALE, instances_of([whole]), tracks_of([whole], instances=[0])), NONE, [])
+    watched.judge(Seen(frame(1), labels(), SCALE, instances_of([whole]), tracks_of([whole], instances=[0]), []), NONE)
     assert watched.report["objects"] == 0
 
 
@@ -320,7 +320,7 @@ def test_foreground_is_explained_by_tracks_and_by_objects_that_the_tile_cuts() -
     for _ in range(TILES):
         tracks = tracks_of([PART])  # carried: nothing was seen of it in this frame
         cut = instances_of([(100, 100, 160, 140)], whole=[False])
-        watched.judge(Seen(frame(), labels(PART, (100, 100, 160, 140)), SCALE, cut, tracks), TILE, [])
+        watched.judge(Seen(frame(), labels(PART, (100, 100, 160, 140)), SCALE, cut, tracks, []), TILE)
     assert watched.report["unexplained"] == 0
 
 

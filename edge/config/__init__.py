@@ -1,0 +1,148 @@
+"""TOML -> typed configuration. A wrong key, range, class or path names itself and its fix."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from edge.config.checks import check
+from edge.config.decide import DefectLimit, Gate, Line, TrackRules, Zone
+from edge.config.see import Attention, Audit, Camera, Governor, Models, RegionRules
+from edge.config.tell import Ledger, Mqtt
+from edge.config.values import MOST, MOST_LOOKS, Fraction, Name, Point, Positive, Text, Whole
+from edge.config.values import Table as _Table
+from edge.errors import ConfigError
+
+__all__ = [
+    "MOST", "MOST_LOOKS", "Attention", "Audit", "Camera", "Config", "DefectLimit", "Fraction", "Gate", "Governor",
+    "Ledger", "Line", "Models", "Mqtt", "Name", "Point", "Positive", "RegionRules", "Text", "TrackRules", "Whole",
+    "Zone", "check_point", "class_numbers", "load_config",
+]  # fmt: skip
+
+
+class Config(_Table, frozen=True, kw_only=True):
+    """A whole configuration file. Paths in it are relative to its own folder."""
+
+    bundle: Path
+    state: Path
+    cameras: dict[Name, Camera]
+    site: Name = "site"
+    line: Name = "line"
+    device: Name = "device"
+    simulated: bool = False  # every event says that it is not from real cameras
+    models: Models = Models()
+    regions: RegionRules = RegionRules()
+    attention: Attention = Attention()
+    audit: Audit = Audit()
+    governor: Governor = Governor()
+    tracks: TrackRules = TrackRules()
+    lines: list[Line] = []
+    gates: list[Gate] = []
+    zones: list[Zone] = []
+    mqtt: Mqtt | None = None
+    ledger: Ledger = Ledger()
+
+
+def load_config(path: Path) -> Config:
+    """Return the configuration in file `path` (TOML, or JSON by its suffix), its paths made absolute.
+
+    Raises `ConfigError`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # as some editors write it
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path}: cannot be read: {error}; name a TOML file") from error
+    decode = msgspec.json.decode if path.suffix == ".json" else msgspec.toml.decode
+    try:
+        config = decode(text, type=Config, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration {path}: {_with_hint(_with_name(str(error), decode(text)))}") from error
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # tomllib: huge integers, endless nesting
+        raise ConfigError(f"configuration {path}: cannot be understood: {error}") from error
+    check(config, path)
+    return _absolute(config, path.resolve().parent)
+
+
+def class_numbers(names: list[str], known: list[str], setting: str) -> list[int]:
+    """Return the indices of `names` in `known`; an unknown name raises `ConfigError` that lists the known ones."""
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{setting}: no class {name!r} in the bundle; it has {', '.join(known) or 'none'}")
+    return [known.index(name) for name in names]
+
+
+def check_point(point: Point, size: tuple[int, int], setting: str) -> None:
+    """Raise `ConfigError` where `point` lies outside a frame of `size` (width, height)."""
+    if not (0 <= point[0] <= size[0] and 0 <= point[1] <= size[1]):
+        raise ConfigError(
+            f"{setting}: point ({point[0]:g}, {point[1]:g}) is outside the frame of {size[0]} x {size[1]} pixels; "
+            f"x goes from 0 to {size[0]}, y from 0 to {size[1]}"
+        )
+
+
+def _decode(kind: type, value: Any) -> Any:
+    """Turn a string into a path, the one type that msgspec leaves to us."""
+    if kind is Path and isinstance(value, str) and value and "\0" not in value:
+        return Path(value)
+    raise TypeError(f"expected a path, got {value!r}")
+
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def _absolute(config: Config, folder: Path) -> Config:
+    """Make every path absolute; a camera's `source` only where it names something beside the configuration."""
+    cameras = {name: _replaced(camera, _source(camera, folder)) for name, camera in config.cameras.items()}
+    changes: dict[str, Any] = {
+        "bundle": Path(os.path.realpath(folder / config.bundle)),
+        "state": folder / config.state,
+        "cameras": cameras,
+    }
+    if config.mqtt is not None:
+        names = ("password_file", "ca_file", "cert_file", "key_file")
+        found = {name: getattr(config.mqtt, name) for name in names}
+        changes["mqtt"] = _replaced(config.mqtt, {name: folder / p for name, p in found.items() if p is not None})
+    return _replaced(config, changes)
+
+
+def _source(camera: Camera, folder: Path) -> dict[str, Any]:
+    if not camera.source or "://" in camera.source or camera.source.startswith("usb:"):
+        return {}
+    return {"source": str(folder / camera.source)}
+
+
+def _replaced(struct: _T, changes: dict[str, Any]) -> _T:
+    return msgspec.structs.replace(struct, **changes)
+
+
+def _with_name(message: str, found: Any) -> str:
+    """Put the name of the camera into msgspec's message: its path does not say which of a table's keys it means."""
+    if "$.cameras[...]" not in message:
+        return message
+    name = next((name for name, camera in found["cameras"].items() if not _is_camera(camera)), "[...]")
+    return message.replace("$.cameras[...]", f"$.cameras.{name}")
+
+
+def _is_camera(table: Any) -> bool:
+    try:
+        msgspec.convert(table, Camera)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _with_hint(message: str) -> str:
+    """Add the nearest known key to msgspec's message on an unknown one."""
+    if "unknown field" not in message:
+        return message
+    wrong = message.split("`")[1]
+    near = difflib.get_close_matches(wrong, _known_keys(), n=1)
+    return message + (f"; did you mean `{near[0]}`?" if near else "; see docs/config.md for every key")
+
+
+def _known_keys() -> list[str]:
+    return sorted({field for table in _Table.__subclasses__() for field in table.__struct_fields__})

@@ -1,0 +1,65 @@
+"""Tables for what turns instances into events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge.config.values import Fraction, Looks, Name, NotNegative, Point, Positive, Table, Whole
+
+
+class TrackRules(Table, frozen=True, kw_only=True):
+    """How objects keep their identity."""
+
+    classes: list[str] = []  # instance classes that are tracked; default: all
+    motion: Literal["free", "belt"] = "free"  # belt: everything moves together, rigidly
+    at_border: Literal["track", "wait"] = "track"  # wait: objects cut by the frame's border are not yet objects
+    confirm_looks: Whole = 2  # complete looks before a track has an id
+    need_support: bool = False  # no id before the semantic labels have shown something there
+    lost_frames: Whole = 30  # frames without sight or support before a track ends
+    min_score: Fraction = 0.0  # instances below it only continue tracks, never begin one
+    min_area_px: NotNegative = 0.0  # frame pixels of mask below which an instance is no object
+
+
+class Line(Table, frozen=True, kw_only=True):
+    """A line whose crossings are counted: ``<name>/<class>/<direction>``, or ``<name>/<class>`` for one direction."""
+
+    name: Name
+    camera: Name
+    start: Point
+    end: Point
+    direction: Literal["both", "right", "left", "up", "down"] = "both"
+    anchor: Literal["center", "bottom"] = "center"  # the point of an object that crosses
+    hysteresis_px: NotNegative = 4.0  # how far beyond the line it must be
+    settle_looks: Whole = 2  # sightings in a row beyond the line that make a crossing: one alone may be a bad box
+    once: bool = False  # an object counts once per direction, however often it comes back
+
+
+class DefectLimit(Table, frozen=True, kw_only=True):
+    """When a defect class rejects a part."""
+
+    min_area_px: Positive = 30.0  # frame pixels
+    looks: Fraction = 0.5  # share of the part's complete looks that must show it
+
+
+class Gate(Table, frozen=True, kw_only=True):
+    """A line before which every part must have a verdict."""
+
+    name: Name
+    camera: Name
+    start: Point
+    end: Point
+    direction: Literal["right", "left", "up", "down"]
+    defects: dict[str, DefectLimit] = {}  # by defect class; a class that is not named does not reject
+    min_looks: Looks = 2  # complete looks without which nothing passes
+    fail_safe: Literal["REJECT", "REVIEW"] = "REJECT"  # the verdict of a part that was not inspected
+
+
+class Zone(Table, frozen=True, kw_only=True):
+    """A polygon of one camera's frame."""
+
+    name: Name
+    camera: Name
+    points: Annotated[list[Point], msgspec.Meta(min_length=3)]
+    attention: Literal["only", "ignore"]  # spots begin in zones of the first kind alone, and in none of the second

@@ -371,6 +371,15 @@ def test_a_wrong_command_line_is_2(daemon: Daemon, arguments: tuple[str, ...]) -
     assert "usage: foveate run" in daemon.run(2, *arguments)
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """Let what is started hear SIGHUP, also where these tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: signal.Signals(number).name
 )

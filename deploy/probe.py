@@ -207,7 +207,7 @@ class _Probe:
                 break
         for name in self._settings.receivers:
             if name not in self._heard:
-                yield Finding(NONE, f"receiver {name} has never acknowledged anything here: unless it runs, events wait for it")
+                yield Finding(NONE, f"receiver {name} has not acknowledged anything yet: is it running?")
 
     def _judged(self, step: str, what: str, how: str) -> Finding:
         deadline = time.monotonic() + ANSWER_S

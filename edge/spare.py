@@ -46,7 +46,8 @@ def _inside(config: Config, path: Path) -> str | None:
         if any(_same(above, folder) for above in Path(os.path.realpath(path)).parents):
             return what
     for name, camera in config.cameras.items():
-        if camera.source and path.suffix.lower() in SUFFIXES and _same(Path(os.path.realpath(path)).parent, Path(camera.source)):
+        pictures = bool(camera.source) and path.suffix.lower() in SUFFIXES
+        if pictures and _same(Path(os.path.realpath(path)).parent, Path(camera.source)):
             return f"a picture of camera {name}"
     return None
 

@@ -33,6 +33,18 @@ class Count(_Event, frozen=True, kw_only=True, tag="count"):
     total: int = 0
 
 
+class Contested(_Event, frozen=True, kw_only=True, tag="contested"):
+    """A crossing of which nobody can be sure: the counter may be off by one."""
+
+    counter: str  # of the count that is doubtful
+    error: str  # missed: it may have happened and was not counted; doubled: the same object may be counted twice
+    why: str  # lost, appeared, unconfirmed; again
+    track: int  # 0: it never had an id
+    other: int  # the track that may be the same object; 0: none
+    position: tuple[float, float]  # x, y of its centre, frame pixels
+    total: int = 0  # contested crossings of this counter with this error
+
+
 class Verdict(_Event, frozen=True, kw_only=True, tag="verdict"):
     """A part reached its gate."""
 
@@ -78,7 +90,7 @@ class GovernorEvent(_Event, frozen=True, kw_only=True, tag="governor"):
     gave_ms: float | None  # by how much the last change lowered the median round; None: not measured
 
 
-Event = Union[Count, Verdict, GapEvent, AuditEvent, GovernorEvent]
+Event = Union[Count, Contested, Verdict, GapEvent, AuditEvent, GovernorEvent]
 
 
 def counter_of(event: Event) -> str | None:
@@ -86,6 +98,8 @@ def counter_of(event: Event) -> str | None:
     match event:
         case Count():
             return event.counter
+        case Contested():
+            return f"{event.counter}/{event.error}"
         case Verdict():
             return f"{event.gate}/{event.verdict}"
         case _:

@@ -36,6 +36,7 @@ class CameraReport:
     waiting: int  # spots and tracks that were due for a look in the last frame and got none
     waiting_frames: int  # for how many frames the one of them that waits longest has been due
     audit: dict[str, Any]
+    bars: dict[str, tuple[int, int | None]]  # counter -> what it is between
 
 
 class Stopwatch:
@@ -221,6 +222,7 @@ def _of_cameras(cameras: dict[str, CameraReport]) -> dict[str, Any]:
         "tracks": sum(camera.tracks for camera in cameras.values()),
         "waiting": sum(camera.waiting for camera in cameras.values()),
         "waiting_frames": max((camera.waiting_frames for camera in cameras.values()), default=0),
+        "bars": {counter: bar for camera in cameras.values() for counter, bar in camera.bars.items()},
         "audit": {name: camera.audit for name, camera in cameras.items()},
     }
 

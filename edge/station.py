@@ -97,6 +97,7 @@ class Station:
             waiting=self._attention.waiting,
             waiting_frames=self._attention.waiting_frames,
             audit=self._audit.report,
+            bars=self._rules.bars(self._audit.upper),
         )
 
     def see(self, frame: Frame, watch: Stopwatch, *, spare: bool = False) -> Moment:

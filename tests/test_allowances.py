@@ -219,7 +219,7 @@ def test_the_window_of_times_weighs_no_more(tmp_path: Path) -> None:
         regions = Regions(np.zeros((0, 4), np.int32), np.zeros(0, np.float32))
         labels = Labels(NOTHING, None, (1.0, 1.0))
         seen = Moment(frame, labels, regions, looks_of([], []), instances_of([]), tracks, [], watch.stages_ms)
-        health.beat([seen], lambda _: CameraReport(tracks=0, tiles=1, waiting=0, waiting_frames=0, audit={}))
+        health.beat([seen], lambda _: CameraReport(tracks=0, tiles=1, waiting=0, waiting_frames=0, audit={}, bars={}))
     assert 0.2 * bounds(tmp_path)["times"] < weighed() - before < bounds(tmp_path)["times"]
 
 

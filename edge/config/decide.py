@@ -30,7 +30,7 @@ class Line(Table, frozen=True, kw_only=True):
     start: Point
     end: Point
     direction: Literal["both", "right", "left", "up", "down"] = "both"
-    anchor: Literal["center", "bottom"] = "center"  # the point of an object that crosses
+    anchor: Literal["mask", "center", "bottom"] = "mask"  # what of an object crosses
     hysteresis_px: NotNegative = 4.0  # how far beyond the line it must be
     settle_looks: Whole = 2  # sightings in a row beyond the line that make a crossing: one alone may be a bad box
     once: bool = False  # an object counts once per direction, however often it comes back

@@ -1,11 +1,29 @@
-"""Line crossings -> count events."""
+"""Line crossings -> count events, and what the counts may be off by."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from edge.config import Line
+from edge.decide.contested import Doubt, Doubts
 from edge.decide.lines import Crossing, LineWatch
-from edge.events import Count
+from edge.events import Contested, Count, Event
 from edge.types import Frame, Gap, Seen, Tracks
+
+Bar = tuple[int, int | None]  # what a count is between; None: no bound
+Misses = Callable[[str], float | None]  # upper 95 % bound of the share of a class that is missed, by its name
+
+
+@dataclass(slots=True)
+class _Tally:
+    """One counter since the start."""
+
+    label: int  # class
+    counted: int = 0
+    missed: int = 0  # crossings that may not have been counted
+    doubled: int = 0  # crossings that may have been counted twice
 
 
 class LineCounter:
@@ -16,22 +34,42 @@ class LineCounter:
         self._line = line
         self._classes = classes
         self._watch = LineWatch(line.start, line.end, line.anchor, line.hysteresis_px, line.settle_looks)
+        self._doubts = Doubts(self._watch, line.direction)
         self._counted: dict[int, set[str]] = {}
+        self._tallies: dict[str, _Tally] = {}
 
-    def decide(self, seen: Seen) -> list[Count]:
-        """Return the counts of this frame."""
+    def decide(self, seen: Seen) -> list[Event]:
+        """Return the counts of this frame, and the crossings in it of which nobody can be sure."""
         tracks = seen.tracks
-        events = [self._event(seen.frame, tracks, c) for c in self._watch.crossings(tracks) if self._counts(tracks, c)]
+        crossings = [crossing for crossing in self._watch.crossings(tracks) if self._counts(tracks, crossing)]
+        events: list[Event] = [self._event(seen.frame, tracks, crossing) for crossing in crossings]
+        events += [self._contested(seen.frame, doubt) for doubt in self._doubts.note(seen, crossings)]
         self._watch.forget(seen.ended)
         for key in seen.ended:
             self._counted.pop(key, None)
         return events
 
-    def blind(self, gap: Gap, tracks: Tracks) -> list[Count]:  # noqa: ARG002
+    def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002
         """Return nothing: who crossed meanwhile nobody saw; all tracks are forgotten."""
         self._watch.reset()
+        self._doubts.reset()
         self._counted.clear()
         return []
+
+    def bars(self, misses: Misses) -> dict[str, Bar]:
+        """Return between what every counter of this line is since the start, by its name.
+
+        Contested crossings count fully, in whichever direction they may be wrong. What is missed so entirely that no
+        track ever was there is bounded by `misses`: of n that were counted with a share of at most u missed there
+        were n / (1 - u) at the most. Without such a bound there is none above.
+        """
+        return {name: self._bar(tally, misses(self._classes[tally.label])) for name, tally in self._tallies.items()}
+
+    def _bar(self, tally: _Tally, upper: float | None) -> Bar:
+        low = max(0, tally.counted - tally.doubled)
+        if upper is None or upper >= 1:
+            return low, None
+        return low, tally.counted + tally.missed + math.ceil(tally.counted * upper / (1 - upper))
 
     def _counts(self, tracks: Tracks, crossing: Crossing) -> bool:
         if self._line.direction not in {"both", crossing.direction}:
@@ -43,12 +81,38 @@ class LineCounter:
         return True
 
     def _event(self, frame: Frame, tracks: Tracks, crossing: Crossing) -> Count:
-        name = f"{self._line.name}/{self._classes[tracks.classes[crossing.row]]}"
+        label = int(tracks.classes[crossing.row])
+        counter = self._counter(label, crossing.direction)
+        self._tally(counter, label).counted += 1
         return Count(
             time=frame.time,
             camera=frame.camera,
             frame=frame.index,
-            counter=name if self._line.direction != "both" else f"{name}/{crossing.direction}",
+            counter=counter,
             track=int(tracks.ids[crossing.row]),
             position=crossing.position,
         )
+
+    def _contested(self, frame: Frame, doubt: Doubt) -> Contested:
+        counter = self._counter(doubt.label, doubt.direction)
+        tally = self._tally(counter, doubt.label)
+        error = "doubled" if doubt.why == "again" else "missed"
+        setattr(tally, error, getattr(tally, error) + 1)
+        return Contested(
+            time=frame.time,
+            camera=frame.camera,
+            frame=frame.index,
+            counter=counter,
+            error=error,
+            why=doubt.why,
+            track=doubt.track,
+            other=doubt.other,
+            position=doubt.position,
+        )
+
+    def _tally(self, counter: str, label: int) -> _Tally:
+        return self._tallies.setdefault(counter, _Tally(label))
+
+    def _counter(self, label: int, direction: str) -> str:
+        name = f"{self._line.name}/{self._classes[label]}"
+        return name if self._line.direction != "both" else f"{name}/{direction}"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.config import Gate, Line, Point
-from edge.types import Tracks
+from edge.types import Array, Tracks
 
 FAR = 1e6  # frames: some day
 LEAST_LOOKS = 2  # at a track before anybody knows its velocity
@@ -36,7 +36,7 @@ class LineWatch:
         self._along = along / self._length
         self._normal = np.asarray([-self._along[1], self._along[0]])
         self._anchor = anchor
-        self._hysteresis = hysteresis_px
+        self.hysteresis_px = hysteresis_px
         self._settle = settle_looks
         self._sides: dict[int, int] = {}
         self._beyond: dict[int, int] = {}  # sightings in a row on the other side
@@ -47,7 +47,9 @@ class LineWatch:
         points = anchors(tracks, self._anchor)
         offsets = points - self._start
         distance, along = offsets @ self._normal, offsets @ self._along
-        clear = tracks.located & (np.abs(distance) > self._hysteresis)
+        if self._anchor == "mask":
+            self._weigh(tracks, distance)
+        clear = tracks.located & (np.abs(distance) > self.hysteresis_px)
         inside = (along >= 0) & (along <= self._length)
         keys, sides = tracks.keys.tolist(), np.sign(distance).astype(int).tolist()
         found = []
@@ -66,10 +68,43 @@ class LineWatch:
                 found.append(Crossing(row, self._names[side], (float(points[row, 0]), float(points[row, 1]))))
         return found
 
+    def _weigh(self, tracks: Tracks, distance: npt.NDArray[np.float64]) -> None:
+        """Put how far most of a mask is beyond the line into `distance` (n,), for the tracks that stand on it.
+
+        The middle of what stands on the line is as far from it as the share of its area on that side says: half of
+        its extent across the line where all of it is there, 0 where half is.
+        """
+        reach = (tracks.boxes[:, 2:] - tracks.boxes[:, :2]) @ np.abs(self._normal) / 2
+        for row in np.flatnonzero(np.abs(distance) < reach).tolist():
+            share = _share_beyond(tracks.masks[row], tracks.boxes[row], self._start, self._normal)
+            if share is not None:
+                distance[row] = (2 * share - 1) * reach[row]
+
     def awaits(self, key: int, direction: str) -> bool:
         """Tell whether a track was last seen on the side from which it would cross towards `direction`."""
         side = self._sides.get(key)
         return side is not None and self._names[-side] == direction
+
+    def side(self, key: int) -> int:
+        """Return on which side a track was last clearly seen, +1 or -1; 0 where it never was."""
+        return self._sides.get(key, 0)
+
+    def place(self, point: npt.NDArray[np.float32]) -> tuple[float, bool]:
+        """Return how far `point` (2,) is beyond the line, frame pixels, and whether it is between the line's ends."""
+        offset = point - self._start
+        return float(offset @ self._normal), 0 <= float(offset @ self._along) <= self._length
+
+    def across(self, velocity: npt.NDArray[np.float32]) -> float:
+        """Return the part of `velocity` (2,) that crosses the line, positive towards its side +1."""
+        return float(velocity @ self._normal)
+
+    def extent(self, box: Array) -> float:
+        """Return half of what `box` (4,) measures across the line, frame pixels."""
+        return float((box[2:] - box[:2]) @ np.abs(self._normal)) / 2
+
+    def name(self, side: float) -> str:
+        """Return the direction of a crossing to `side`, by its sign."""
+        return self._names[1 if side > 0 else -1]
 
     def reset(self) -> None:
         """Drop what is known of all tracks."""
@@ -85,9 +120,29 @@ class LineWatch:
 
 def anchors(tracks: Tracks, anchor: str) -> npt.NDArray[np.float64]:
     """Return (n, 2) the point of every track that crosses lines: centroid, or middle of the box's lower edge."""
-    if anchor == "center":
+    if anchor != "bottom":
         return tracks.centers.astype(np.float64)
     return np.stack([(tracks.boxes[:, 0] + tracks.boxes[:, 2]) / 2, tracks.boxes[:, 3]], axis=1).astype(np.float64)
+
+
+def _share_beyond(
+    mask: npt.NDArray[np.bool_], box: Array, start: npt.NDArray[np.float64], normal: npt.NDArray[np.float64]
+) -> float | None:
+    """Return the share of `mask` (h, w), stretched over `box` (4,), on the side of a line that `normal` (2,) points to.
+
+    A cell that the line cuts is there in part, so that coarse masks cross as smoothly as fine ones. None where the mask
+    is empty.
+    """
+    cells = np.count_nonzero(mask)
+    if not cells:
+        return None
+    height, width = mask.shape
+    x0, y0, x1, y1 = box.tolist()
+    step_x, step_y = (x1 - x0) / width * normal[0], (y1 - y0) / height * normal[1]
+    across = (x0 - start[0]) * normal[0] + (np.arange(width) + 0.5) * step_x
+    down = (y0 - start[1]) * normal[1] + (np.arange(height) + 0.5) * step_y
+    beyond = (across + down[:, None])[mask] / max(abs(step_x) + abs(step_y), 1e-9) + 0.5
+    return float(np.clip(beyond, 0.0, 1.0).sum()) / cells
 
 
 def deadlines(tracks: Tracks, targets: Sequence[Line | Gate]) -> npt.NDArray[np.float64]:

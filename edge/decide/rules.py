@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from edge.config import Config, Gate, Line
-from edge.decide.counting import LineCounter
+from edge.decide.counting import Bar, LineCounter, Misses
 from edge.decide.gate import QualityGate
 from edge.decide.lines import deadlines
 from edge.events import Event
@@ -36,7 +36,8 @@ class Rules:
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
         self._gates = [QualityGate(gate, classes, defects) for gate in gates]
-        self._rules: list[Rule] = [*(LineCounter(line, classes) for line in lines), *self._gates]
+        self._counters = [LineCounter(line, classes) for line in lines]
+        self._rules: list[Rule] = [*self._counters, *self._gates]
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -45,6 +46,10 @@ class Rules:
     def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:
         """Return what a time without sight decides, and forget all tracks, which were `tracks` before it."""
         return [event for rule in self._rules for event in rule.blind(gap, tracks)]
+
+    def bars(self, misses: Misses) -> dict[str, Bar]:
+        """Return between what every counter is since the start; `misses` bounds the share of a class that is missed."""
+        return {name: bar for counter in self._counters for name, bar in counter.bars(misses).items()}
 
     def stakes(self, tracks: Tracks, *, pressed: bool) -> Stakes:
         """Return what is at stake for `tracks` before they are looked at; deadlines only matter when `pressed`."""

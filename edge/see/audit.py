@@ -74,6 +74,11 @@ class Audit:
         """Tell whether the gate misses too much, or sees what is not there."""
         return self._unexplained or any(group.alarm for group in self._groups.values())
 
+    def upper(self, label: str) -> float | None:
+        """Return the upper 95 % bound of the share of class `label` that the gate misses; None: none was audited."""
+        group = self._groups.get(f"class/{label}")
+        return None if group is None or not group.missed else float(group.told["upper"])
+
     def tile(self, frame: int, *, spare: bool) -> npt.NDArray[np.int32]:
         """Return the tile of frame number `frame` that the instance model is to see, (1, 4), or none, (0, 4).
 

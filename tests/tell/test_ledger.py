@@ -33,7 +33,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def test_commit_gives_stream_number_time_and_total(tmp_path: Path) -> None:
     noon = datetime(2026, 11, 23, 13, 0, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
-    ledger = Ledger(tmp_path, LIMITS, [], clock=lambda: noon)
+    ledger = Ledger(tmp_path, LIMITS, [], clock=lambda _: noon)
     gap = GapEvent(time=0, camera="c", frame=4, since=0, until=0, reason="stall")
     told = ledger.commit([count(1), verdict("PASS"), verdict("REJECT"), count(4), gap])
     assert [event.seq for event in told] == [1, 2, 3, 4, 5]
@@ -55,7 +55,7 @@ def test_no_events_cost_no_transaction(ledger: Ledger) -> None:
     assert ledger._db.total_changes == changes
 
 
-def test_a_row_leaves_when_every_receiver_has_it(tmp_path: Path) -> None:
+def test_an_event_is_delivered_when_every_receiver_has_it(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, LIMITS, ["archive", "gate"])
     ledger.commit([count(n) for n in range(10)])
     assert len(ledger.outbox.pending(0, 99)) == 10
@@ -182,8 +182,8 @@ def test_what_a_power_cut_leaves_of_a_beat_is_unknown(tmp_path: Path, left: byte
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (9, "has schema 9, this Foveate knows up to 2; install the newer version again"),
-        (1, "has schema 1, this Foveate needs 2; let the older version deliver what is queued"),
+        (9, "has schema 9, this Foveate knows up to 3; install the newer version again"),
+        (1, "has schema 1, this Foveate needs 2 or 3; let the older version deliver what is queued"),
     ],
 )
 def test_a_ledger_of_another_version_is_left_alone(tmp_path: Path, version: int, said: str) -> None:

@@ -1,9 +1,9 @@
 """The ledger: what a commit costs while history is kept and dropped, and what a full one takes to open and to read.
 
-Commits of one count each, as at a line that is crossed, with every event acknowledged by another thread as the delivery
-does it: first with nothing kept (`keep_days = 0`), then with a history that is at its bound, so that each event pushes
-one out, then with nobody to look after it, so that commits make their own room. Then a ledger of many events is opened
-as by a daemon that starts, shown and verified.
+Commits of one count each, as at a line that is crossed, with every event acknowledged by another thread as the
+delivery does it. Three ledgers in turn, commit by commit, so that the disk is the same for all: one that keeps nothing
+that is delivered, one whose history is at its bound and is looked after, and one that nobody looks after, whose commits
+make their own room. Then a ledger of many events is opened as by a daemon that starts, shown and verified.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import io
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,70 +30,72 @@ COMMITS, QUICK_COMMITS = 2000, 200
 BATCH = 500  # events of a commit where only the size matters
 PACE_S = 0.002  # between two commits: a disk that is never at rest measures itself
 MIB, LARGE_MIB = 4, 1024
+FULL = 0.49  # share of the file in use from which on the next commits have to make room
 NAME = "archive"
+
+
+CASES = {"nothing_kept": (0, True), "kept": (30, True), "untended": (30, False)}  # keep_days, whether it is tended
+
+
+class _Case:
+    """One ledger, the thread that acknowledges what it has, and what commits and drops took."""
+
+    def __init__(self, folder: Path, keep_days: int, *, tended: bool) -> None:
+        self.commits_ms: list[float] = []
+        self.drops_ms: list[float] = []
+        self.ledger = Ledger(folder, config.Ledger(max_mib=MIB, keep_days=keep_days), [NAME])
+        while keep_days and self.ledger._store.used(self.ledger._db) < FULL * self.ledger._store.pages:  # noqa: SLF001
+            _deliver(self.ledger, self.ledger.commit([_count(n) for n in range(BATCH)])[-1].seq)
+        self._tended, self._over = tended, threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def commit(self, number: int) -> None:
+        """Commit one event."""
+        began = time.perf_counter()
+        self.ledger.commit([_count(number)])
+        self.commits_ms.append((time.perf_counter() - began) * 1000)
+
+    def close(self) -> dict[str, Any]:
+        """End it, and return its figures."""
+        self._over.set()
+        self._thread.join()
+        identity = self.ledger.identity()
+        self.ledger.close()
+        return {
+            "commit_ms_median": float(np.median(self.commits_ms)),
+            "commit_ms_p99": float(np.percentile(self.commits_ms, 99)),
+            "commit_ms_least": min(self.commits_ms),
+            "drops": len(self.drops_ms),
+            "drop_ms_median": float(np.median(self.drops_ms)) if self.drops_ms else 0.0,
+            "drop_ms_p99": float(np.percentile(self.drops_ms, 99)) if self.drops_ms else 0.0,
+            "lost": identity.lost,
+            "holds": identity.holds,
+        }
+
+    def _work(self) -> None:
+        while not self._over.wait(PACE_S):
+            rows = self.ledger.outbox.pending(self.ledger.outbox.floor, 16)
+            if rows:
+                self.ledger.outbox.acknowledge(NAME, self.ledger.stream, rows[-1].seq)
+            began = time.perf_counter()
+            if self._tended and self.ledger.outbox.drop_history():
+                self.drops_ms.append((time.perf_counter() - began) * 1000)
 
 
 def run(options: Options) -> dict[str, Any]:
     """Return milliseconds of commits and drops, and seconds to open, show and verify a ledger of `EVENTS`."""
     commits, events = (QUICK_COMMITS, QUICK_EVENTS) if options.quick else (COMMITS, EVENTS)
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = {"commits": commits}
     with tempfile.TemporaryDirectory() as name:
-        for case, days, tended in (("nothing_kept", 0, True), ("kept", 30, True), ("untended", 30, False)):
-            limits = config.Ledger(max_mib=MIB, keep_days=days)
-            figures |= _commits(Path(name) / case, limits, commits, tended=tended, prefix=case)
-        figures |= _large(Path(name) / "large", events)
-    return figures
-
-
-def _commits(folder: Path, limits: config.Ledger, commits: int, *, tended: bool, prefix: str) -> dict[str, Any]:
-    """Commit beside a thread that acknowledges, in a ledger that is as full as it gets."""
-    ledger = Ledger(folder, limits, [NAME])
-    while ledger._store.used(ledger._db) < ledger._store.pages * 0.45 and limits.keep_days:  # noqa: SLF001
-        _deliver(ledger, ledger.commit([_count(n) for n in range(BATCH)])[-1].seq)
-    times_ms: list[float] = []
-    with _delivering(ledger, tended=tended) as dropped:
+        cases = {case: _Case(Path(name) / case, days, tended=tended) for case, (days, tended) in CASES.items()}
         for number in range(commits):
-            time.sleep(PACE_S)
-            began = time.perf_counter()
-            ledger.commit([_count(number)])
-            times_ms.append((time.perf_counter() - began) * 1000)
-    identity = ledger.identity()
-    ledger.close()
-    return {
-        f"{prefix}_commit_ms_median": float(np.median(times_ms)),
-        f"{prefix}_commit_ms_p99": float(np.percentile(times_ms, 99)),
-        f"{prefix}_commit_ms_max": max(times_ms),
-        f"{prefix}_drops": len(dropped),
-        f"{prefix}_drop_ms_median": float(np.median(dropped)) if dropped else 0.0,
-        f"{prefix}_drop_ms_max": max(dropped, default=0.0),
-        f"{prefix}_lost": identity.lost,
-        f"{prefix}_holds": identity.holds,
-    }
-
-
-@contextlib.contextmanager
-def _delivering(ledger: Ledger, *, tended: bool) -> Iterator[list[float]]:
-    """Acknowledge in another thread whatever comes; yield the milliseconds of each drop of history there."""
-    dropped: list[float] = []
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(0.001):
-            rows = ledger.outbox.pending(ledger.outbox.floor, 16)
-            if rows:
-                ledger.outbox.acknowledge(NAME, ledger.stream, rows[-1].seq)
-            if tended:
-                began = time.perf_counter()
-                if ledger.outbox.drop_history():
-                    dropped.append((time.perf_counter() - began) * 1000)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield dropped
-    finally:
-        over.set()
-        thread.join()
+            for case in cases.values():
+                time.sleep(PACE_S)
+                case.commit(number)
+        for name_of, case in cases.items():
+            figures |= {f"{name_of}_{key}": value for key, value in case.close().items()}
+        return figures | _large(Path(name) / "large", events)
 
 
 def _large(folder: Path, events: int) -> dict[str, Any]:

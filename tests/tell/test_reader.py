@@ -16,7 +16,7 @@ import pytest
 from edge import config
 from edge.errors import LedgerError
 from edge.events import GapEvent
-from edge.tell import reader
+from edge.tell import reader, schema
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.reader import read_ledger
 from edge.tell.verify import Finding, verify
@@ -52,7 +52,7 @@ def contents(folder: Path, *, live: bool = False) -> dict[str, object]:
     return {
         path.name: (path.stat().st_mtime_ns, path.read_bytes())
         for path in sorted(folder.iterdir())
-        if not (live and path.name.endswith("-shm"))
+        if not (live and path.name == "ledger.db-shm")
     }
 
 
@@ -241,6 +241,30 @@ def test_verify_names_the_law_that_is_broken(tmp_path: Path, statement: str) -> 
         db.execute(statement)
         db.commit()
     assert broken(path) == ALTERED[statement]
+
+
+@pytest.mark.parametrize(
+    ("changes", "laws"),
+    [
+        ({"stream": "0" * 32}, ["every row is an event with its own stream, number and kind"]),
+        ({"seq": 5}, ["every row is an event with its own stream, number and kind"]),
+        ({"track": "x"}, ["every row is an event with its own stream, number and kind"]),
+        ({"total": 1}, ["totals rise from row to row"]),
+    ],
+    ids=str,
+)
+def test_a_row_of_another_ledger_is_noticed_though_its_checksum_is_right(
+    tmp_path: Path, changes: dict[str, object], laws: list[str]
+) -> None:
+    filled(tmp_path / "state").close()
+    path = tmp_path / "state" / "ledger.db"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        (payload,) = db.execute("SELECT payload FROM events WHERE seq = 4").fetchone()
+        forged = msgspec.json.encode({**msgspec.json.decode(payload), **changes})
+        crc = schema.checksum(4, "count", forged)
+        db.execute("UPDATE events SET payload = ?, crc = ? WHERE seq = 4", (forged, crc))
+        db.commit()
+    assert [law for law in broken(path) if not law.startswith("totals are")] == laws
 
 
 def test_totals_are_held_against_the_rows_that_are_left(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def _site(precision: Literal["int8", "float32"], cameras: list[str]) -> Config:
     return replace(
         config,
         models=replace(config.models, precision=precision),
-        cameras={name: config.cameras["belt"] for name in cameras},
+        cameras=dict.fromkeys(cameras, config.cameras["belt"]),
         lines=[replace(line, name=f"{name}-{line.name}", camera=name) for name in cameras for line in config.lines],
         gates=[replace(gate, name=f"{name}-{gate.name}", camera=name) for name in cameras for gate in config.gates],
     )

@@ -8,14 +8,14 @@ import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from edge import config
 from edge.errors import LedgerError
-from edge.events import Count, GapEvent, Verdict
+from edge.events import Count, Event, GapEvent, Verdict, counter_of
 from edge.tell import store
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.outbox import Answer
@@ -46,6 +46,36 @@ def test_commit_gives_stream_number_time_and_total(tmp_path: Path) -> None:
     assert [row.kind for row in rows] == ["count", "verdict", "verdict", "count", "gap"]
     assert msgspec.json.decode(rows[2].payload, type=Verdict) == told[2]
     ledger.close()
+
+
+def made(kind: type[msgspec.Struct]) -> Event:
+    """Return an event of any kind, with whatever its fields may hold."""
+    values: dict[type, Any] = {
+        msgspec.inspect.StrType: "x",
+        msgspec.inspect.IntType: 1,
+        msgspec.inspect.FloatType: 1.0,
+        msgspec.inspect.BoolType: True,
+        msgspec.inspect.ListType: [],
+        msgspec.inspect.DictType: {},
+        msgspec.inspect.UnionType: None,
+        msgspec.inspect.TupleType: (1.0, 2.0),
+    }
+    fields = msgspec.inspect.type_info(kind).fields  # type: ignore[attr-defined]  # every kind is a struct
+    given = {field.name: values[type(field.type)] for field in fields if field.required}
+    event: Event = msgspec.convert({"kind": kind.__struct_config__.tag, **given}, type=Event)
+    return event
+
+
+@pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)
+def test_a_kind_has_a_total_where_its_events_raise_one(kind: type[msgspec.Struct], tmp_path: Path) -> None:
+    event = made(kind)
+    assert (counter_of(event) is not None) == ("total" in kind.__struct_fields__)
+    Ledger(tmp_path, LIMITS, []).close()
+    for _ in range(2):
+        ledger = Ledger(tmp_path, LIMITS, [])
+        ledger.commit([event, event])
+        ledger.close()
+    assert not list(tmp_path.glob("*corrupt*"))
 
 
 def test_no_events_cost_no_transaction(ledger: Ledger) -> None:

@@ -27,6 +27,8 @@ COMMANDS = {
     "export": _Command("export.cli:main", "make a bundle from trained models and recordings"),
     "bench": _Command("deploy.bench:main", "what a configuration costs on this device, stage by stage"),
     "doctor": _Command("deploy.doctor:main", "check this machine and a configuration, and say what to fix"),
+    "replay": _Command("edge.replay:main", "what is decided in a recording, the same bytes on every run"),
+    "ledger": _Command("deploy.ledger:main", "what was decided, who has it, and whether it adds up"),
 }
 _OUR_PACKAGES = {"edge", "calibration", "export", "deploy", "examples", "foveate"}
 _EXTRAS = {

@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from deploy.probe import with_source
 from edge.__main__ import positive
 from edge.config import Config, load_config
 from edge.daemon import Options, serve
 from edge.errors import FoveateError
+from edge.rehearsal import with_sources
 from edge.spare import check_spared
 from edge.summary import check_target, write_json
 from edge.types import Looks, Moment, Tracks
@@ -192,7 +192,7 @@ def _config(options: argparse.Namespace) -> Config:
     config = load_config(options.config)
     if options.source is None:
         return config
-    return with_source(config, options.source)
+    return with_sources(config, [options.source])
 
 
 def _check_picture(path: Path | None) -> None:

@@ -49,11 +49,12 @@ def _findings(config: Path | None, source: str | None) -> Iterator[Finding]:
 def _tried(path: Path, source: str | None) -> Iterator[Finding]:
     from deploy import probe  # noqa: PLC0415  it needs every package, and those have been looked for only now
     from edge.config import load_config  # noqa: PLC0415
+    from edge.rehearsal import with_sources  # noqa: PLC0415
 
     try:
         config = load_config(path)
         if source is not None:
-            config = probe.with_source(config, source)
+            config = with_sources(config, [source])
     except ConfigError as error:
         yield Finding(FIX, str(error))
         return

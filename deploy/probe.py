@@ -6,10 +6,8 @@ import contextlib
 import ssl
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -20,7 +18,7 @@ from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Config, Mqtt
 from edge.daemon import open_models
 from edge.engines import choose_engine, models_for, open_engine
-from edge.errors import ConfigError, FoveateError
+from edge.errors import FoveateError
 from edge.memory import claim
 from edge.see.cameras import open_camera
 from edge.site_checks import check_confidence, check_names, check_places
@@ -79,16 +77,6 @@ def _names(config: Config, semantic: Model, instance: Model) -> Finding:
     except FoveateError as error:
         return _failed(error)
     return Finding(OK, "every class that the configuration names is in the bundle")
-
-
-def with_source(config: Config, source: str) -> Config:
-    """Return `config` with another source for its one camera, as `foveate run --source`; raises `ConfigError`."""
-    if len(config.cameras) != 1:
-        raise ConfigError(f"--source {source}: there are {len(config.cameras)} cameras; --source works with one")
-    place = source if "://" in source or source.startswith("usb:") else str(Path(source).resolve())
-    changes: dict[str, Any] = {"source": place, "command": [], "demand": False}
-    (name, old), *_ = config.cameras.items()
-    return msgspec.structs.replace(config, cameras={name: msgspec.structs.replace(old, **changes)})
 
 
 def cameras(config: Config) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import msgspec
 
 from edge import threads
 from edge.config import Config, load_config
-from edge.errors import ConfigError, FoveateError
+from edge.errors import FoveateError
+from edge.rehearsal import alone, with_sources
 
 INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 
@@ -37,16 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     config = load_config(options.config)
-    if options.source is not None:
-        if len(config.cameras) != 1:
-            raise ConfigError(
-                f"--source {options.source}: the configuration has {len(config.cameras)} cameras "
-                f"({', '.join(config.cameras)}); --source works with one"
-            )
-        (name, camera), *_ = config.cameras.items()
-        replaced = msgspec.structs.replace(camera, source=_source(options.source), command=[], demand=False)
-        config = msgspec.structs.replace(config, cameras={name: replaced})
-    return _serve(config, options)
+    return _serve(with_sources(config, options.source), options)
 
 
 def _serve(config: Config, options: argparse.Namespace) -> int:
@@ -54,8 +45,8 @@ def _serve(config: Config, options: argparse.Namespace) -> int:
 
     given = Options(options.json, options.save, options.frames, options.config)
     if options.trial:
-        with tempfile.TemporaryDirectory(prefix="foveate-trial-") as folder:  # `serve` minds signals, imports do not
-            summary = serve(msgspec.structs.replace(config, state=Path(folder), mqtt=None, simulated=True), given)
+        with alone(config) as rehearsed:  # `serve` minds signals, imports do not
+            summary = serve(msgspec.structs.replace(rehearsed, simulated=True), given)
     else:
         summary = serve(config, given)
     ledger = summary["ledger"]
@@ -70,18 +61,20 @@ def _serve(config: Config, options: argparse.Namespace) -> int:
 _WHERE = ("delivered", "queued", "lost")
 
 
-def _source(text: str) -> str:
-    """Return a source given on the command line; files are relative to where the command is typed."""
-    return text if "://" in text or text.startswith("usb:") else str(Path(text).resolve())
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="foveate run",
         description="Look at every frame of the configured cameras, decide, and tell the broker.",
     )
     parser.add_argument("config", type=Path, help="configuration file (TOML; docs/config.md)")
-    parser.add_argument("--source", help="a video, a folder of pictures, usb:N or a URL, instead of the configured one")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="[NAME=]SOURCE",
+        help="a video, a folder of pictures, usb:N or a URL, instead of the configured one; NAME is the camera, where "
+        "there are several",
+    )
     parser.add_argument(
         "--trial", action="store_true", help="leave ledger and broker alone: count into a temporary folder, tell nobody"
     )

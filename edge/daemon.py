@@ -37,7 +37,7 @@ from edge.spare import check_spared
 from edge.station import Models, Stations
 from edge.summary import check_target, summarise, write_json
 from edge.tell.delivery import Delivery
-from edge.tell.ledger import Ledger
+from edge.tell.ledger import Clock, Ledger, wall_clock
 from edge.types import Moment
 from edge.workers import Tool, Workers, cores_of, worker_counts
 
@@ -56,6 +56,8 @@ class Options:
     save: Path | None = None  # where the overlay video goes
     frames: int | None = None  # frames after which the run ends
     file: Path | None = None  # that the configuration was read from; it is never written to
+    clock: Clock = wall_clock  # the time of day in events
+    stream: str | None = None  # id of the ledger, where that begins; None: one that no other has
 
 
 def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         stack.enter_context(_stopped_by_signals(health))
         bundle = open_bundle(config.bundle)
         cameras, models = _open(config, bundle, health, stack)
-        ledger = Ledger(config.state, config.ledger, config.mqtt.receivers if config.mqtt else [])
+        ledger = _open_ledger(config, options)
         stack.callback(ledger.close)
         ids = _ids(ledger)
         sizes = {name: camera.size for name, camera in cameras.items()}
@@ -226,6 +228,11 @@ def _say_what_runs(config: Config, cameras: dict[str, Camera]) -> None:
     sizes = ",".join(f"{name}:{camera.size[0]}x{camera.size[1]}" for name, camera in cameras.items())
     told = f"{config.mqtt.host}:{config.mqtt.port}" if config.mqtt is not None else "nobody"
     log.info("started bundle=%s cameras=%s tells=%s", config.bundle, sizes, told)
+
+
+def _open_ledger(config: Config, options: Options) -> Ledger:
+    receivers = config.mqtt.receivers if config.mqtt else []
+    return Ledger(config.state, config.ledger, receivers, clock=options.clock, stream=options.stream)
 
 
 def _ids(ledger: Ledger) -> Iterator[int]:

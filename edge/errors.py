@@ -45,7 +45,7 @@ class CameraError(FoveateError):
 
 
 class LedgerError(FoveateError):
-    """The ledger cannot be opened or written."""
+    """The ledger cannot be opened, read or written, or does not add up."""
 
     exit_code = 74
 

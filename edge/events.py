@@ -94,7 +94,10 @@ Event = Union[Count, Contested, Verdict, GapEvent, AuditEvent, GovernorEvent]
 
 
 def counter_of(event: Event) -> str | None:
-    """Return the name of the running total that `event` increments, or None."""
+    """Return the name of the running total that `event` increments, or None.
+
+    Every event of a kind with a field `total` increments one, and no other does: the ledger is held against that.
+    """
     match event:
         case Count():
             return event.counter

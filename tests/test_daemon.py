@@ -463,3 +463,21 @@ def test_a_kill_loses_nothing_that_was_decided_and_the_next_run_goes_on(daemon: 
     counts = [event for event in events if event["kind"] == "count"]
     assert [event["total"] for event in counts] == list(range(1, totals["door/part"] + 1))
     assert len({event["track"] for event in counts}) == len(counts)
+
+
+def test_the_time_between_a_kill_and_the_next_first_frame_is_a_gap(daemon: Daemon) -> None:
+    daemon.configure(camera=f"{daemon.plant.endless}live = true\n")
+    process = daemon.start()
+    assert wait_for(lambda: daemon.counted() >= 2, 20)
+    time.sleep(1.5)  # a beat a second
+    process.send_signal(signal.SIGKILL)
+    daemon.end(-signal.SIGKILL)
+    before = daemon.events()
+    time.sleep(1.0)
+    daemon.run(0, "--frames", "20")
+    gap, *after = daemon.events()[len(before) :]
+    assert (gap["kind"], gap["reason"], gap["camera"]) == ("gap", "start", "belt")
+    assert 1.0 <= gap["until"] - gap["since"] <= 12.0
+    assert gap["seq"] == before[-1]["seq"] + 1
+    tracks = {event["track"] for event in before if event["kind"] == "count"}
+    assert not tracks & {event["track"] for event in after if event["kind"] == "count"}

@@ -30,3 +30,4 @@ class Ledger(Table, frozen=True, kw_only=True):
     """The limits of the ledger on disk."""
 
     max_mib: Whole = 256
+    keep_days: Annotated[int, msgspec.Meta(ge=0, le=36500)] = 30  # of what is delivered; 0: nothing of it

@@ -1,7 +1,7 @@
 """The thread that tells: ledger -> broker -> receivers' acknowledgement -> ledger.
 
 A broker's PUBACK is not delivery: it comes before anything is on the broker's disk, and also where nobody listens. An
-event leaves the ledger when every configured receiver has acknowledged it; only without receivers does the PUBACK
+event is delivered when every configured receiver has acknowledged it; only without receivers does the PUBACK
 count, and the state message says so.
 """
 
@@ -151,6 +151,7 @@ class Delivery:
         while not (connection.closed or self._over()):
             self._speaker.hear(connection)
             self._speaker.speak(connection)
+            self._outbox.tend()
             self._report(connected=True)
             connection.step(_STEP_S, self._nudged)
             if time.monotonic() - begin > _SETTLED_S:
@@ -172,6 +173,7 @@ class Delivery:
         until = time.monotonic() + pause_s * random.uniform(0.8, 1.2)  # a fleet must not come back in step
         while time.monotonic() < until and not self._over():
             time.sleep(min(0.05, pause_s))
+            self._outbox.tend()
             self._report(connected=False)
 
     def _found(self) -> None:

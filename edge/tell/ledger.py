@@ -2,11 +2,11 @@
 
 At every moment, kills and power cuts included, ``counted = delivered + queued + lost``.
 
-When the file nears its cap (``[ledger] max_mib``), nothing that is in it is ever dropped; what is new is let in by
-what it is worth. From three quarters of the cap on, counts only raise their totals: they are lost as events, and
-declared. From seven eighths on, so are PASS verdicts. All other verdicts and gaps go on until the cap. Once
-half of the file is free again, a gap event with reason "outbox" says how many events were lost and since when, and
-counts are let in again.
+When the file nears its cap (``[ledger] max_mib``), what is delivered goes first, the oldest of it (`history.py`).
+Nothing that is queued is ever dropped; what is new is let in by what it is worth. From three quarters of the cap on,
+counts only raise their totals: they are lost as events, and declared. From seven eighths on, so are PASS verdicts. All
+other verdicts and gaps go on until the cap. Once half of the file is free again, a gap event with reason "outbox" says
+how many events were lost and since when, and counts are let in again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import msgspec
@@ -25,18 +25,26 @@ import msgspec
 from edge import config
 from edge.events import Count, Event, GapEvent, Verdict, counter_of
 from edge.tell import schema
+from edge.tell.history import PRESSED_SHARE, STEP_ROWS, Calendar, drop_oldest, make_room
 from edge.tell.outbox import Outbox
 from edge.tell.store import Store, disk_errors
 
+Clock = Callable[[float], datetime]  # the time for people when it is so many s by the clock of the frames
 log = logging.getLogger(__name__)
 
 _BEAT_S = 1.0
 _RESERVE_PAGES = 16
 
 
-def utc_now() -> datetime:
-    """Return the time for people."""
+def wall_clock(_time: float) -> datetime:
+    """Return the time for people: now."""
     return datetime.now(timezone.utc)
+
+
+def clock_from(start: datetime) -> Clock:
+    """Return a clock for recordings, whose frames count from 0: it was `start` then."""
+    most_s = (datetime.max.replace(tzinfo=timezone.utc) - start).total_seconds() - 1
+    return lambda time: start + timedelta(seconds=min(time, most_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +87,20 @@ class Ledger:
     """The ledger in a state folder. One thread commits; `outbox` is for the thread that delivers."""
 
     def __init__(
-        self, folder: Path, limits: config.Ledger, receivers: list[str], *, clock: Callable[[], datetime] = utc_now
+        self,
+        folder: Path,
+        limits: config.Ledger,
+        receivers: list[str],
+        *,
+        clock: Clock = wall_clock,
+        stream: str | None = None,
+        calendar: Calendar | None = None,
     ) -> None:
-        """Open or create the ledger in `folder`; raises `LedgerError`."""
-        self._store = Store(folder, limits.max_mib)
+        """Open or create the ledger in `folder`; a new one is for `stream`, if given. Raises `LedgerError`.
+
+        `clock` gives the times in events; `calendar` says what of the history is too old.
+        """
+        self._store = Store(folder, limits.max_mib, stream)
         self._db = self._store.pipeline
         self._clock = clock
         self._beaten = float("-inf")  # s since 1970 UTC
@@ -91,7 +109,8 @@ class Ledger:
             self._seq = int(self._db.execute(schema.LAST_SEQ).fetchone()[0])
             self._totals: dict[str, int] = dict(self._db.execute("SELECT counter, total FROM totals"))
             self._full = self._read_full()
-            self.outbox = Outbox(self._store, receivers, self._seq)
+            self.outbox = Outbox(self._store, receivers, self._seq, limits.keep_days, calendar)
+            self._shrink()
             self._open_beat(folder / "beat")
             undo.callback(os.close, self._beat)
             if self._seq == 0 and self._store.follows_damage():
@@ -158,6 +177,13 @@ class Ledger:
         os.close(self._beat)
         self._store.close()
 
+    def _shrink(self) -> None:
+        """Drop history until there is room: `max_mib` may be less than it was. Nobody waits for it yet."""
+        dropped = STEP_ROWS
+        while dropped and self._store.used(self._db) > self._store.pages * PRESSED_SHARE:
+            with self._store.transaction(self._db):
+                dropped = drop_oldest(self._db, 16 * STEP_ROWS)
+
     def _open_beat(self, path: Path) -> None:
         """Open the file of the last beat. A power cut may tear it: then `last_beat` is None."""
         self._beat = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -175,9 +201,9 @@ class Ledger:
 
     def _draft(self, draft: _Draft, events: Sequence[Event]) -> None:
         pages = self._store.pages
-        used = self._pragma("page_count") - self._pragma("freelist_count")
+        used = self._store.used(self._db)
         first = events[0]
-        if draft.full.lost and used < pages / 2:
+        if draft.full.lost and used < pages * PRESSED_SHARE:
             since = min(draft.full.since, first.time)  # monotonic time begins anew with the machine
             lost = draft.full.lost
             draft.full = _Full()
@@ -191,7 +217,7 @@ class Ledger:
 
     def _draft_event(self, draft: _Draft, event: Event, used: int) -> None:
         counter = counter_of(event)
-        changes: dict[str, object] = {"stream": self.stream, "utc": _text(self._clock())}
+        changes: dict[str, object] = {"stream": self.stream, "utc": _text(self._clock(event.time))}
         if counter is not None:
             draft.totals[counter] = draft.totals.get(counter, self._totals.get(counter, 0)) + 1
             changes["total"] = draft.totals[counter]
@@ -226,7 +252,7 @@ class Ledger:
 
     def _write(self, draft: _Draft) -> None:
         db = self._db
-        db.executemany("INSERT INTO outbox (seq, kind, payload, crc) VALUES (?, ?, ?, ?)", draft.rows)
+        db.executemany("INSERT INTO events (seq, kind, payload, crc) VALUES (?, ?, ?, ?)", draft.rows)
         db.executemany(
             "INSERT INTO totals VALUES (?, ?) ON CONFLICT (counter) DO UPDATE SET total = excluded.total",
             list(draft.totals.items()),
@@ -239,9 +265,7 @@ class Ledger:
         if draft.full != self._full:
             self._set("full_since", draft.full.since)
             self._set("full_lost", draft.full.lost)
-
-    def _pragma(self, name: str) -> int:
-        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+        make_room(self._store, db)
 
     def _log_full(self, full: _Full) -> None:
         if full.lost and not self._full.lost:

@@ -1,4 +1,4 @@
-"""The side of the ledger that the delivery thread uses: what is still to be told, and who has it."""
+"""The side of the ledger that the delivery thread uses: what is still to be told, who has it, what of it is kept."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from edge.tell import schema
+from edge.tell.history import Calendar, History, drop_oldest
 from edge.tell.store import Store, disk_errors
 
 _CHECKPOINT_COMMITS = 100  # of either side; about 600 pages of the write-ahead log
+_TEND_S = 0.2  # from one look at the history to the next
+_TEND_AGAIN_S = 0.02  # the same where something of it had to go
 
 
 class Row(NamedTuple):
@@ -35,7 +38,9 @@ class Answer(enum.Enum):
 class Outbox:
     """Rows above the floor, in order. Made by `Ledger`; its methods are for one other thread."""
 
-    def __init__(self, store: Store, receivers: list[str], last_seq: int) -> None:
+    def __init__(
+        self, store: Store, receivers: list[str], last_seq: int, keep_days: int, calendar: Calendar | None = None
+    ) -> None:
         self.receivers = sorted(set(receivers)) or [schema.BROKER]
         self.last_seq = last_seq  # committed so far
         self._store = store
@@ -43,16 +48,18 @@ class Outbox:
         self._lock = threading.Lock()  # one thread at a time on the connection
         self._sent = last_seq  # a run before this one may have sent all it had
         self._commits = 0
+        self._history = History(store, keep_days, calendar or Calendar())
+        self._tend_at = 0.0  # s, monotonic
         self._wake: Callable[[], None] | None = None
         self.stream = str(self._db.execute("SELECT value FROM meta WHERE key = 'stream'").fetchone()[0])
         self._settle_receivers()
         rows = self._db.execute("SELECT receiver, seq FROM acknowledged")
         self.acknowledged: dict[str, int] = {str(name): int(seq) for name, seq in rows}
-        self._release(min(self.acknowledged.values()))
+        self._release(self.floor)
 
     @property
     def floor(self) -> int:
-        """Return the highest number that every receiver has: it and what is below are gone."""
+        """Return the highest number that every receiver has: it and what is below is delivered."""
         return min(self.acknowledged.values())
 
     @property
@@ -72,16 +79,16 @@ class Outbox:
             self._wake()
 
     def pending(self, after: int, limit: int) -> list[Row]:
-        """Return at most `limit` rows above number `after`, in order; raises `LedgerError`."""
-        query = "SELECT seq, payload, kind FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
+        """Return at most `limit` queued rows above number `after`, in order; raises `LedgerError`."""
+        query = "SELECT seq, payload, kind FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         with self._lock, disk_errors(self._store.path):
-            rows = [Row(*row) for row in self._db.execute(query, (after, limit))]
+            rows = [Row(*row) for row in self._db.execute(query, (max(after, self.floor), limit))]
         if rows:
             self._sent = max(self._sent, rows[-1].seq)
         return rows
 
     def acknowledge(self, receiver: str, stream: str, seq: int) -> Answer:
-        """Take note that `receiver` has everything up to `seq`; rows that all have leave. Raises `LedgerError`.
+        """Take note that `receiver` has everything up to `seq`; what all have is delivered. Raises `LedgerError`.
 
         Anything but `Answer.PROGRESS` changes nothing.
         """
@@ -96,11 +103,29 @@ class Outbox:
         others = [number for name, number in self.acknowledged.items() if name != receiver]
         with self._lock, self._store.transaction(self._db):
             self._db.execute("UPDATE acknowledged SET seq = ? WHERE receiver = ?", (seq, receiver))
-            self._delete(min([seq, *others]))
+            self._deliver(min([seq, *others]))
         self.acknowledged[receiver] = seq
         self._commits += 1
         self._checkpoint()
         return Answer.PROGRESS
+
+    def tend(self) -> None:
+        """Look after the history from time to time; call it as often as you like. Raises `LedgerError`."""
+        now = time.monotonic()
+        if now >= self._tend_at:
+            self._tend_at = now + (_TEND_AGAIN_S if self.drop_history() else _TEND_S)
+
+    def drop_history(self) -> int:
+        """Drop delivered rows that are too many or too old, a few; return how many. Raises `LedgerError`."""
+        with self._lock, disk_errors(self._store.path):
+            due = self._history.due()
+        if not due:
+            return 0
+        with self._lock, self._store.transaction(self._db):
+            dropped = drop_oldest(self._db, due)
+        self._commits += 1
+        self._checkpoint()
+        return dropped
 
     def next_session(self) -> int:
         """Return the number of a new connection, above all before it and durable; raises `LedgerError`.
@@ -120,10 +145,9 @@ class Outbox:
 
     def tally(self, kind: str | None = None) -> tuple[int, int, int, int]:
         """Return counted, delivered, queued and lost events in one query; raises `LedgerError`."""
-        queued = f"({schema.QUEUED})" if kind is None else "coalesce(sum(queued), 0)"
         query = (
-            f"SELECT coalesce(sum(counted), 0), coalesce(sum(delivered), 0), {queued}, coalesce(sum(lost), 0) "  # noqa: S608
-            "FROM tallies WHERE ?1 IS NULL OR kind = ?1"
+            "SELECT coalesce(sum(counted), 0), coalesce(sum(delivered), 0), coalesce(sum(queued), 0), "
+            "coalesce(sum(lost), 0) FROM tallies WHERE ?1 IS NULL OR kind = ?1"
         )
         with self._lock, disk_errors(self._store.path):
             counted, delivered, waiting, lost = self._db.execute(query, (kind,)).fetchone()
@@ -141,17 +165,15 @@ class Outbox:
 
     def _release(self, floor: int) -> None:
         with self._store.transaction(self._db):
-            self._delete(floor)
+            self._deliver(floor)
 
-    def _delete(self, floor: int) -> None:
-        """Drop the rows up to `floor` and count them as delivered."""
-        found = self._db.execute("SELECT kind, count(*) FROM outbox WHERE seq <= ? GROUP BY kind", (floor,)).fetchall()
-        if not found:
-            return
+    def _deliver(self, floor: int) -> None:
+        """Count the rows up to `floor` as delivered; they stay, as history."""
+        query = f"SELECT kind, count(*) FROM events WHERE seq > ({schema.FLOOR}) AND seq <= ? GROUP BY kind"  # noqa: S608
+        found = self._db.execute(query, (floor,)).fetchall()
         self._db.executemany(
             "UPDATE tallies SET queued = queued - ?2, delivered = delivered + ?2 WHERE kind = ?1", found
         )
-        self._db.execute("DELETE FROM outbox WHERE seq <= ?", (floor,))
 
     def _checkpoint(self) -> None:
         """Move the write-ahead log into the file from time to time, here where no frame waits for it."""

@@ -36,8 +36,8 @@ _CHECKPOINT_PAGES = 2000  # of the pipeline's connection; the delivery thread co
 class Store:
     """A sound ledger file, locked for this process."""
 
-    def __init__(self, folder: Path, max_mib: int) -> None:
-        """Open or create ``ledger.db`` in `folder`; raises `LedgerError`."""
+    def __init__(self, folder: Path, max_mib: int, stream: str | None = None) -> None:
+        """Open or create ``ledger.db`` in `folder`, a new one for `stream` if given; raises `LedgerError`."""
         self.path = folder / "ledger.db"
         self._writing = threading.Lock()
         self._broken: sqlite3.Error | None = None
@@ -48,7 +48,7 @@ class Store:
             if self.path.exists() and not self.path.is_file():  # SQLite waits for a pipe without end
                 raise LedgerError(f"ledger {self.path}: is no file; remove it")
             self.pages = _cap(self.path, max_mib)
-            self.pipeline = self._open()
+            self.pipeline = self._open(stream)
             undo.callback(self.pipeline.close)
             self.delivery = schema.connect(self.path, synchronous="NORMAL", autocheckpoint=0)
             undo.callback(self.delivery.close)
@@ -87,20 +87,24 @@ class Store:
                     db.execute("ROLLBACK")
                 raise
 
+    def used(self, db: sqlite3.Connection) -> int:
+        """Return how many pages of the file are in use, as connection `db` sees it."""
+        return _number(db, "page_count") - _number(db, "freelist_count")
+
     def close(self) -> None:
         """Close both connections and release the lock; raises `LedgerError`."""
         with disk_errors(self.path):
             self._undo.close()
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, stream: str | None) -> sqlite3.Connection:
         try:
-            return _checked(self.path)
+            return _checked(self.path, stream)
         except (sqlite3.Error, schema.DamagedError) as error:
             if not _at_fault(self.path, error):
                 raise
             aside = _move_aside(self.path)
             log.warning("ledger=damaged path=%s moved_to=%s reason=%s", self.path, aside.name, error)
-        return _checked(self.path)
+        return _checked(self.path, stream)
 
     def follows_damage(self) -> bool:
         """Return whether an earlier ledger of this folder was moved aside."""
@@ -162,14 +166,18 @@ def _cap(path: Path, max_mib: int) -> int:
     return max(min(asked, room), 1 << 20) // schema.PAGE_BYTES
 
 
-def _checked(path: Path) -> sqlite3.Connection:
+def _checked(path: Path, stream: str | None = None) -> sqlite3.Connection:
     db = schema.connect(path, synchronous="FULL", autocheckpoint=_CHECKPOINT_PAGES)
     try:
-        schema.check(db, path)
+        schema.check(db, path, stream)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _number(db: sqlite3.Connection, pragma: str) -> int:
+    return int(db.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
 def _at_fault(path: Path, error: Exception) -> bool:

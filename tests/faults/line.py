@@ -23,6 +23,8 @@ from edge.config import Ledger as Limits
 from edge.events import Count, Verdict
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
+from edge.tell.reader import read_ledger
+from edge.tell.verify import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "site/line/device"
@@ -50,6 +52,12 @@ def open_ledger(config: Config) -> Ledger:
     """Return the ledger of `config`."""
     receivers = config.mqtt.receivers if config.mqtt else []
     return Ledger(config.state, config.ledger, list(receivers))
+
+
+def wrong(state: Path) -> list[str]:
+    """Return what does not add up in the ledger of a state folder, read as others do."""
+    with read_ledger(state / "ledger.db") as ledger:
+        return [finding.law for finding in verify(ledger) if not finding.holds]
 
 
 def count(number: int, counter: str = "door/part") -> Count:

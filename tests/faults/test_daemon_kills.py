@@ -14,7 +14,7 @@ import msgspec
 from deploy.archive import committed
 from edge.config import Config, Mqtt, load_config
 from tests.broker import Broker, wait_for
-from tests.faults.line import ROOT, new_seed, open_ledger, receiver, repeats
+from tests.faults.line import ROOT, new_seed, open_ledger, receiver, repeats, wrong
 
 KILLS = 20
 FRAMES = 900
@@ -50,6 +50,7 @@ def test_nothing_committed_is_missing_or_doubled_after_twenty_kills_of_the_daemo
         time.sleep(random.uniform(0.0, 0.5))
         daemon.send_signal(signal.SIGKILL)
         daemon.wait(10)
+        assert wrong(config.state) == []
     last = start(path, "--frames", "20")
     assert last.wait(60) == 0, "runs to its end and drains"
     archive.stop()

@@ -27,6 +27,7 @@ from tests.faults.line import (
     receiver,
     reckon,
     repeats,
+    wrong,
 )
 
 
@@ -49,6 +50,7 @@ def test_d1_every_event_committed_by_a_daemon_that_is_killed_arrives_once(broker
         time.sleep(random.uniform(0.0, 0.3))
         daemon.kill()
         daemon.wait(10)
+        assert wrong(tmp_path / "state") == []
         totals, before = len(truth.read_text().splitlines()), totals
         assert totals > before
     options.seconds = 0.1

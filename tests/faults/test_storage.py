@@ -64,9 +64,9 @@ class Crashing(sqlite3.Connection):
 
 
 def scenario(folder: Path, truth: list[Event], begun: list[int], said: list[int]) -> None:
-    """Open, commit, acknowledge, reserve, open again; note what is certain after each step."""
+    """Open, commit, acknowledge, drop what is delivered, open again; note what is certain after each step."""
     for batch in (3, 2):
-        ledger = opened(folder)
+        ledger = opened(folder, config.Ledger(max_mib=4, keep_days=0))
         try:
             begun.append(batch)
             truth += ledger.commit([count(n) for n in range(batch)])
@@ -75,6 +75,7 @@ def scenario(folder: Path, truth: list[Event], begun: list[int], said: list[int]
             ledger.outbox.pending(0, 9)
             said.append(len(truth) - 1)
             ledger.outbox.acknowledge("archive", ledger.stream, len(truth) - 1)
+            ledger.outbox.drop_history()
             begun.append(1)
             truth += ledger.commit([verdict("REJECT")])
         finally:
@@ -112,12 +113,13 @@ def test_d2_a_crash_before_any_statement_leaves_a_sound_ledger(tmp_path: Path, m
 
 def test_d3_a_torn_log_leaves_a_prefix_of_what_was_committed(tmp_path: Path) -> None:
     random = Random(new_seed())
-    ledger = opened(tmp_path / "whole")
+    ledger = opened(tmp_path / "whole", config.Ledger(max_mib=4, keep_days=0))
     for number in range(1, 41):
         ledger.commit([count(number), count(number)])
         if number % 10 == 0:
             ledger.outbox.pending(ledger.outbox.floor, 16)
             ledger.outbox.acknowledge("archive", ledger.stream, ledger.outbox.floor + 5)
+            ledger.outbox.drop_history()
     image = {name: (tmp_path / "whole" / name).read_bytes() for name in ("ledger.db", "ledger.db-wal")}
     stream = ledger.stream
     ledger.close()
@@ -231,7 +233,7 @@ def test_d5_a_row_whose_kind_is_altered_is_damage(tmp_path: Path, kind: bytes) -
     ledger.commit([count(number) for number in range(3)])
     ledger.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
-        db.execute("UPDATE outbox SET kind = CAST(? AS TEXT) WHERE seq = 2", (kind,))
+        db.execute("UPDATE events SET kind = CAST(? AS TEXT) WHERE seq = 2", (kind,))
         db.commit()
     ledger = opened(tmp_path)
     assert ledger.stream != stream

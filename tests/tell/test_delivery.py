@@ -13,10 +13,12 @@ import msgspec
 import pytest
 
 from edge.config import Config, Mqtt
+from edge.config import Ledger as Limits
 from edge.errors import BrokerError, ConfigError, LedgerError
 from edge.tell.connection import MAX_MESSAGE_BYTES, Connection, Login
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
+from edge.tell.reader import read_ledger
 from edge.tell.topics import Topics
 from tests.broker import Broker, Ear, free_port, wait_for
 from tests.faults.line import configuration, count, open_ledger, receiver, verdict
@@ -370,3 +372,28 @@ def test_a_message_that_is_too_long_to_be_an_acknowledgement_is_kept_by_the_brok
     assert wait_for(lambda: came(lambda: len(connection.messages) > 1), 5)
     assert [message.topic for message in connection.messages] == ["d/ack/short", "d/ack/last"]
     connection.close()
+
+
+def rows(ledger: Ledger) -> int:
+    with read_ledger(ledger._store.path) as read:
+        return sum(1 for _ in read.rows())
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_what_is_delivered_is_dropped_by_the_delivery_thread_whether_or_not_there_is_a_broker(
+    broker: Broker, tmp_path: Path, away: bool
+) -> None:
+    config = configuration(tmp_path / "state", broker.port)
+    device, archive = Device(config), receiver(tmp_path, broker.port)
+    device.ledger.commit([count(n) for n in range(40)])
+    assert wait_for(lambda: device.ledger.identity().delivered == 40, 5)
+    time.sleep(0.5)
+    assert rows(device.ledger) == 40, "kept for as long as configured"
+    device.end()
+    archive.stop()
+    if away:
+        broker.kill()
+    device = Device(msgspec.structs.replace(config, ledger=Limits(max_mib=64, keep_days=0)))
+    assert wait_for(lambda: rows(device.ledger) == 0, 5)
+    assert device.connected() is not away
+    device.end()

@@ -8,14 +8,14 @@ import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from edge import config
 from edge.errors import LedgerError
-from edge.events import Count, GapEvent, Verdict
+from edge.events import Count, Event, GapEvent, Verdict, counter_of
 from edge.tell import store
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.outbox import Answer
@@ -33,7 +33,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def test_commit_gives_stream_number_time_and_total(tmp_path: Path) -> None:
     noon = datetime(2026, 11, 23, 13, 0, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
-    ledger = Ledger(tmp_path, LIMITS, [], clock=lambda: noon)
+    ledger = Ledger(tmp_path, LIMITS, [], clock=lambda _: noon)
     gap = GapEvent(time=0, camera="c", frame=4, since=0, until=0, reason="stall")
     told = ledger.commit([count(1), verdict("PASS"), verdict("REJECT"), count(4), gap])
     assert [event.seq for event in told] == [1, 2, 3, 4, 5]
@@ -48,6 +48,36 @@ def test_commit_gives_stream_number_time_and_total(tmp_path: Path) -> None:
     ledger.close()
 
 
+def made(kind: type[msgspec.Struct]) -> Event:
+    """Return an event of any kind, with whatever its fields may hold."""
+    values: dict[type, Any] = {
+        msgspec.inspect.StrType: "x",
+        msgspec.inspect.IntType: 1,
+        msgspec.inspect.FloatType: 1.0,
+        msgspec.inspect.BoolType: True,
+        msgspec.inspect.ListType: [],
+        msgspec.inspect.DictType: {},
+        msgspec.inspect.UnionType: None,
+        msgspec.inspect.TupleType: (1.0, 2.0),
+    }
+    fields = msgspec.inspect.type_info(kind).fields  # type: ignore[attr-defined]  # every kind is a struct
+    given = {field.name: values[type(field.type)] for field in fields if field.required}
+    event: Event = msgspec.convert({"kind": kind.__struct_config__.tag, **given}, type=Event)
+    return event
+
+
+@pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)
+def test_a_kind_has_a_total_where_its_events_raise_one(kind: type[msgspec.Struct], tmp_path: Path) -> None:
+    event = made(kind)
+    assert (counter_of(event) is not None) == ("total" in kind.__struct_fields__)
+    Ledger(tmp_path, LIMITS, []).close()
+    for _ in range(2):
+        ledger = Ledger(tmp_path, LIMITS, [])
+        ledger.commit([event, event])
+        ledger.close()
+    assert not list(tmp_path.glob("*corrupt*"))
+
+
 def test_no_events_cost_no_transaction(ledger: Ledger) -> None:
     ledger.commit([count(1)])
     changes = ledger._db.total_changes
@@ -55,7 +85,7 @@ def test_no_events_cost_no_transaction(ledger: Ledger) -> None:
     assert ledger._db.total_changes == changes
 
 
-def test_a_row_leaves_when_every_receiver_has_it(tmp_path: Path) -> None:
+def test_an_event_is_delivered_when_every_receiver_has_it(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, LIMITS, ["archive", "gate"])
     ledger.commit([count(n) for n in range(10)])
     assert len(ledger.outbox.pending(0, 99)) == 10
@@ -182,8 +212,8 @@ def test_what_a_power_cut_leaves_of_a_beat_is_unknown(tmp_path: Path, left: byte
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (9, "has schema 9, this Foveate knows up to 2; install the newer version again"),
-        (1, "has schema 1, this Foveate needs 2; let the older version deliver what is queued"),
+        (9, "has schema 9, this Foveate knows up to 3; install the newer version again"),
+        (1, "has schema 1, this Foveate needs 2 or 3; let the older version deliver what is queued"),
     ],
 )
 def test_a_ledger_of_another_version_is_left_alone(tmp_path: Path, version: int, said: str) -> None:

@@ -114,7 +114,7 @@ def _check_file(path: Path) -> None:
 def _errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, schema.DamagedError) as error:
+    except schema.DAMAGE as error:
         raise LedgerError(f"ledger {path}: {error}; {_fix(str(error))}") from error
 
 

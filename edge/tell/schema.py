@@ -88,6 +88,10 @@ class DamagedError(Exception):
     """A ledger file holds what this code never wrote."""
 
 
+# What says that a file is no sound ledger. SQLite quotes names out of a damaged file, and those need not be text.
+DAMAGE = (sqlite3.Error, DamagedError, UnicodeDecodeError)
+
+
 def connect(path: Path, *, synchronous: str, autocheckpoint: int) -> sqlite3.Connection:
     """Return a connection to `path` in autocommit mode that any thread may use, one at a time."""
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
@@ -97,7 +101,7 @@ def connect(path: Path, *, synchronous: str, autocheckpoint: int) -> sqlite3.Con
         db.execute(f"PRAGMA wal_autocheckpoint={autocheckpoint}")
         db.execute(f"PRAGMA cache_size={-CACHE_KIB}")
         db.execute(f"PRAGMA journal_size_limit={4 << 20}")
-    except sqlite3.Error:
+    except DAMAGE:
         db.close()
         raise
     return db

@@ -99,7 +99,7 @@ class Store:
     def _open(self, stream: str | None) -> sqlite3.Connection:
         try:
             return _checked(self.path, stream)
-        except (sqlite3.Error, schema.DamagedError) as error:
+        except schema.DAMAGE as error:
             if not _at_fault(self.path, error):
                 raise
             aside = _move_aside(self.path)

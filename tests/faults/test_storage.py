@@ -184,6 +184,17 @@ def test_d5_a_damaged_file_is_moved_aside_or_harmless(tmp_path: Path) -> None:
     assert aside > 15
 
 
+def test_d5_every_byte_of_the_schema_may_be_no_text(tmp_path: Path) -> None:
+    """SQLite quotes what it finds there in its messages."""
+    whole, rows, stream = filled(tmp_path / "whole")
+    names = [found.start() + i for found in re.finditer(rb"table(meta|totals|tallies)", whole) for i in range(5, 9)]
+    assert len(names) == 12
+    for at in names:
+        damaged = bytearray(whole)
+        damaged[at] = 0xF1
+        assert moved_aside(tmp_path / str(at), damaged, rows, stream, f"byte {at}")
+
+
 @pytest.mark.parametrize("change", [0x01, 0xFF])
 def test_d5_every_byte_of_the_header_may_be_damaged(tmp_path: Path, change: int) -> None:
     whole, rows, stream = filled(tmp_path / "whole")

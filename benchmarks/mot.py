@@ -112,9 +112,10 @@ def _judged(told: Mapping[str, Mapping[str, Tracked]], sequences: Mapping[str, S
 
 
 def _clocked(frames: int) -> Iterator[tuple[str, float]]:
-    """Yield median and p90 of the milliseconds that `predict` and `update` take together."""
+    """Yield least, median and p90 of the milliseconds that `predict` and `update` take together."""
     for motion, objects, (share, every) in product(MOTIONS, OBJECTS, EVERY.items()):
         spent = frame_ms(motion, objects, frames, every)
         name = f"{motion}_{objects}_objects_{share}_ms"
+        yield f"{name}_least", min(spent)
         yield f"{name}_median", float(np.median(spent))
         yield f"{name}_p90", float(np.percentile(spent, 90))

@@ -92,11 +92,18 @@ def assigned(cost: Costs, limit: float) -> Pairs:
         return _paired(rows, columns)
     lone = (of_row[rows] == 1) & (of_column[columns] == 1)
     pairs = _paired(rows[lone], columns[lone])
-    rows, columns = np.unique(rows[~lone]), np.unique(columns[~lone])
+    rows, columns = _distinct(rows[~lone], len(cost)), _distinct(columns[~lone], cost.shape[1])
     _, found, _ = lap.lapjv(cost[np.ix_(rows, columns)].astype(np.float64), extend_cost=True, cost_limit=limit)
     made = found >= 0
     pairs = np.concatenate([pairs, _paired(rows[made], columns[found[made]])])
     return np.asarray(pairs[pairs[:, 0].argsort()])
+
+
+def _distinct(numbers: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return which of the numbers below `count` there are."""
+    there = np.zeros(count, np.bool_)
+    there[numbers] = True
+    return there.nonzero()[0]
 
 
 def _paired(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Pairs:

@@ -42,15 +42,20 @@ class BeltMotion:
 
     def __init__(self) -> None:
         self._before: list[npt.NDArray[np.float64]] | None = None
+        self._cells = 0  # of foreground in the frame before
         self._velocity = np.zeros(2, np.float32)  # frame pixels per frame
 
     def step(self, found: Image, scale: tuple[float, float], frames: int) -> npt.NDArray[np.float32] | None:
         """Return the shift (2,) of the belt; with nothing in sight it is carried on."""
         now = [profile(found, axis) for axis in (0, 1)]
         before, self._before = self._before, now
+        fewest, self._cells = self._cells, cv2.countNonZero(found)
+        fewest = min(fewest, self._cells)
         if before is None or [len(one) for one in before] != [len(one) for one in now]:
             return self._velocity * frames
         for axis in (0, 1):
+            if fewest < len(now[axis]) * LEAST_SEEN:
+                continue
             cells = align(before[axis], now[axis], float(self._velocity[axis]) * frames / scale[axis], frames)
             if cells is not None:
                 self._velocity[axis] = cells * scale[axis] / frames
@@ -70,11 +75,10 @@ def align(
     Shifts near `expected` win ties: parts in a regular row look alike. `frames` lie between the two.
     """
     reach = max(2, int(len(before) * min(REACH * frames, FARTHEST)))
-    least = len(before) * LEAST_SEEN
-    if len(before) <= reach or before.sum() < least or now.sum() < least:
+    if len(before) <= reach:
         return None
     errors = _errors(before, now, reach)
-    spread = float(errors.sum()) / len(errors)
+    spread = float(np.add.reduce(errors)) / len(errors)
     if spread <= 0:
         return None
     score = errors * (1 / spread) + np.abs(np.arange(-reach, reach + 1) - expected) * 0.002

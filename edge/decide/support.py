@@ -84,5 +84,6 @@ def _main_blobs(blobs: Array, corners: npt.NDArray[np.int64]) -> npt.NDArray[np.
 def _cells(boxes: Boxes, scale: tuple[float, float], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """Return `boxes` (n, 4) in label pixels, inside a map of `shape`."""
     cells = np.rint(boxes / np.asarray([*scale, *scale], np.float32))
-    limit = np.asarray([shape[1], shape[0], shape[1], shape[0]], np.float32)
-    return np.asarray(np.minimum(np.maximum(cells, 0), limit), np.int64)
+    np.maximum(cells, 0, out=cells)
+    np.minimum(cells, np.asarray([shape[1], shape[0]] * 2, np.float32), out=cells)
+    return cells.astype(np.int64)

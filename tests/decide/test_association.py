@@ -70,3 +70,16 @@ def test_what_is_far_away_is_another_object() -> None:
     known = tracks_of([square(100, 100)])
     assert not len(associate(known, instances_of([square(300, 100)]), np.arange(1), rigid=False))
     assert not len(associate(known, instances_of([square(125, 100)]), np.arange(1), rigid=True))
+
+
+def test_the_longer_somebody_was_unseen_the_farther_off_they_may_be() -> None:
+    found = instances_of([square(135, 100)])
+    for waited, known in ((1, 0), (12, 1)):
+        tracks = tracks_of([square(100, 100)], since_look=[waited])
+        assert len(associate(tracks, found, np.arange(1), rigid=False)) == known
+
+
+def test_boxes_that_hardly_overlap_continue_a_track_only_where_somebody_is_sure() -> None:
+    found = instances_of([square(120, 100)], scores=[0.4])
+    assert len(associate(tracks_of([square(100, 100)]), found, np.arange(1), rigid=False)) == 1
+    assert not len(associate(tracks_of([square(100, 100)]), found, np.arange(1), rigid=False, least_score=0.5))

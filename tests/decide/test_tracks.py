@@ -451,3 +451,24 @@ def test_a_look_is_where_an_object_is_and_the_next_frame_is_predicted_from_what_
     ahead = follow.predict(EMPTY, SCALE, 1)
     assert 102 < float(ahead.centers[0, 1] - tracks.velocities[0, 1]) < 105
     np.testing.assert_allclose(ahead.boxes[0, 2:] - ahead.boxes[0, :2], 40, atol=0.1)
+
+
+def test_who_is_lost_is_not_continued_by_what_nobody_is_sure_of() -> None:
+    """In its place a faint thing is as likely something else: first a sure look must show it again."""
+    everywhere = looks_of([(0, 0, *SIZE)], [(0, 0, 100, 100)])
+    for misses, score, found in ((0, 0.2, 0), (1, 0.2, -1), (1, 0.9, 0)):
+        follow = tracker(min_score=0.5, confirm_looks=1)
+        step(follow, instances_of([square(100, 100)]))
+        for _ in range(misses):
+            step(follow, looks=everywhere)
+        tracks, _ = step(follow, instances_of([square(100, 100)], scores=[score]), looks=everywhere)
+        assert tracks.instances.tolist() == [found]
+
+
+def test_what_is_not_confirmed_ends_with_the_first_look_that_does_not_show_it() -> None:
+    there = looks_of([(50, 50, 150, 150)], [(0, 0, 100, 100)])
+    elsewhere = looks_of([(300, 50, 400, 150)], [(0, 0, 100, 100)])
+    follow = tracker(confirm_looks=2)
+    step(follow, instances_of([square(100, 100)]))
+    assert len(step(follow, looks=elsewhere)[0]) == 1
+    assert step(follow, looks=there)[1] == [1]

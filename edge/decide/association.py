@@ -15,8 +15,8 @@ FREE_LIMIT = 0.9  # cost above which a pair is never made, where each moves by i
 UNSURE_LIMIT = 0.5  # the same for instances that nobody is sure of
 RIGID_LIMIT = 0.45  # the same on a belt: sizes of the smaller object
 OTHER_CLASS_COST = 0.15
-GROWTH = 0.01  # of a box's sides, by which it grows on each of them with every frame without a look
-MOST_GROWTH = 0.2
+GROWTH = 0.02  # of a box's sides, by which it grows on each of them with every frame without a look
+MOST_GROWTH = 0.4
 NEVER = 9.0  # the cost of what cannot be a pair
 
 Pairs: TypeAlias = npt.NDArray[np.int64]  # (k, 2) row of the track, index of the instance; by track
@@ -37,8 +37,9 @@ def associate(
 
     On a belt the cost is the distance of the centres in units of the smaller object, elsewhere 1 - IoU of the boxes,
     those of tracks being larger the longer they were not looked at (buffered IoU: Yang et al., 2023). Another class
-    costs more. Two passes, as in ByteTrack (Zhang et al., 2022): instances below `least_score` continue tracks that no
-    surer one continues, that they surely are, and that are `in_sight` (n,), not lost already.
+    costs more. In passes, as in ByteTrack (Zhang et al., 2022): instances of at least `least_score` continue confirmed
+    tracks, then, where each moves by itself, the others; those below it continue what is left and `in_sight` (n,), not
+    lost already, where they surely are the same.
     """
     if not len(tracks) or not len(usable):
         return NO_PAIRS
@@ -47,17 +48,26 @@ def associate(
     if others.any():
         cost += np.float32(OTHER_CLASS_COST) * others
     limit = RIGID_LIMIT if rigid else FREE_LIMIT
-    sure = instances.scores[usable] >= least_score
-    if sure.all():
+    sure, known = instances.scores[usable] >= least_score, tracks.ids > 0
+    if sure.all() and (rigid or known.all()):
         pairs = assigned(cost, limit)
     else:
-        pairs = assigned(np.where(sure, cost, NEVER), limit)
-        cost[:, sure] = cost[pairs[:, 0]] = NEVER
-        if in_sight is not None:
-            cost[~in_sight] = NEVER
-        pairs = np.concatenate([pairs, assigned(cost, min(limit, UNSURE_LIMIT))])
+        everyone = np.ones(len(tracks), np.bool_)
+        first, there = everyone if rigid else known, everyone if in_sight is None else in_sight
+        passes = ((first, sure, limit), (~first, sure, limit), (there, ~sure, min(limit, UNSURE_LIMIT)))
+        pairs = np.concatenate([_taken(cost, rows, columns, most) for rows, columns, most in passes])
         pairs = pairs[pairs[:, 0].argsort()]
     pairs[:, 1] = usable[pairs[:, 1]]
+    return pairs
+
+
+def _taken(cost: Costs, rows: npt.NDArray[np.bool_], columns: npt.NDArray[np.bool_], limit: float) -> Pairs:
+    """Return the pairs of those `rows` (n,) and `columns` (m,), and leave these out of `cost` (n, m) from now on."""
+    if not rows.any() or not columns.any():
+        return NO_PAIRS
+    pairs = assigned(np.where(rows[:, None] & columns, cost, np.float32(NEVER)), limit)
+    cost[pairs[:, 0]] = NEVER
+    cost[:, pairs[:, 1]] = NEVER
     return pairs
 
 

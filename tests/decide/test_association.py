@@ -83,3 +83,10 @@ def test_boxes_that_hardly_overlap_continue_a_track_only_where_somebody_is_sure(
     found = instances_of([square(120, 100)], scores=[0.4])
     assert len(associate(tracks_of([square(100, 100)]), found, np.arange(1), rigid=False)) == 1
     assert not len(associate(tracks_of([square(100, 100)]), found, np.arange(1), rigid=False, least_score=0.5))
+
+
+def test_who_is_confirmed_comes_before_who_is_new_where_each_moves_by_itself() -> None:
+    known = tracks_of([square(100, 100), square(110, 100)], ids=[7, 0])
+    found = instances_of([square(111, 100)])
+    assert associate(known, found, np.arange(1), rigid=False).tolist() == [[0, 0]]
+    assert associate(known, found, np.arange(1), rigid=True).tolist() == [[1, 0]]

@@ -58,7 +58,7 @@ class Heard:
 def run(options: Options) -> dict[str, Any]:
     """Return speed, detections, counts, memory and time to the first result of all."""
     data = data_folder()
-    peers = _interpreter(options.peers_python)
+    peers = interpreter(options.peers_python)
     judged = range(TRAIN_FRAMES, QUICK_FRAMES if options.quick else FRAMES)
     commands = _commands(peers, data, quick=options.quick)
     heard = {name: Heard() for name in commands}
@@ -95,13 +95,13 @@ def counted(before: dict[str, int] | None, after: dict[str, int] | None) -> Coun
     return Counter({key: total - (before or {}).get(key, 0) for key, total in after.items()})
 
 
-def _interpreter(path: Path | None) -> Path:
-    """Return the interpreter of the peers; raises `FoveateError` where it is missing, or lacks one of them."""
+def interpreter(path: Path | None, needed: tuple[str, ...] = NEEDED) -> Path:
+    """Return the interpreter of the peers; raises `FoveateError` where it is missing, or lacks one that is needed."""
     if path is None:
         raise FoveateError(f"peers: no interpreter is named; {HOW}")
     if not path.exists():
         raise FoveateError(f"--peers-python {path}: is not there; {HOW}")
-    code = f"import importlib.util\nprint(*[n for n in {NEEDED} if importlib.util.find_spec(n) is None])"
+    code = f"import importlib.util\nprint(*[n for n in {needed} if importlib.util.find_spec(n) is None])"
     done = subprocess.run([str(path), "-c", code], capture_output=True, text=True, check=False)
     if done.returncode or done.stdout.strip():
         raise FoveateError(f"--peers-python {path}: lacks {done.stdout.strip() or 'a working Python'}; {HOW}")

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.common import PEOPLE, Options, data_folder
+from benchmarks.tracked import Tracked, read_tracked, scores
 from edge.boxes import overlaps
 from edge.config import Config, load_config
 from edge.daemon import Options as RunOptions
 from edge.daemon import serve
-from edge.types import Boxes, Moment
+from edge.types import Boxes, Moment, Tracks
 from export.build import export_bundle
 
 IOU = 0.5
@@ -30,20 +31,22 @@ QUICK_FRAMES = 120
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Return the figures of `vtest`: counts, recall, precision, share of pixels looked at, ms per stage."""
+    """Return the figures of `vtest`: counts, detections, HOTA, IDF1, MOTA, share of pixels looked at, ms per stage."""
     data = data_folder()
     with tempfile.TemporaryDirectory() as folder:
         config = people_config(Path(folder), "config.toml", data)
-        detections: list[Boxes] = []
+        tracked = Tracked([], [])
         frames = QUICK_FRAMES if options.quick else None
-        summary = serve(config, RunOptions(frames=frames), watchers=[lambda moment: detections.append(present(moment))])
+        summary = serve(config, RunOptions(frames=frames), watchers=[lambda moment: _note(tracked, moment)])
     truth = json.loads((data / "vtest" / "counts.json").read_text())["lines"]
-    found, extra, missed = compare(detections, boxes_of(data / "vtest" / "gt.txt"))
+    path = data / "vtest" / "gt.txt"
+    found, extra, missed = compare(tracked.boxes, boxes_of(path))
     return {
         "frames": summary["frames"],
         **dict(_counts(summary["counted"], truth)),
         "recall": found / max(1, found + missed),
         "precision": found / max(1, found + extra),
+        **scores(read_tracked(path).part(0, len(tracked)), tracked),
         "looked_share": summary["looked_share"],
         "canvases_per_frame": summary["canvases"] / summary["frames"],
         "fps": summary["fps"],
@@ -65,10 +68,19 @@ def people_config(folder: Path, name: str, data: Path) -> Config:
 
 def present(moment: Moment) -> Boxes:
     """Return the boxes (n, 4) of who is there in this frame."""
-    tracks = moment.tracks
-    carried = tracks.supported & (tracks.since_look <= CARRIED_FRAMES)
-    boxes: Boxes = tracks.boxes[(tracks.ids > 0) & ((tracks.since_look == 0) | carried)]
+    boxes: Boxes = moment.tracks.boxes[_there(moment.tracks)]
     return boxes
+
+
+def _there(tracks: Tracks) -> npt.NDArray[np.bool_]:
+    carried = tracks.supported & (tracks.since_look <= CARRIED_FRAMES)
+    return np.asarray((tracks.ids > 0) & ((tracks.since_look == 0) | carried))
+
+
+def _note(tracked: Tracked, moment: Moment) -> None:
+    """Add who is there in this frame."""
+    tracked.ids.append(moment.tracks.ids[_there(moment.tracks)])
+    tracked.boxes.append(present(moment))
 
 
 def boxes_of(path: Path) -> dict[int, Boxes]:

@@ -18,7 +18,7 @@ class TrackRules(Table, frozen=True, kw_only=True):
     confirm_looks: Whole = 2  # complete looks before a track has an id
     need_support: bool = False  # no id before the semantic labels have shown something there
     lost_frames: Whole = 30  # frames without sight or support before a track ends
-    min_score: Fraction = 0.0  # instances below it only continue tracks, never begin one
+    min_score: Fraction = 0.0  # instances below it only continue tracks that no surer one does, and begin none
     min_area_px: NotNegative = 0.0  # frame pixels of mask below which an instance is no object
 
 

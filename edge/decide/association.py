@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import lap
 import numpy as np
 import numpy.typing as npt
@@ -9,55 +11,121 @@ import numpy.typing as npt
 from edge.boxes import areas_of, overlaps
 from edge.types import Instances, Tracks
 
-LARGEST_COST = 0.9  # association cost above which a pair is never made
-RIGID_REACH = 0.45  # sizes of the smaller object within which an instance is the same part on a belt
+FREE_LIMIT = 0.9  # cost above which a pair is never made, where each moves by itself
+UNSURE_LIMIT = 0.5  # the same for instances that nobody is sure of
+RIGID_LIMIT = 0.45  # the same on a belt: sizes of the smaller object
 OTHER_CLASS_COST = 0.15
-REACH_GROWTH = 0.05  # by which a track's reach grows with every frame without a look
-LOST_COST = 0.005  # per frame without a look: who was seen last is matched first
+GROWTH = 0.02  # of a box's sides, by which it grows on each of them with every frame without a look
+MOST_GROWTH = 0.4
+NEVER = 9.0  # the cost of what cannot be a pair
 
-Pairs = list[tuple[int, int]]
+Pairs: TypeAlias = npt.NDArray[np.int64]  # (k, 2) row of the track, index of the instance; by track
+Costs: TypeAlias = npt.NDArray[np.float32]  # (n, m)
+NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
 
 
-def associate(tracks: Tracks, instances: Instances, usable: npt.NDArray[np.int64], *, rigid: bool) -> Pairs:
-    """Return (track, instance) pairs of least total cost, by track; `usable` (m,) are the instances to choose from.
+def associate(
+    tracks: Tracks,
+    instances: Instances,
+    usable: npt.NDArray[np.int64],
+    *,
+    rigid: bool,
+    least_score: float = 0.0,
+    in_sight: npt.NDArray[np.bool_] | None = None,
+) -> Pairs:
+    """Return the pairs of tracks and instances of least total cost; `usable` (m,) are the instances to choose from.
 
-    The cost is the distance of the centres in units of the smaller object; where things do not move rigidly together,
-    1 - IoU if that is less. Another class costs more, and so does time without a look.
+    On a belt the cost is the distance of the centres in units of the smaller object, elsewhere 1 - IoU of the boxes,
+    those of tracks being larger the longer they were not looked at (buffered IoU: Yang et al., 2023). Another class
+    costs more. In passes, as in ByteTrack (Zhang et al., 2022): instances of at least `least_score` continue confirmed
+    tracks, then, where each moves by itself, the others; those below it continue what is left and `in_sight` (n,), not
+    lost already, where they surely are the same.
     """
     if not len(tracks) or not len(usable):
-        return []
-    boxes, centers = instances.boxes[usable], instances.centers[usable]
-    sizes = np.sqrt(np.minimum(areas_of(tracks.boxes)[:, None], areas_of(boxes)))
-    cost = _distances(tracks.centers, centers) / np.maximum(sizes, 1.0)
-    limit = RIGID_REACH
-    if not rigid:
-        waited = tracks.since_look[:, None]
-        cost = np.minimum(1.0 - overlaps(tracks.boxes, boxes), 0.3 + cost / (1 + REACH_GROWTH * waited))
-        cost, limit = cost + LOST_COST * np.minimum(waited, 20), LARGEST_COST
-    cost = cost + OTHER_CLASS_COST * (tracks.classes[:, None] != instances.classes[usable])
-    return [(row, int(usable[column])) for row, column in assigned(cost, limit)]
+        return NO_PAIRS
+    cost = _rigid_costs(tracks, instances, usable) if rigid else _free_costs(tracks, instances, usable)
+    others = tracks.classes[:, None] != instances.classes[usable]
+    if others.any():
+        cost += np.float32(OTHER_CLASS_COST) * others
+    limit = RIGID_LIMIT if rigid else FREE_LIMIT
+    sure, known = instances.scores[usable] >= least_score, tracks.ids > 0
+    if sure.all() and (rigid or known.all()):
+        pairs = assigned(cost, limit)
+    else:
+        everyone = np.ones(len(tracks), np.bool_)
+        first, there = everyone if rigid else known, everyone if in_sight is None else in_sight
+        passes = ((first, sure, limit), (~first, sure, limit), (there, ~sure, min(limit, UNSURE_LIMIT)))
+        pairs = np.concatenate([_taken(cost, rows, columns, most) for rows, columns, most in passes])
+        pairs = pairs[pairs[:, 0].argsort()]
+    pairs[:, 1] = usable[pairs[:, 1]]
+    return pairs
 
 
-def assigned(cost: npt.NDArray[np.float64], limit: float) -> Pairs:
-    """Return the (row, column) pairs of `cost` (n, m) that cost less than `limit` and, `limit` taken off, least in all.
+def _taken(cost: Costs, rows: npt.NDArray[np.bool_], columns: npt.NDArray[np.bool_], limit: float) -> Pairs:
+    """Return the pairs of those `rows` (n,) and `columns` (m,), and leave these out of `cost` (n, m) from now on."""
+    if not rows.any() or not columns.any():
+        return NO_PAIRS
+    pairs = assigned(np.where(rows[:, None] & columns, cost, np.float32(NEVER)), limit)
+    cost[pairs[:, 0]] = NEVER
+    cost[:, pairs[:, 1]] = NEVER
+    return pairs
 
-    Most objects have one candidate, and are its only one: no other pair can do better. What is left is the assignment
-    problem of Jonker and Volgenant (1987), by `lap`.
+
+def _free_costs(tracks: Tracks, instances: Instances, usable: npt.NDArray[np.int64]) -> Costs:
+    """Return (n, m) 1 - IoU of the boxes, those of tracks grown by the time since they were looked at."""
+    grown, waited = tracks.boxes, tracks.since_look
+    if waited.max() > 1:
+        by = np.minimum(GROWTH * np.maximum(waited - 1, 0), MOST_GROWTH)[:, None] * (grown[:, 2:] - grown[:, :2])
+        grown = np.concatenate([grown[:, :2] - by, grown[:, 2:] + by], axis=1).astype(np.float32)
+    cost = overlaps(grown, instances.boxes[usable])
+    return np.subtract(1.0, cost, out=cost)
+
+
+def _rigid_costs(tracks: Tracks, instances: Instances, usable: npt.NDArray[np.int64]) -> Costs:
+    """Return (n, m) how far the centres are from each other, in units of the smaller object."""
+    ours, theirs = np.sqrt(areas_of(tracks.boxes)), np.sqrt(areas_of(instances.boxes[usable]))
+    sizes = np.minimum(ours[:, None], theirs)
+    cost = _distances(tracks.centers, instances.centers[usable])
+    cost /= np.maximum(sizes, 1.0, out=sizes)
+    return cost
+
+
+def assigned(cost: Costs, limit: float) -> Pairs:
+    """Return the pairs (k, 2) of rows and columns that cost less than `limit` and, `limit` taken off, least in all.
+
+    Most rows of `cost` (n, m) have one candidate, and are its only one: no other pair can do better. What is left is
+    the assignment problem of Jonker and Volgenant (1987), by `lap`.
     """
-    near = cost < limit
-    of_row, of_column = near.sum(axis=1), near.sum(axis=0)
-    contested = near & ((of_row > 1)[:, None] | (of_column > 1))
-    rows, columns = np.nonzero(near & ~contested)
-    pairs = list(zip(rows.tolist(), columns.tolist(), strict=True))
-    if not contested.any():
-        return pairs
-    rows, columns = np.flatnonzero(contested.any(axis=1)), np.flatnonzero(contested.any(axis=0))
+    rows, columns = (cost < limit).nonzero()
+    of_row, of_column = np.bincount(rows, minlength=1), np.bincount(columns, minlength=1)
+    if of_row.max() <= 1 and of_column.max() <= 1:
+        return _paired(rows, columns)
+    lone = (of_row[rows] == 1) & (of_column[columns] == 1)
+    pairs = _paired(rows[lone], columns[lone])
+    rows, columns = _distinct(rows[~lone], len(cost)), _distinct(columns[~lone], cost.shape[1])
     _, found, _ = lap.lapjv(cost[np.ix_(rows, columns)].astype(np.float64), extend_cost=True, cost_limit=limit)
-    pairs += [(int(row), int(columns[i])) for row, i in zip(rows, found.tolist(), strict=True) if i >= 0]
-    return sorted(pairs)
+    made = found >= 0
+    pairs = np.concatenate([pairs, _paired(rows[made], columns[found[made]])])
+    return np.asarray(pairs[pairs[:, 0].argsort()])
 
 
-def _distances(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _distinct(numbers: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return which of the numbers below `count` there are."""
+    there = np.zeros(count, np.bool_)
+    there[numbers] = True
+    return there.nonzero()[0]
+
+
+def _paired(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Pairs:
+    pairs = np.empty((len(rows), 2), np.int64)
+    pairs[:, 0], pairs[:, 1] = rows, columns
+    return pairs
+
+
+def _distances(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> Costs:
     """Return (n, m) how far points `a` (n, 2) and `b` (m, 2) are from each other."""
     across, down = a[:, :1] - b[:, 0], a[:, 1:] - b[:, 1]
-    return np.asarray(np.sqrt(across * across + down * down))
+    across *= across
+    down *= down
+    across += down
+    return np.asarray(np.sqrt(across, out=across))

@@ -28,13 +28,18 @@ class Stretch:
         moved: npt.NDArray[np.float32],
         missed_by: npt.NDArray[np.float32],
     ) -> None:
-        """Learn from parts at `centers` (n, 2) that `moved` (n, 2) frame pixels and were `missed_by` (n, 2) of them."""
+        """Learn from parts at `centers` (n, 2) that `moved` (n, 2) frame pixels and were `missed_by` (n, 2) of them.
+
+        What one frame shows is added up before it is limited: the order of its parts does not matter.
+        """
         lengths = (moved * moved).sum(axis=1)
         told = lengths >= LEAST_MOVE_PX**2
+        if not told.any():
+            return
         errors = (missed_by * moved).sum(axis=1)[told] / lengths[told]
-        for strip, error in zip(self._strips_of(centers[told]).tolist(), errors.tolist(), strict=True):
-            self._strips[strip] = min(max(self._strips[strip] + GAIN * error, -MOST), MOST)
+        learnt = np.bincount(self._strips_of(centers[told]), weights=errors, minlength=STRIPS)
+        self._strips = np.minimum(np.maximum(self._strips + GAIN * learnt, -MOST), MOST).astype(np.float32)
 
     def _strips_of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        share = centers[:, 1] / self._height * STRIPS
-        return np.minimum(np.maximum(share, 0), STRIPS - 1).astype(np.int64)
+        share = centers[:, 1] * (STRIPS / self._height)
+        return np.asarray(np.minimum(np.maximum(share, 0), STRIPS - 1), np.int64)

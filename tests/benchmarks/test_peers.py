@@ -20,7 +20,7 @@ from edge.errors import FoveateError
 @pytest.mark.parametrize("path", [None, Path("nowhere/python"), Path(sys.executable)])
 def test_without_the_peers_it_says_how_to_get_them(path: Path | None) -> None:
     with pytest.raises(FoveateError, match=r"pip install -r benchmarks/peers\.txt"):
-        peers._interpreter(path)
+        peers.interpreter(path)
 
 
 def test_every_peer_has_a_version() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.decide import motion
-from edge.decide.motion import REACH, BeltMotion, FreeMotion, align, common_drift
+from edge.decide.motion import REACH, SURE, BeltMotion, FreeMotion, align, common_drift
 from edge.types import Image
 
 WIDTH, HEIGHT = 240, 136  # label pixels
@@ -139,7 +139,7 @@ def test_parts_in_a_regular_row_do_not_jump_by_a_whole_gap() -> None:
 @given(st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_profiles_of_any_length_give_a_shift_within_reach_or_none(length: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    before, now = (random.integers(0, 5, length).astype(np.float32) for _ in range(2))
+    before, now = (random.integers(0, 5, length).astype(np.float64) for _ in range(2))
     found = align(before, now, 0.0)
     assert found is None or abs(found) <= max(2, int(length * REACH))
 
@@ -151,7 +151,7 @@ def test_a_belt_faster_than_the_reach_gives_no_wild_shift(slope: list[float], mo
     errors = 100 + slope[0] + (slope[1] - slope[0]) * np.arange(2 * reach + 1)
     errors[[2, -3]] += 0.0001
     monkeypatch.setattr(motion, "_errors", lambda _before, _now, _reach: errors)
-    found = align(np.ones(100, np.float32), np.ones(100, np.float32), 0.0)
+    found = align(np.ones(100), np.ones(100), 0.0)
     assert found is not None
     assert abs(found) <= reach
 
@@ -159,7 +159,7 @@ def test_a_belt_faster_than_the_reach_gives_no_wild_shift(slope: list[float], mo
 @given(st.integers(3, 300), st.integers(1, 80), st.integers(0, 2**32 - 1))
 def test_the_errors_of_all_shifts_are_those_of_each_by_itself(length: int, reach: int, seed: int) -> None:
     reach, random = min(reach, length - 1), np.random.default_rng(seed)
-    before, now = (random.integers(0, 300, length).astype(np.float32) for _ in range(2))
+    before, now = (random.integers(0, 300, length).astype(np.float64) for _ in range(2))
     expected = []
     for shift in range(-reach, reach + 1):
         pairs = [(before[i], now[i + shift]) for i in range(length) if 0 <= i + shift < length]
@@ -223,3 +223,15 @@ def test_of_a_random_walk_little_is_left(seed: int) -> None:
         put[here] = walk[frame]
         left.append(float(np.hypot(*(walk[frame] - put[6]))))
     assert np.mean(left) < 0.25 * np.mean(np.hypot(walk[:, 0], walk[:, 1]))
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.booleans(), st.integers(0, 2**32 - 1))
+def test_the_drift_is_the_median_of_what_each_look_says(looks: int, count: int, alike: bool, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    residuals, ages = random.normal(0, 5, (looks, 2)).astype(np.float32), random.integers(0, 9, looks)
+    others = np.full(count, random.integers(0, 9)) if alike else random.integers(0, 9, count)
+    found = common_drift(residuals, ages, others)
+    assert found.shape == (count, 2)
+    for row, other in enumerate(others.tolist()):
+        shares = [min(1.0, other / max(age, 1)) * residuals[i] for i, age in enumerate(ages.tolist())]
+        np.testing.assert_allclose(found[row], np.median(shares, axis=0) * looks / (looks + SURE), rtol=1e-5, atol=1e-5)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.support import blob_offsets, support
+from edge.blobs import blobs_of
+from edge.decide.support import _main_blobs, blob_offsets, support
 from edge.types import Boxes, Image
 
 SCALE = (4.0, 8.0)  # frame pixels per label pixel: a map of 160 x 60 for 640 x 480
@@ -68,3 +70,27 @@ def test_a_blob_under_two_boxes_tells_of_neither_and_others_are_not_hurt() -> No
 def test_no_boxes() -> None:
     offsets, known = blob_offsets(labels((200, 160, 280, 240)), SCALE, boxes())
     assert (offsets.shape, known.shape) == ((0, 2), (0,))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
+def test_a_box_stands_on_the_blob_with_most_of_its_foreground(seed: int, count: int) -> None:
+    """Where one blob has two thirds of it and there is enough to be hit by points at all."""
+    random, found = np.random.default_rng(seed), np.zeros((60, 160), np.uint8)
+    for _ in range(6):
+        x, y = random.integers(0, 140), random.integers(0, 45)
+        found[y : y + random.integers(3, 15), x : x + random.integers(3, 20)] = 1
+    blobs, _ = blobs_of(found)
+    corners = np.sort(random.integers(0, (160, 60), (count, 2, 2)), axis=1).reshape(-1, 4)
+    for (x0, y0, x1, y1), number in zip(corners.tolist(), _main_blobs(blobs, corners).tolist(), strict=True):
+        cells = np.bincount(blobs[y0:y1, x0:x1].ravel(), minlength=2)
+        if x0 == x1 or y0 == y1 or not cells[1:].any():
+            assert number == 0
+        elif cells[1:].max() > 2 / 3 * cells[1:].sum() and cells[1:].sum() > 0.5 * cells.sum():
+            assert number == cells[1:].argmax() + 1
+
+
+def test_a_ring_is_stood_on_too() -> None:
+    found = np.zeros((60, 160), np.uint8)
+    cv2.circle(found, (80, 30), 20, (1,), 3)
+    _, known = blob_offsets(found, (4.0, 4.0), boxes((238, 38, 402, 202)))
+    assert known.tolist() == [True]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import TrackRules
+from edge.decide.rows import ARRAYS
 from edge.decide.stretch import GAIN, STRIPS
 from edge.decide.tracks import MOST_MISSES, MOST_TRACKS, TENTATIVE_FRAMES, Tracker
 from edge.types import Image, Instances, Looks, Tracks
@@ -274,12 +275,8 @@ def test_parts_close_together_on_a_belt_keep_their_ids() -> None:
 
 def held(follow: Tracker) -> int:
     """Return how many elements the tracker holds in all."""
-    state = follow._state
-    return (
-        sum(int(getattr(state, field.name).size) for field in fields(state))
-        + len(follow._masks)
-        + len(follow._supported)
-    )
+    rows = follow._rows
+    return sum(int(np.size(getattr(rows, name))) for name in ARRAYS) + len(rows.masks)
 
 
 def test_a_hundred_thousand_short_lived_objects_leave_nothing_behind() -> None:
@@ -295,7 +292,7 @@ def test_a_hundred_thousand_short_lived_objects_leave_nothing_behind() -> None:
         _, ended = step(follow, frames=10)
         told.update(ended)
     assert len(told) == 100_000
-    assert most <= 500 * 27
+    assert most <= 500 * 37
     assert held(follow) == 0
 
 
@@ -307,23 +304,26 @@ def test_many_looks_at_once_teach_what_they_would_one_by_one(motion: str, seed: 
     velocities, waited = random.normal(0, 8, (count, 2)), random.integers(0, 30, count)
     for follow in (together, single):
         step(follow, instances_of(boxes))
-        follow._state.velocities[:], follow._state.since_look[:] = velocities, waited
-    pairs = [(int(row), i) for i, row in enumerate(random.permutation(count))]
+        follow._rows.velocities, follow._rows.since_look = velocities.astype(np.float32), waited.astype(np.int32)
+    pairs = np.stack([random.permutation(count), np.arange(count)], axis=1)
     moved = random.normal(0, 30, (count, 2))
-    found = instances_of(boxes, centers=(together._state.centers[[row for row, _ in pairs]] + moved).tolist())
+    found = instances_of(boxes, centers=(together._rows.centers[pairs[:, 0]] + moved).tolist())
     together._measure(pairs, found)
     for pair in pairs:
-        single._measure([pair], found)
-    for name in ("boxes", "centers", "velocities", "votes", "looks", "since_look", "instances"):
-        np.testing.assert_allclose(getattr(together._state, name), getattr(single._state, name), rtol=1e-6)
-    np.testing.assert_allclose(together._stretch._strips, single._stretch._strips, atol=1e-7)
+        single._measure(pair[None], found)
+    for name in ARRAYS:
+        np.testing.assert_allclose(getattr(together._rows, name), getattr(single._rows, name), rtol=1e-5, atol=1e-5)
+    limited = (
+        np.abs(together._stretch._strips) + np.abs(single._stretch._strips) > 0.3
+    )  # one by one, some may be in between
+    np.testing.assert_allclose(together._stretch._strips[~limited], single._stretch._strips[~limited], atol=1e-6)
 
 
 def test_perspective_is_learnt_by_the_share_that_a_part_was_ahead_of_its_prediction() -> None:
     follow = tracker(motion="belt")
     step(follow, instances_of([square(100, 30)]))
-    follow._state.velocities[:], follow._state.since_look[:] = (10, 0), 8
-    follow._measure([(0, 0)], instances_of([square(108, 30)]))  # 88 px instead of 80
+    follow._rows.velocities, follow._rows.since_look = np.asarray([[10, 0]], np.float32), np.asarray([8], np.int32)
+    follow._measure(np.asarray([[0, 0]]), instances_of([square(108, 30)]))  # 88 px instead of 80
     np.testing.assert_allclose(follow._stretch._strips, [GAIN * 0.1, *[0] * (STRIPS - 1)], rtol=1e-6)
 
 
@@ -385,3 +385,90 @@ def test_on_a_belt_a_track_that_looks_do_not_show_ends_and_one_that_hides_in_the
         for _ in range(MOST_MISSES):
             tracks, _ = step(follow, looks=there)
         assert (len(tracks) == 1) == survives
+
+
+@pytest.mark.parametrize("motion", ["free", "belt"])
+def test_what_has_been_handed_out_is_never_changed(motion: str) -> None:
+    random, follow = np.random.default_rng(5), tracker(motion=motion, lost_frames=2)
+    given: list[tuple[Tracks, list[bytes]]] = []
+    for _ in range(60):
+        boxes = [
+            square(random.uniform(20, 460), random.uniform(20, 460), random.uniform(10, 80))
+            for _ in range(random.integers(5))
+        ]
+        found = instances_of(boxes, classes=random.integers(1, 3, len(boxes)).tolist())
+        expected = follow.predict(seen_at(boxes), SCALE, int(random.integers(1, 3)))
+        given.append((expected, contents(expected)))
+        tracks, _ = follow.update(found, looks_of([(0, 0, *SIZE)], [(0, 0, 100, 100)]))
+        given.append((tracks, contents(tracks)))
+    for tracks, before in given:
+        assert contents(tracks) == before
+
+
+def contents(tracks: Tracks) -> list[bytes]:
+    arrays = [getattr(tracks, field.name) for field in fields(tracks) if field.name != "masks"]
+    return [array.tobytes() for array in arrays] + [str([id(mask) for mask in tracks.masks]).encode()]
+
+
+def test_an_unsure_instance_continues_only_what_no_sure_one_does() -> None:
+    """It is nearer to where the track is expected, and yet the sure one goes first; alone it is good enough."""
+    follow = tracker(min_score=0.5, confirm_looks=1)
+    step(follow, instances_of([square(100, 100)]))
+    tracks, _ = step(follow, instances_of([square(101, 100), square(112, 100)], scores=[0.2, 0.9]))
+    assert tracks.instances.tolist() == [1]
+    tracks, _ = step(follow, instances_of([square(124, 100)], scores=[0.2]))
+    assert (tracks.ids.tolist(), tracks.instances.tolist()) == ([1], [0])
+    tracks, _ = step(follow, instances_of([square(400, 400)], scores=[0.2]))
+    assert tracks.instances.tolist() == [-1]
+
+
+def test_a_sure_and_an_unsure_instance_continue_a_track_each() -> None:
+    follow = tracker(min_score=0.5, confirm_looks=1)
+    step(follow, instances_of([square(100, 100), square(130, 100)]))
+    tracks, _ = step(follow, instances_of([square(132, 100), square(102, 100)], scores=[0.9, 0.2]))
+    assert tracks.instances.tolist() == [1, 0]
+
+
+def test_who_was_hidden_is_known_by_where_it_must_be_by_now() -> None:
+    """Behind a post for a second, at the speed it had before; another one stands where it vanished."""
+    follow = tracker(confirm_looks=1, lost_frames=30)
+    for t in range(12):
+        step(follow, instances_of([square(100 + 6 * t, 100)]))
+    for _ in range(10):
+        tracks, _ = step(follow)
+    tracks, _ = step(follow, instances_of([square(100 + 6 * 22, 100), square(166, 160)]))
+    assert tracks.ids[tracks.instances == 0].tolist() == [1]
+    assert tracks.ids[tracks.instances == 1].tolist() == [2]
+
+
+def test_a_look_is_where_an_object_is_and_the_next_frame_is_predicted_from_what_all_looks_say() -> None:
+    """Looks err: one that jumps does not take the prediction along with all its error."""
+    follow = tracker(confirm_looks=1)
+    for t in range(20):
+        step(follow, instances_of([square(100 + 4 * t, 100)]))
+    tracks, _ = step(follow, instances_of([square(100 + 4 * 20, 106)]))
+    assert tracks.centers.tolist() == [[180, 106]]
+    ahead = follow.predict(EMPTY, SCALE, 1)
+    assert 102 < float(ahead.centers[0, 1] - tracks.velocities[0, 1]) < 105
+    np.testing.assert_allclose(ahead.boxes[0, 2:] - ahead.boxes[0, :2], 40, atol=0.1)
+
+
+def test_who_is_lost_is_not_continued_by_what_nobody_is_sure_of() -> None:
+    """In its place a faint thing is as likely something else: first a sure look must show it again."""
+    everywhere = looks_of([(0, 0, *SIZE)], [(0, 0, 100, 100)])
+    for misses, score, found in ((0, 0.2, 0), (1, 0.2, -1), (1, 0.9, 0)):
+        follow = tracker(min_score=0.5, confirm_looks=1)
+        step(follow, instances_of([square(100, 100)]))
+        for _ in range(misses):
+            step(follow, looks=everywhere)
+        tracks, _ = step(follow, instances_of([square(100, 100)], scores=[score]), looks=everywhere)
+        assert tracks.instances.tolist() == [found]
+
+
+def test_what_is_not_confirmed_ends_with_the_first_look_that_does_not_show_it() -> None:
+    there = looks_of([(50, 50, 150, 150)], [(0, 0, 100, 100)])
+    elsewhere = looks_of([(300, 50, 400, 150)], [(0, 0, 100, 100)])
+    follow = tracker(confirm_looks=2)
+    step(follow, instances_of([square(100, 100)]))
+    assert len(step(follow, looks=elsewhere)[0]) == 1
+    assert step(follow, looks=there)[1] == [1]

@@ -8,10 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from edge.config import Config, Gate, Line
+from edge.decide.behaviour import Behaviour
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
 from edge.decide.lines import deadlines
-from edge.events import Event
+from edge.events import Alert, Event
 from edge.types import Gap, Seen, Stakes, Tracks
 
 
@@ -36,7 +37,8 @@ class Rules:
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
         self._gates = [QualityGate(gate, classes, defects) for gate in gates]
-        self._rules: list[Rule] = [*(LineCounter(line, classes) for line in lines), *self._gates]
+        self._behaviour = Behaviour(config, camera, classes)
+        self._rules: list[Rule] = [*(LineCounter(line, classes) for line in lines), *self._gates, self._behaviour]
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -45,6 +47,14 @@ class Rules:
     def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:
         """Return what a time without sight decides, and forget all tracks, which were `tracks` before it."""
         return [event for rule in self._rules for event in rule.blind(gap, tracks)]
+
+    def inside(self) -> dict[str, dict[str, int]]:
+        """Return how many are in each zone that has rules, by its name and by class."""
+        return self._behaviour.inside()
+
+    def alerts(self) -> list[Alert]:
+        """Return the alerts that last, as they began."""
+        return self._behaviour.alerts()
 
     def stakes(self, tracks: Tracks, *, pressed: bool) -> Stakes:
         """Return what is at stake for `tracks` before they are looked at; deadlines only matter when `pressed`."""

@@ -69,8 +69,8 @@ _LAWS = {
     "WHERE counted <> delivered + queued + lost",
     "queued is the length of the outbox": f"SELECT (SELECT coalesce(sum(queued), 0) FROM tallies) = ({QUEUED})",  # noqa: S608
     "the outbox has no hole": f"SELECT (SELECT count(*) FROM outbox) = ({QUEUED})",  # noqa: S608
-    "totals add up to the counts and verdicts": "SELECT (SELECT coalesce(sum(total), 0) FROM totals) = "
-    "(SELECT coalesce(sum(counted), 0) FROM tallies WHERE kind IN ('count', 'verdict'))",
+    "totals add up to what raises them": "SELECT (SELECT coalesce(sum(total), 0) FROM totals) = "
+    "(SELECT coalesce(sum(counted), 0) FROM tallies WHERE kind IN ('count', 'verdict', 'zone', 'conversion'))",
 }
 
 

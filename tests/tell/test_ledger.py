@@ -15,7 +15,7 @@ import pytest
 
 from edge import config
 from edge.errors import LedgerError
-from edge.events import Count, GapEvent, Verdict
+from edge.events import ConversionEvent, Count, GapEvent, TrajectoryEvent, Verdict, ZoneEvent
 from edge.tell import store
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.outbox import Answer
@@ -46,6 +46,27 @@ def test_commit_gives_stream_number_time_and_total(tmp_path: Path) -> None:
     assert [row.kind for row in rows] == ["count", "verdict", "verdict", "count", "gap"]
     assert msgspec.json.decode(rows[2].payload, type=Verdict) == told[2]
     ledger.close()
+
+
+def test_what_happens_in_zones_raises_totals_and_the_ledger_opens_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, LIMITS, [])
+    moment: dict[str, Any] = {"time": 1.0, "camera": "c", "frame": 3, "track": 4, "label": "person"}
+    moves = [
+        ZoneEvent(**moment, zone="hall", change=change, reason="crossed", position=(1, 2), dwell_s=None, inside=1)
+        for change in ("enter", "enter", "leave")
+    ]
+    step = ConversionEvent(**moment, rule="sale", step="entered", took_s=None)
+    path = TrajectoryEvent(**moment, rule="paths", zone="hall", reason="ended", points=[(1, 2, 3)], within_px=4)
+    told = ledger.commit([*moves, step, path])
+    assert [event.total for event in told if isinstance(event, ZoneEvent | ConversionEvent)] == [1, 2, 1, 1]
+    totals = {"hall/person/enter": 2, "hall/person/leave": 1, "sale/person/entered": 1}
+    assert ledger.totals() == totals
+    ledger.close()
+    again = Ledger(tmp_path, LIMITS, [])
+    assert again.stream == ledger.stream
+    assert again.totals() == totals
+    assert again.identity() == Identity(5, 0, 5, 0)
+    again.close()
 
 
 def test_no_events_cost_no_transaction(ledger: Ledger) -> None:

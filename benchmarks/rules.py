@@ -4,9 +4,10 @@ Four scenes of 90 s at 10 frames/s per world (`rules_world`): a hall that people
 in; a platform on which bags are left; people who meet; a station that is slow for a while. Boxes jitter, 3 % are
 missing, 1 % are bad, and everybody is hidden now and then, but not so that one is taken for another: objects that had
 several tracks all the same are counted. The truth is computed from places without noise, by the definitions, in its
-own code (`rules_truth`, where margins and tolerances stand). An event is right if one of the same rule, kind and objects was due
-then; what must come is used once. Beginnings and ends of alerts count each for itself. Seed S has worlds 1000 S,
-1000 S + 1 …; the rules' constants and the truth's margins were chosen on seed 2, and what is reported is seed 1.
+own code (`rules_truth`, where margins and tolerances stand). An event is right if one of the same rule, kind and
+objects was due then; what must come is used once. Beginnings and ends of alerts count each for itself. Seed S has the
+worlds 1000 S, 1000 S + 1 …; the rules' constants and the truth's margins were chosen on seed 2, what is reported is
+seed 1.
 """
 
 from __future__ import annotations

@@ -143,9 +143,9 @@ def test_a_line_of_another_camera_is_not_drawn() -> None:
 HALL = config.Zone(name="hall", camera="c", points=[(250, 150), (550, 150), (550, 400), (250, 400)], attention="only")
 
 
-def alert(tracks: list[int]) -> Alert:
+def alert(tracks: list[int], kind: str = "unattended") -> Alert:
     return Alert(
-        time=0, camera="c", frame=3, rule="bags", rule_kind="unattended", zone="hall", alarm=True, reason="", since=0,
+        time=0, camera="c", frame=3, rule="bags", rule_kind=kind, zone="hall", alarm=True, reason="", since=0,
         tracks=tracks, labels=["part"] * len(tracks), value=3, limit=2,
     )  # fmt: skip
 
@@ -182,6 +182,9 @@ def test_while_an_alert_lasts_its_zone_is_red_and_its_objects_are_framed() -> No
     differs = (wrong != right).any(axis=2)
     assert differs[200, 350]
     assert not differs[180:320, 412:540].any(), "the other object is as before"
+    crowd = (draw(with_zones(seen, alert([7], "occupancy")), zones=[HALL]) != right).any(axis=2)
+    assert crowd[150:180, 320:].any(), "the rule beside the zone's name"
+    assert not crowd[190:320, 290:540].any(), "no object by itself"
 
 
 def test_regions_are_framed_and_looks_have_their_corners_marked() -> None:

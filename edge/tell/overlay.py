@@ -24,6 +24,7 @@ CLASSES: list[Color] = [(0, 0, 0), (214, 140, 60), (80, 190, 110), (190, 100, 19
 PALETTE = np.asarray([CLASSES[i % len(CLASSES)] for i in range(256)], np.uint8)  # (256, 3) by class
 TINT = 0.28  # opacity of the semantic labels
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+OF_ZONES = ("occupancy", "congestion", "slow_station")  # rules whose alerts are about a zone, not about objects
 REMEMBERED = 500  # verdicts that stay on their parts
 
 
@@ -99,7 +100,9 @@ class Overlay:
             color = GREY if inside is None else ALARM if zone.name in alarmed else ZONE
             corners = np.rint(np.asarray(zone.points)).astype(np.int32)
             cv2.polylines(picture, [corners], isClosed=True, color=color, thickness=max(1, round(2 * unit)))
+            wrong = [alert.rule for alert in moment.alerts if alert.zone == zone.name and alert.rule_kind in OF_ZONES]
             told = "".join(f"  {label} {number}" for label, number in (inside or {}).items())
+            told += "".join(f"  ! {rule}" for rule in wrong)
             left, top = corners.min(axis=0).tolist()
             _text(picture, f"{zone.name}{told}", (left + round(4 * unit), top + round(24 * unit)), unit, color)
 
@@ -187,7 +190,7 @@ def _alarms(picture: Image, moment: Moment, unit: float) -> None:
     rows = {int(number): row for row, number in enumerate(moment.tracks.ids.tolist()) if number}
     told: dict[int, list[str]] = {}
     for alert in moment.alerts:
-        for number in alert.tracks:
+        for number in alert.tracks if alert.rule_kind not in OF_ZONES else []:
             if number in rows:
                 told.setdefault(rows[number], []).append(alert.rule)
     for row, names in told.items():

@@ -20,12 +20,8 @@ FRAMES = int(SECONDS * FPS)
 CLASSES = ["background", "person", "bag"]
 PERSON, BAG = 1, 2
 SIDES = {PERSON: (40.0, 76.0), BAG: (26.0, 26.0)}
-JITTER_PX, MISSES, BAD, BAD_PX = (
-    1.5,
-    0.03,
-    0.01,
-    12.0,
-)  # of every edge; shares of the boxes; how far these are off at the most
+JITTER_PX, MISSES = 1.5, 0.03  # of every edge; share of the boxes
+BAD, OFF = 0.01, 0.3  # share of the boxes that are off by as much of the width of what they show, at the most
 HIDDEN_S, HIDES_S = (0.2, 0.8), 15.0  # how long one is hidden at a time, and how often on average
 STEADY = 10  # frames before and after one changes its pace in which nobody is hidden: else it is the tracker's matter
 
@@ -217,8 +213,10 @@ def detections(bodies: list[Body], random: Random) -> Iterator[tuple[Instances, 
     boxes = np.stack([body.boxes() for body in bodies], axis=1)
     boxes += random.normal(0, JITTER_PX, boxes.shape)
     bad = random.random(shown.shape) < BAD
-    boxes[bad] += np.tile(random.uniform(-BAD_PX, BAD_PX, (int(bad.sum()), 2)), 2)
     labels = np.asarray([body.label for body in bodies], np.uint8)
+    widths = np.asarray([SIDES[body.label][0] for body in bodies])
+    off = widths[:, None] * random.uniform(-OFF, OFF, (*shown.shape, 2))
+    boxes[bad] += np.tile(off[bad], 2)
     for frame in range(FRAMES):
         rows = np.flatnonzero(shown[frame])
         yield _instances(boxes[frame, rows].astype(np.float32), labels[rows]), rows.tolist()

@@ -230,6 +230,7 @@ def test_a_wrong_type_or_range_names_its_table_and_key(tmp_path: Path, text: str
         (LEAST + ZONE + DWELL.replace('"d"', '"z"'), "rule 'z': the name is used twice; give each line, gate,"),
         (LEAST + ZONE + DWELL + DWELL, "rule 'd': the name is used twice"),
         (LEAST + ZONE + FLOW, "rule 'f': flow (0.0, 0.0) has no direction; give a vector such as [1, 0]"),
+        (LEAST + ZONE + FLOW.replace("[0, 0]", "[1, inf]"), "rule 'f': flow (1.0, inf) has no direction"),
         (LEAST + ZONE + STATION, "rule 's': least 4 of the newest 3 dwell times can never be; set least to 3 or less"),
         (LEAST + "[regions]\nmin_area_mm2 = 4\n", "regions.min_area_mm2 needs cameras.c.mm_per_px"),
         (LEAST + LINE.replace('"c"', '"d"'), "line 'a': no camera 'd'; there is c"),

@@ -6,11 +6,12 @@ from typing import Annotated, Literal, Union
 
 import msgspec
 
-from edge.config.values import Name, NotNegative, Point, Positive, Table, Whole
+from edge.config.values import MOST, Name, NotNegative, Point, Positive, Table, Whole
 
 Classes = Annotated[list[str], msgspec.Meta(min_length=1)]
 MOST_DWELLS = 1000  # of which a median is taken
 Dwells = Annotated[int, msgspec.Meta(ge=1, le=MOST_DWELLS)]
+Span = Annotated[float, msgspec.Meta(ge=1e-3, le=MOST)]  # seconds that can be divided into parts
 
 
 class ZoneRule(Table, frozen=True, kw_only=True, tag_field="kind"):
@@ -37,7 +38,7 @@ class Dwell(ZoneRule, frozen=True, kw_only=True, tag="dwell"):
 class Loitering(ZoneRule, frozen=True, kw_only=True, tag="loitering"):
     """An object that keeps to one place."""
 
-    seconds: Positive
+    seconds: Span
     radius_px: Positive  # half the side of the square that all of its way in the last `seconds` fits into
 
 

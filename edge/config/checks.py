@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,7 @@ def _check_pair(setting: str, zones: list[Zone]) -> None:
 
 
 def _check_values(setting: str, rule: BehaviourRule) -> None:
-    if isinstance(rule, AgainstFlow) and not any(rule.flow):
+    if isinstance(rule, AgainstFlow) and not (any(rule.flow) and all(map(math.isfinite, rule.flow))):
         raise ConfigError(f"{setting}: flow {rule.flow} has no direction; give a vector such as [1, 0], to the right")
     if isinstance(rule, SlowStation) and rule.least > rule.newest:
         raise ConfigError(

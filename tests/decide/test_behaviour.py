@@ -59,6 +59,8 @@ def test_a_condition_is_on_once_it_has_lasted_and_off_once_it_has_failed_for_lon
     assert held(yes * 2 + no + [None] * 3 + yes, 1, 2) == [False, True, True, True, False, False, False]
     assert held(yes + [None] * 3 + yes, 2, 1) == [False] * 4 + [True], "it begins when somebody knows"
     assert held([True, False, True], 0, 0) == [True, False, True]
+    assert held(yes * 3 + no + [None] * 5 + yes * 2, 2, 9) == [False, False] + [True] * 9
+    assert held(yes * 3 + no + yes * 2, 2, 1) == [False, False, True, True, False, False], "a second of it is over"
 
 
 @given(st.lists(st.sampled_from([True, False, None]), max_size=40), st.integers(0, 4), st.integers(0, 4))
@@ -66,6 +68,8 @@ def test_any_condition_is_on_as_by_the_definition(true: list[bool | None], secon
     expected, since, failing, on = [], None, None, False
     for time, value in enumerate(true):
         if value:
+            if failing is not None and time - failing >= clear_s:
+                since, on = None, False
             since, failing = time if since is None else since, None
             on = on or time - since >= seconds
         elif value is False and since is not None:

@@ -44,6 +44,8 @@ class Holds:
         at = self._rows.at
         false = ~true if known is None else ~true & known
         true = true if known is None else true & known
+        at["holds"] &= ~(true & at["fails"] & (time - at["failing"] >= self._clear_s))  # it was over before
+        at["on"] &= at["holds"]
         at["since"][true & ~at["holds"]] = time
         at["holds"] |= true
         at["failing"][false & ~at["fails"]] = time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,17 +156,25 @@ walks = st.lists(
 )
 
 
-@given(walks, st.lists(st.booleans(), min_size=40, max_size=40), st.sets(st.integers(0, 39), max_size=2))
+@given(
+    walks,
+    st.lists(st.booleans(), min_size=40, max_size=40),
+    st.sets(st.integers(0, 39), max_size=2),
+    st.integers(0, 30),
+)
 def test_any_scene_has_alerts_in_turns_and_the_same_events_again(
-    walks: list[list[tuple[float, float] | None]], sighted: list[bool], gaps: set[int]
+    walks: list[list[tuple[float, float] | None]], sighted: list[bool], gaps: set[int], pause: int
 ) -> None:
     worlds = [World(*RULES, zones=ZONES) for _ in range(2)]
+    worlds[1].rules._behaviour._rest_s = math.inf  # it looks at empty scenes too, and nothing comes of it
     for world in worlds:
         for index in range(max(map(len, walks))):
             there = {k: walk[index] for k, walk in enumerate(walks, 1) if index < len(walk) and walk[index]}
             if index in gaps:
                 world.blind()
             world.see(there, classes=[1 + k % 2 for k in there], located=[sighted[index]] * len(there))
+            if index == 20:
+                world.walk(*[{}] * pause)
         world.blind()
     assert worlds[0].events == worlds[1].events
     told = [event for event in worlds[0].events if isinstance(event, Alert)]

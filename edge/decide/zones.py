@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edge.config import Zone, class_numbers
 from edge.decide.lines import anchors
-from edge.decide.rows import Rows
+from edge.decide.records import Records
 from edge.polygons import Polygon
 from edge.types import Array, Seen, Tracks
 
@@ -76,7 +76,7 @@ class ZoneWatch:
         self._wanted = np.zeros(256, np.bool_)
         self._wanted[class_numbers(zone.classes or classes[1:], classes, f"zone {zone.name!r}: classes")] = True
         self._names = classes
-        self._rows = Rows(_KIND)
+        self._rows = Records(_KIND)
 
     def see(self, seen: Seen) -> Presence:
         """Return who is inside at this frame, and who has entered and left since the one before."""

@@ -33,7 +33,7 @@ class Answer(enum.Enum):
 
 
 class Outbox:
-    """Rows above the floor, in order. Made by `Ledger`; its methods are for one other thread."""
+    """Records above the floor, in order. Made by `Ledger`; its methods are for one other thread."""
 
     def __init__(self, store: Store, receivers: list[str], last_seq: int) -> None:
         self.receivers = sorted(set(receivers)) or [schema.BROKER]

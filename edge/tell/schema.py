@@ -31,7 +31,7 @@ TABLES = (
 )
 
 MOST = 2**53  # no number in a ledger is larger, nor will be
-# Rows leave the outbox from its low end only, so its length needs no scan: two looks at the ends of the tree.
+# Records leave the outbox from its low end only, so its length needs no scan: two looks at the ends of the tree.
 QUEUED = "SELECT coalesce((SELECT max(seq) FROM outbox) - (SELECT min(seq) FROM outbox) + 1, 0)"
 # Highest number ever given to an event.
 LAST_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)"

@@ -50,7 +50,7 @@ _RATE: Final = 4e-3
 _MEMORY: Final = 0.99
 """Share that the running mean of the weights keeps per step."""
 _RAIL_ROWS: Final = 2
-"""Rows of grey under the quarter-size frame."""
+"""Records of grey under the quarter-size frame."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import config
-from edge.decide.rows import Rows
+from edge.decide.records import Records
 from edge.decide.zones import ZoneWatch
 from edge.events import Event, ZoneEvent
 from tests.decide.scenes import CLASSES, World, alerts, zone
@@ -200,7 +200,7 @@ def test_many_tracks_are_each_on_their_own() -> None:
 
 
 def test_rows_follow_their_keys() -> None:
-    rows = Rows(np.dtype([("value", "i8")]))
+    rows = Records(np.dtype([("value", "i8")]))
     assert not len(rows.follow(np.asarray([3, 1, 2])))
     rows.at["value"] = [30, 10, 20]
     gone = rows.follow(np.asarray([2, 5, 3]))
@@ -212,7 +212,7 @@ def test_rows_follow_their_keys() -> None:
 
 @given(st.lists(st.lists(st.integers(1, 12), unique=True), max_size=12))
 def test_any_keys_keep_their_records_as_long_as_they_are_there(frames: list[list[int]]) -> None:
-    rows, known = Rows(np.dtype([("value", "i8")])), dict[int, int]()
+    rows, known = Records(np.dtype([("value", "i8")])), dict[int, int]()
     for number, keys in enumerate(frames, 1):
         gone = rows.follow(np.asarray(keys, np.int64))
         assert sorted(gone["value"].tolist()) == sorted(value for key, value in known.items() if key not in keys)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edge.config import BehaviourRule
 from edge.decide.behaviour.scene import Scene, when
-from edge.decide.rows import Rows
+from edge.decide.records import Records
 from edge.events import Alert
 from edge.types import Array, Frame, Gap
 
@@ -27,7 +27,7 @@ class Alerts:
     def __init__(self, rule: BehaviourRule, limit: float, classes: list[str]) -> None:
         """`limit` is what a value must not be beyond; `classes` are the names of the instance classes."""
         self._rule, self._limit, self._classes = rule, limit, classes
-        self._rows = Rows(_KIND)
+        self._rows = Records(_KIND)
         self._open: dict[int, Alert] = {}
 
     def update(

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge import config
 from edge.decide.behaviour.scene import Scene, when
-from edge.decide.rows import Rows
+from edge.decide.records import Records
 from edge.decide.zones import Stay
 from edge.events import Alert, ConversionEvent
 from edge.types import Array, Frame, Gap
@@ -32,7 +32,7 @@ class Conversion:
         """`classes` are the names of the instance classes, the background first."""
         self._rule = rule
         self._classes = classes
-        self._rows = Rows(_KIND)
+        self._rows = Records(_KIND)
 
     def decide(self, scene: Scene) -> Sequence[ConversionEvent]:
         """Return who has entered, reached, and missed."""

@@ -10,7 +10,7 @@ from edge import config
 from edge.decide.behaviour.alerts import ONE, Alerts
 from edge.decide.behaviour.holds import Holds
 from edge.decide.behaviour.scene import Scene
-from edge.decide.rows import Rows
+from edge.decide.records import Records
 from edge.decide.zones import Stay
 from edge.events import Alert
 from edge.types import Gap
@@ -30,7 +30,7 @@ class AgainstFlow:
         """`classes` are the names of the instance classes, the background first."""
         self._rule = rule
         self._along = np.asarray(rule.flow) / np.hypot(*rule.flow)
-        self._rows = Rows(_KIND)
+        self._rows = Records(_KIND)
         self._alerts = Alerts(rule, rule.distance_px, classes)
 
     def decide(self, scene: Scene) -> Sequence[Alert]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edge.decide.rows import Rows
+from edge.decide.records import Records
 
 _KIND = np.dtype([
     ("holds", "?"),
@@ -26,7 +26,7 @@ class Holds:
 
     def __init__(self, seconds: float, clear_s: float) -> None:
         self._seconds, self._clear_s = seconds, clear_s
-        self._rows = Rows(_KIND)
+        self._rows = Records(_KIND)
 
     def update(
         self,

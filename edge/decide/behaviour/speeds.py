@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edge.decide.rows import Rows
+from edge.decide.records import Records
 from edge.types import Seen
 
 FAST_S, SLOW_S = 0.125, 0.5  # time constants of the two averages: one that stops is slow within a second
@@ -22,7 +22,7 @@ class Speeds:
     """
 
     def __init__(self) -> None:
-        self._rows = Rows(_KIND)
+        self._rows = Records(_KIND)
 
     def update(self, seen: Seen) -> npt.NDArray[np.float64]:
         """Return (n,) frame pixels per second of every track's centre as far as it was sighted; infinity: unknown."""

@@ -12,7 +12,7 @@ from edge import config
 from edge.decide.behaviour.alerts import ONE, Alerts
 from edge.decide.behaviour.holds import Holds
 from edge.decide.behaviour.scene import Scene
-from edge.decide.rows import Rows
+from edge.decide.records import Records
 from edge.decide.zones import Presence, Stay
 from edge.events import Alert
 from edge.types import Gap
@@ -56,7 +56,7 @@ class Loitering:
     def __init__(self, rule: config.Loitering, classes: list[str]) -> None:
         """`classes` are the names of the instance classes, the background first."""
         self._rule = rule
-        self._rows = Rows(_KIND)
+        self._rows = Records(_KIND)
         self._bucket = 0  # that is being filled, since time began
         self._alerts = Alerts(rule, rule.radius_px, classes)
 

@@ -9,7 +9,7 @@ import numpy as np
 from edge import config
 from edge.decide.behaviour.scene import Scene, when
 from edge.decide.behaviour.simplify import kept
-from edge.decide.rows import Rows
+from edge.decide.records import Records
 from edge.decide.zones import Stay
 from edge.events import Alert, TrajectoryEvent
 from edge.types import Array, Frame, Gap
@@ -40,7 +40,7 @@ class Trajectory:
         """`classes` are the names of the instance classes, the background first."""
         self._rule = rule
         self._classes = classes
-        self._rows = Rows(_KIND)
+        self._rows = Records(_KIND)
 
     def decide(self, scene: Scene) -> Sequence[TrajectoryEvent]:
         """Return the paths of the tracks that have ended."""

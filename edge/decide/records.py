@@ -8,7 +8,7 @@ import numpy.typing as npt
 from edge.types import Array
 
 
-class Rows:
+class Records:
     """One record per key, in the order of the keys that are there now."""
 
     def __init__(self, kind: np.dtype[np.void]) -> None:

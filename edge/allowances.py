@@ -12,7 +12,9 @@ import os
 from collections.abc import Mapping
 
 from edge.bundle import Model
-from edge.config import MOST_LOOKS, Camera, Config
+from edge.config import MOST_LOOKS, Camera, Config, Interaction, Trajectory, Unattended
+from edge.config.values import MOST_CORNERS
+from edge.decide.behaviour.trajectory import MOST_POINTS, RAW
 from edge.decide.tracks import MOST_TRACKS
 from edge.health import WINDOW as ROUNDS
 from edge.see import misses
@@ -45,6 +47,9 @@ TRACK, TRACK_CLASS, SNAPSHOTS = 144, 4, 5  # a row of arrays, votes of each clas
 OBJECT = 200  # of a small array, its buffer's header included
 WATCH = 640  # of one track at one line: its side, sightings beyond, directions counted
 EVENT = 1536  # of one event: the record, its numbered copy, the payload, the row
+PRESENT = 512  # of one track in one zone: its record while it is copied, and where it stands now
+ALERT = 2 * KIB  # of one track by one rule: its records, its alert as it began and what ends it
+PATH_POINT = 3 * 8 * 3 + 160  # of a path: in its record while that is copied, in the event and its payload
 GROUP, JUDGED = 2 * KIB, 256  # of an audit's group beside its window; of a track in it
 ROUND = KIB  # of the times of one round
 OVERLAY_PICTURES = 8  # of --save: the drawn one and those that the encoder holds
@@ -124,10 +129,24 @@ def _track(instance: Model) -> int:
 
 
 def _rules(config: Config, instance: Model) -> int:
-    """Return what lines and gates remember of all tracks, and what all of these crossing at once would say."""
+    """Return what lines, gates, zones and rules remember of all tracks, and what all of these at once would say."""
     evidence = KIB + MOST_LOOKS * (OBJECT + 4 * len(instance.defects))
     rules = len(config.lines) + len(config.gates)
-    return MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * evidence)
+    return MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * evidence + _behaviour(config))
+
+
+def _behaviour(config: Config) -> int:
+    """Return what the zones and their rules remember of one track, and what they say of it at once."""
+    if not config.rules:
+        return 0
+    paths = sum(isinstance(rule, Trajectory) for rule in config.rules)
+    speeds = PRESENT
+    return (
+        speeds
+        + len(config.zones) * PRESENT
+        + len(config.rules) * (ALERT + EVENT)
+        + paths * (MOST_POINTS + RAW) * PATH_POINT
+    )
 
 
 def _audit(instance: Model) -> int:
@@ -151,6 +170,8 @@ def _work(config: Config, cells: int, instance: Model, cameras: int) -> int:
         * (2 * _outputs(instance) + _decoding(instance)),  # one in each thread
         "distinct": most * most * PAIR,
         "association": MOST_TRACKS * most * PAIR + 8 * both * both,  # `lap` fills a square matrix of float64
+        "zones": MOST_TRACKS * MOST_CORNERS * PAIR * bool(config.rules),
+        "pairs": MOST_TRACKS**2 * PAIR * any(isinstance(rule, (Unattended, Interaction)) for rule in config.rules),
     }
     return instances + max(stages.values())
 

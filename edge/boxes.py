@@ -54,3 +54,12 @@ def touches_border(boxes: Boxes, size: tuple[int, int]) -> npt.NDArray[np.bool_]
     x0, y0, x1, y1 = boxes.T
     across = (x0 <= BORDER_PX) | (x1 >= size[0] - BORDER_PX)
     return np.asarray(across | (y0 <= BORDER_PX) | (y1 >= size[1] - BORDER_PX))
+
+
+def gaps_between(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
+    """Return (n, m) how far boxes `a` (n, 4) and `b` (m, 4) are from each other, edge to edge; 0: they touch."""
+    ax0, ay0, ax1, ay1 = a.T[:, :, None]
+    bx0, by0, bx1, by1 = b.T
+    across = np.maximum(np.maximum(ax0 - bx1, bx0 - ax1), 0)
+    down = np.maximum(np.maximum(ay0 - by1, by0 - ay1), 0)
+    return np.asarray(np.hypot(across, down), np.float32)

@@ -28,6 +28,7 @@ from edge.errors import BundleError, FoveateError
 from edge.events import GapEvent
 from edge.governor import open_governor
 from edge.health import Health
+from edge.onlookers import progress, recorder
 from edge.pipeline import Watcher, run
 from edge.see.cameras import Camera, open_camera
 from edge.see.instances import InstancePass
@@ -38,12 +39,10 @@ from edge.station import Models, Stations
 from edge.summary import check_target, summarise, write_json
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Clock, Ledger, wall_clock
-from edge.types import Moment
 from edge.workers import Tool, Workers, cores_of, worker_counts
 
 ID_BLOCK = 1000  # track ids reserved with one write to the disk
 CHECK_S = 0.2  # how often it is looked, while cameras open, whether to stop
-PROGRESS_S = 10.0  # how often it is said how far a recording is
 STOP_S = 2.0  # how long a camera that is being opened may take when the run is to stop
 log = logging.getLogger(__name__)
 
@@ -84,10 +83,10 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         health.memory_mib = memory.claim(config, models_for(config, bundle), sizes, save=options.save is not None)
         _note_blind_time(config, ledger, cameras)
         _say_what_runs(config, cameras)
-        onlookers, finish = _recorder(config, options, models, cameras)
+        onlookers, finish = recorder(options.save, config, models, cameras)
         stack.callback(finish)
         health.on_beat(lambda: ledger.beat(time.time()))
-        told = [] if any(camera.live for camera in cameras.values()) else [_progress(health)]
+        told = [] if any(camera.live for camera in cameras.values()) else [progress(health)]
         failure = _look(cameras, stations, config, options, ledger, health, [*onlookers, *watchers, *told])
         try:
             finish()
@@ -252,39 +251,6 @@ def _note_blind_time(config: Config, ledger: Ledger, cameras: dict[str, Camera])
     )
     live = [name for name, camera in cameras.items() if camera.live]
     ledger.commit([msgspec.structs.replace(gap, camera=name) for name in live])
-
-
-def _recorder(
-    config: Config, options: Options, models: Models, cameras: dict[str, Camera]
-) -> tuple[list[Watcher], Callable[[], None]]:
-    """Return what draws every frame of the first camera into a video, and what to call at the end."""
-    if options.save is None or not cameras:
-        return [], lambda: None
-    from edge.tell.overlay import Recorder  # noqa: PLC0415  drawing is loaded only where it is asked for
-
-    name, camera = next(iter(cameras.items()))  # one video holds one camera
-    recorder = Recorder(
-        options.save,
-        camera.size,
-        camera.fps or 25.0,
-        config,
-        models.instance_classes,
-        lambda: models.instances.shown,
-    )
-    return [lambda seen: recorder.add(seen) if seen.frame.camera == name else None], recorder.close
-
-
-def _progress(health: Health) -> Watcher:
-    """Return what says now and then how far a recording is: one of an hour would be silent for as long."""
-    last_s = time.monotonic()
-
-    def watch(moment: Moment) -> None:
-        nonlocal last_s
-        if time.monotonic() - last_s >= PROGRESS_S:
-            last_s = time.monotonic()
-            log.info("seen camera=%s frame=%d fps=%.1f", moment.frame.camera, moment.frame.index, health.fps())
-
-    return watch
 
 
 @contextlib.contextmanager

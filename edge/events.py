@@ -90,7 +90,70 @@ class GovernorEvent(_Event, frozen=True, kw_only=True, tag="governor"):
     gave_ms: float | None  # by how much the last change lowered the median round; None: not measured
 
 
-Event = Union[Count, Contested, Verdict, GapEvent, AuditEvent, GovernorEvent]
+class ZoneEvent(_Event, frozen=True, kw_only=True, tag="zone"):
+    """An object entered or left a zone."""
+
+    zone: str
+    change: str  # enter or leave
+    reason: str  # crossed; or it appeared inside; or its track ended inside; or the camera was blind
+    track: int
+    label: str  # class that it had when it entered
+    position: tuple[float, float]  # x, y of its anchor, frame pixels
+    dwell_s: float | None  # s inside, up to the first sighting outside or the last of all; None: it enters
+    inside: int  # of this class, after it
+    total: int = 0  # of this class that have entered, or left; its counter is "<zone>/<class>/<change>"
+
+
+class Alert(_Event, frozen=True, kw_only=True, tag="alert"):
+    """Something is wrong by one of the rules, or no longer is."""
+
+    rule: str
+    rule_kind: str
+    zone: str
+    alarm: bool  # it begins; False: it ends
+    reason: str  # why it ends: cleared, ended (a track did) or blind (the camera was); empty: it begins
+    since: float  # s, monotonic: when it began; with rule and tracks it tells which end belongs to which beginning
+    tracks: list[int]  # ids of the objects it began with, at most 16
+    labels: list[str]  # their classes
+    value: float  # what was too much
+    limit: float  # and what it may be
+
+
+class ConversionEvent(_Event, frozen=True, kw_only=True, tag="conversion"):
+    """An object entered the first zone of a rule, and then reached the second, or did not."""
+
+    rule: str
+    step: str  # entered, reached or missed
+    track: int
+    label: str
+    took_s: float | None  # s from the first zone to the second; None: it has not reached it
+    total: int = 0  # of this class that came so far; its counter is "<rule>/<class>/<step>"
+
+
+class TrajectoryEvent(_Event, frozen=True, kw_only=True, tag="trajectory"):
+    """Where an object went, now that its track has ended."""
+
+    rule: str
+    zone: str
+    track: int
+    label: str
+    reason: str  # ended, or blind: the camera was
+    points: list[tuple[float, float, float]]  # x, y of its anchor, frame pixels, and s, monotonic; at most 64
+    within_px: float  # it was never farther from this path, at that time, in any sighting
+
+
+Event = Union[
+    Count,
+    Contested,
+    Verdict,
+    GapEvent,
+    AuditEvent,
+    GovernorEvent,
+    ZoneEvent,
+    Alert,
+    ConversionEvent,
+    TrajectoryEvent,
+]
 
 
 def counter_of(event: Event) -> str | None:
@@ -105,5 +168,20 @@ def counter_of(event: Event) -> str | None:
             return f"{event.counter}/{event.error}"
         case Verdict():
             return f"{event.gate}/{event.verdict}"
+        case ZoneEvent():
+            return f"{event.zone}/{event.label}/{event.change}"
+        case ConversionEvent():
+            return f"{event.rule}/{event.label}/{event.step}"
         case _:
             return None
+
+
+def tracks_of(event: Event) -> list[int]:
+    """Return the ids of the objects that `event` is about."""
+    match event:
+        case Count() | Contested() | Verdict() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
+            return [event.track]
+        case Alert():
+            return event.tracks
+        case _:
+            return []

@@ -8,15 +8,15 @@ import threading
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.events import AuditEvent, Count, Event, Verdict
+from edge.events import AuditEvent, Event, Verdict, counter_of
 from edge.types import REASONS, Frame, Gap, Moment
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ class CameraReport:
     waiting_frames: int  # for how many frames the one of them that waits longest has been due
     audit: dict[str, Any]
     bars: dict[str, tuple[int, int | None]]  # counter -> what it is between
+    zones: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # how many are inside, by zone and class
+    alerts: Mapping[str, int] = field(default_factory=dict)  # how many last, by rule
 
 
 class Stopwatch:
@@ -121,12 +123,13 @@ class Health:
         """Note what was decided."""
         with self._lock:
             for event in events:
-                if isinstance(event, Count):
-                    self.counted[event.counter] += 1
-                elif isinstance(event, Verdict):
+                counter = counter_of(event)
+                if isinstance(event, Verdict):
                     self.verdicts[f"{event.gate}/{event.verdict}"] += 1
                 elif isinstance(event, AuditEvent) and event.alarm:
                     log.warning("audit=alarm camera=%s group=%s share=%.2f", event.camera, event.group, event.share)
+                elif counter is not None:
+                    self.counted[counter] += 1
 
     def beat(self, moments: Sequence[Moment], report: Callable[[Moment], CameraReport]) -> None:
         """Note that the frames of `moments`, looked at together, are done; `report` tells of each one's camera."""
@@ -224,6 +227,8 @@ def _of_cameras(cameras: dict[str, CameraReport]) -> dict[str, Any]:
         "waiting_frames": max((camera.waiting_frames for camera in cameras.values()), default=0),
         "bars": {counter: bar for camera in cameras.values() for counter, bar in camera.bars.items()},
         "audit": {name: camera.audit for name, camera in cameras.items()},
+        "zones": {zone: dict(inside) for camera in cameras.values() for zone, inside in camera.zones.items()},
+        "alerts": {rule: count for camera in cameras.values() for rule, count in camera.alerts.items()},
     }
 
 

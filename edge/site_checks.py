@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from edge.bundle import TensorSpec
-from edge.config import Config, Gate, Line, check_point, class_numbers
+from edge.config import Config, Gate, Interaction, Line, Unattended, check_point, class_numbers, zones_of
 from edge.errors import ConfigError
+from edge.polygons import Polygon
 from edge.see.regions import scaled
 
 
@@ -17,6 +18,22 @@ def check_names(config: Config, semantic: list[str], instance: list[str], defect
     class_numbers(config.tracks.classes, instance[1:], "tracks.classes")
     for gate in config.gates:
         class_numbers(list(gate.defects), defects, f"gate {gate.name!r}: defects")
+    tracked = config.tracks.classes or instance[1:]
+    within = {zone.name: zone.classes or tracked for zone in config.zones}
+    for zone in config.zones:
+        _check_among(zone.classes, tracked, f"zone {zone.name!r}: classes", "is tracked")
+    for rule in config.rules:
+        if isinstance(rule, (Unattended, Interaction)):
+            inside = f"can be in zone {rule.zone!r}"
+            _check_among(rule.classes, within[rule.zone], f"rule {rule.name!r}: classes", inside)
+            _check_among(rule.others, tracked, f"rule {rule.name!r}: others", "is tracked")
+
+
+def _check_among(names: Sequence[str], known: Sequence[str], setting: str, what: str) -> None:
+    """Raise `ConfigError` for a class that is not among those of which `what` is true."""
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{setting}: no class {name!r} {what}; {', '.join(known) or 'none'} is")
 
 
 def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
@@ -42,6 +59,21 @@ def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
             raise ConfigError(
                 f"line {line.name!r}: hysteresis_px {line.hysteresis_px:g}: no point of the frame is so far from it; "
                 f"set less than {reach:g}"
+            )
+    _check_zones(config, name)
+
+
+def _check_zones(config: Config, name: str) -> None:
+    """Raise `ConfigError` for a zone of camera `name` that has rules and can never be entered."""
+    used = {zone for rule in config.rules for zone in zones_of(rule)}
+    for zone in config.zones:
+        if zone.camera != name or zone.name not in used:
+            continue
+        deepest = Polygon(zone.points).deepest()
+        if zone.hysteresis_px >= deepest:
+            raise ConfigError(
+                f"zone {zone.name!r}: hysteresis_px {zone.hysteresis_px:g}: no point in it is so far from its border; "
+                f"set less than {deepest:.3g}"
             )
 
 

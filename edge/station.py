@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from edge.boxes import CORNERS
 from edge.config import Attention, Config, class_numbers
 from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
-from edge.events import Count, Event, GapEvent, Verdict
+from edge.events import Event, GapEvent, tracks_of
 from edge.health import CameraReport, Stopwatch
 from edge.see.attention import NOTHING, Candidates, Chooser
 from edge.see.audit import Audit
@@ -98,6 +99,8 @@ class Station:
             waiting_frames=self._attention.waiting_frames,
             audit=self._audit.report,
             bars=self._rules.bars(self._audit.upper),
+            zones=moment.zones,
+            alerts=Counter(alert.rule for alert in moment.alerts),
         )
 
     def see(self, frame: Frame, watch: Stopwatch, *, spare: bool = False) -> Moment:
@@ -150,7 +153,8 @@ class Station:
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
         marked = self._marked(events, glance.effort)
-        return Moment(frame, labels, glance.regions, looks, instances, tracks, marked, watch.stages_ms)
+        inside, alerts = self._rules.inside(), self._rules.alerts()
+        return Moment(frame, labels, glance.regions, looks, instances, tracks, marked, watch.stages_ms, inside, alerts)
 
     def blind(self, gap: Gap, effort: Effort) -> list[Event]:
         """Return what a time without sight means, and forget all tracks: what is there now need not be what was."""
@@ -175,7 +179,7 @@ class Station:
             msgspec.structs.replace(
                 event,
                 simulated=self._config.simulated,
-                degraded=less or (isinstance(event, (Count, Verdict)) and event.track in ids),
+                degraded=less or not ids.isdisjoint(tracks_of(event)),
             )
             for event in events
         ]

@@ -7,13 +7,14 @@ that is ever subtracted; ``utc`` is for people.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.events import Event
+from edge.events import Alert, Event
 
 Array: TypeAlias = npt.NDArray[Any]
 Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, 3) BGR, or (h, w) for maps
@@ -191,3 +192,5 @@ class Moment:
     tracks: Tracks
     events: list[Event]  # decided in this frame, not yet numbered
     stages_ms: dict[str, float]
+    zones: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # how many are inside, by zone and class
+    alerts: Sequence[Alert] = ()  # those that last, as they began

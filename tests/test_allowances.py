@@ -13,10 +13,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge import config, memory
-from edge.allowances import HEAP_BYTES, MIB, _decoding, _outputs, allowances
+from edge import config, events, memory
+from edge.allowances import HEAP_BYTES, MIB, _behaviour, _decoding, _outputs, allowances
 from edge.bundle import EngineFile, Head, TensorSpec
 from edge.daemon import Options, serve
+from edge.decide.behaviour import Behaviour
+from edge.decide.behaviour.trajectory import MOST_POINTS
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
 from edge.decide.tracks import MOST_TRACKS, Tracker
@@ -29,9 +31,9 @@ from edge.see.instances import MOST_INSTANCES, distinct
 from edge.see.prototypes import decode_prototypes
 from edge.see.regions import Painter
 from edge.see.spots import MOST_REMEMBERED, SpotMemory
-from edge.types import Array, Boxes, Frame, Instances, Labels, Looks, Moment, Regions, Seen
+from edge.types import Array, Boxes, Frame, Gap, Instances, Labels, Looks, Moment, Regions, Seen
 from tests.see.coded import FRAME, instance_model, semantic_model, write_belt, write_bundle
-from tests.see.made import instances_of, looks_of
+from tests.see.made import instances_of, looks_of, tracks_of
 
 FILE = EngineFile("onnxruntime", "float32", "m.onnx", 0, "")
 SIZE = (2000, 1200)
@@ -138,6 +140,47 @@ def test_what_is_remembered_of_all_tracks_weighs_no_more(tmp_path: Path) -> None
     limit = bounds(tmp_path)
     weight = weighed() - before
     assert 0.2 * (limit["rules"] + limit["audit"]) < weight < limit["rules"] + limit["audit"]
+
+
+EVERYWHERE = config.Zone(
+    name="z", camera="c", points=[(0, 0), (2000, 0), (2000, 1200), (0, 1200)], settle_looks=1, hysteresis_px=0
+)
+PART: dict[str, Any] = {"zone": "z", "classes": ["part"], "others": ["part"]}
+EVERY_RULE: list[config.BehaviourRule] = [
+    config.Occupancy(name="o", zone="z", most=1, seconds=0),
+    config.Dwell(name="d", zone="z", seconds=0.1),
+    config.Loitering(name="l", zone="z", seconds=0.1, radius_px=500),
+    config.AgainstFlow(name="a", zone="z", flow=(1, 0), distance_px=1),
+    config.Congestion(name="c", zone="z", least=1, speed_px_s=1e6, seconds=0),
+    config.SlowStation(name="s", zone="z", planned_s=0.1, least=1),
+    config.Unattended(name="u", **(PART | {"others": ["bag"]}), distance_px=1, seconds=0.1, speed_px_s=1e6),
+    config.Interaction(name="i", **PART, distance_px=100, seconds=0),
+    config.Trajectory(name="t", zone="z", tolerance_px=0.01),
+]
+
+
+def test_what_zones_and_their_rules_remember_and_say_weighs_no_more(tmp_path: Path) -> None:
+    """All tracks there can be, everything wrong with all of them, and then all of it over at once."""
+    rules = settings(tmp_path, zones=[EVERYWHERE], rules=EVERY_RULE)
+    behaviour, random = Behaviour(rules, "c", ["", "part", "bag"]), np.random.default_rng(1)
+    boxes, picture, told = grid(MOST_TRACKS), np.zeros((1, 1, 3), np.uint8), []
+    before = weighed()
+    tracemalloc.reset_peak()
+    for index in range(MOST_POINTS):
+        jitter = random.uniform(-6, 6, (MOST_TRACKS, 2)).astype(np.float32)
+        tracks = tracks_of((boxes + np.tile(jitter, 2)).tolist())
+        seen = Seen(Frame("c", index, index / 10, picture), NOTHING, (20.0, 20.0), instances_of([]), tracks, [])
+        told += behaviour.decide(seen)
+    assert len(behaviour.alerts()) > 4 * MOST_TRACKS
+    told += behaviour.blind(Gap("c", MOST_POINTS, 20.0, 30.0, "stall"), tracks)
+    paths = [event for event in told if isinstance(event, events.TrajectoryEvent)]
+    assert len(paths) == MOST_TRACKS
+    assert {len(event.points) for event in paths} == {MOST_POINTS}
+    payloads = [msgspec.json.encode(event) for event in told]
+    limit, weight = MOST_TRACKS * _behaviour(rules), tracemalloc.get_traced_memory()[1] - before
+    assert len(payloads) == len(told)
+    assert 0.2 * limit < weight < limit + bounds(tmp_path)["work"] + MOST_TRACKS**2 * 48
+    assert not behaviour.alerts()
 
 
 def test_what_compares_all_with_all_takes_no_more(tmp_path: Path) -> None:

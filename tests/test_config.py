@@ -19,6 +19,10 @@ HEAD = 'bundle = "bundle"\nstate = "state"\n'
 LEAST = HEAD + CAMERA
 LINE = '[[lines]]\nname = "a"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\n'
 ZONE = '[[zones]]\nname = "z"\ncamera = "c"\npoints = [[0, 0], [9, 0], [9, 9]]\nattention = "only"\n'
+DWELL = '[[rules]]\nkind = "dwell"\nname = "d"\nzone = "z"\nseconds = 5\n'
+FLOW = '[[rules]]\nkind = "against_flow"\nname = "f"\nzone = "z"\nflow = [0, 0]\ndistance_px = 5\n'
+STATION = '[[rules]]\nkind = "slow_station"\nname = "s"\nzone = "z"\nplanned_s = 5\nnewest = 3\nleast = 4\n'
+CONVERSION = '[[rules]]\nkind = "conversion"\nname = "v"\nzone = "z"\nto = "y"\nseconds = 5\n'
 GATE = '[[gates]]\nname = "g"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\ndirection = "right"\n'
 TABLES = [
     kind for kind in vars(config).values()
@@ -75,6 +79,20 @@ def test_a_full_configuration_is_read(tmp_path: Path) -> None:
     assert got.ledger.max_mib == 9
 
 
+def test_rules_are_told_apart_by_their_kind(tmp_path: Path) -> None:
+    zones = ZONE.replace('attention = "only"\n', 'anchor = "bottom"\n') + ZONE.replace('"z"', '"y"')
+    got = load(tmp_path, LEAST + zones + DWELL + CONVERSION)
+    assert got.rules == [
+        config.Dwell(name="d", zone="z", seconds=5),
+        config.Conversion(name="v", zone="z", to="y", seconds=5),
+    ]
+    assert [config.zones_of(rule) for rule in got.rules] == [["z"], ["z", "y"]]
+    assert got.zones[0].attention is None
+    assert got.zones[0].anchor == "bottom"
+    again = load(tmp_path, msgspec.json.encode(got, enc_hook=str).decode(), "c.json")
+    assert again == got
+
+
 @pytest.mark.parametrize("source", ["usb:0", "rtsp://camera/stream", "http://camera/stream"])
 def test_devices_and_addresses_are_no_paths(tmp_path: Path, source: str) -> None:
     assert load(tmp_path, HEAD + f'[cameras.c]\nsource = "{source}"\n').cameras["c"].source == source
@@ -106,6 +124,7 @@ def test_the_examples_can_be_loaded(path: Path) -> None:
         (LEAST + LINE + "hysteresis = 3\n", "did you mean `hysteresis_px`?"),
         (LEAST + GATE + "[gates.defects.x]\nmin_area = 3\n", "did you mean `min_area_px`?"),
         (LEAST + "[mqtt]\nreciever = []\n", "did you mean `receivers`?"),
+        (LEAST + ZONE + DWELL + "planed_s = 3\n", "did you mean `planned_s`?"),
         (LEAST + "[qqqq]\nx = 1\n", "see docs/config.md for every key"),
     ],
 )
@@ -157,7 +176,13 @@ def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
         (LEAST + GATE + "min_looks = 33\n", "$.gates[0].min_looks"),
         (LEAST + GATE + "[gates.defects.x]\nlooks = 2\n", "$.gates[0].defects[...].looks"),
         (LEAST + ZONE.replace(", [9, 9]", ""), "$.zones[0].points"),
+        (LEAST + ZONE.replace("[9, 0]", ", ".join(["[9, 0]"] * 63)), "$.zones[0].points"),
         (LEAST + ZONE.replace("only", "none"), "$.zones[0].attention"),
+        (LEAST + ZONE + DWELL.replace('"dwell"', '"dwel"'), "$.rules[0].kind"),
+        (LEAST + ZONE + DWELL.replace('kind = "dwell"\n', ""), "missing required field `kind`"),
+        (LEAST + ZONE + DWELL.replace("= 5", "= 0"), "$.rules[0].seconds"),
+        (LEAST + ZONE + DWELL + "radius_px = 5\n", "unknown field `radius_px`"),
+        (LEAST + ZONE + STATION.replace("newest = 3", "newest = 1001"), "$.rules[0].newest"),
         (LEAST + "[mqtt]\nport = 70000\n", "$.mqtt.port"),
         (LEAST + "[mqtt]\nkeepalive_s = 70000\n", "$.mqtt.keepalive_s"),
         (LEAST + "[mqtt]\ndrain_s = inf\n", "$.mqtt.drain_s"),
@@ -190,6 +215,23 @@ def test_a_wrong_type_or_range_names_its_table_and_key(tmp_path: Path, text: str
         (LEAST + LINE + ZONE.replace('"z"', '"a"'), "zone 'a': the name is used twice"),
         (LEAST + ZONE.replace('"c"', '"d"'), "zone 'z': no camera 'd'; there is c"),
         (LEAST + ZONE.replace("[9, 9]", "[18, 0]"), "enclose nothing; give the corners of an area in order"),
+        (LEAST + ZONE.replace('attention = "only"\n', ""), "zone 'z': nothing comes of it; set attention, or name it"),
+        (LEAST + DWELL, "rule 'd': no zone 'z'; there is none"),
+        (LEAST + ZONE + CONVERSION, "rule 'v': no zone 'y'; there is z"),
+        (LEAST + ZONE + CONVERSION.replace('"y"', '"z"'), "rule 'v': goes from zone 'z' to itself; name two different"),
+        (
+            LEAST
+            + '[cameras.e]\nsource = "e"\n'
+            + ZONE
+            + ZONE.replace('"z"', '"y"').replace('"c"', '"e"')
+            + CONVERSION,
+            "rule 'v': its zones are of c and e; take one camera's",
+        ),
+        (LEAST + ZONE + DWELL.replace('"d"', '"z"'), "rule 'z': the name is used twice; give each line, gate,"),
+        (LEAST + ZONE + DWELL + DWELL, "rule 'd': the name is used twice"),
+        (LEAST + ZONE + FLOW, "rule 'f': flow (0.0, 0.0) has no direction; give a vector such as [1, 0]"),
+        (LEAST + ZONE + FLOW.replace("[0, 0]", "[1, inf]"), "rule 'f': flow (1.0, inf) has no direction"),
+        (LEAST + ZONE + STATION, "rule 's': least 4 of the newest 3 dwell times can never be; set least to 3 or less"),
         (LEAST + "[regions]\nmin_area_mm2 = 4\n", "regions.min_area_mm2 needs cameras.c.mm_per_px"),
         (LEAST + LINE.replace('"c"', '"d"'), "line 'a': no camera 'd'; there is c"),
         (LEAST + GATE.replace('"c"', '"d"'), "gate 'g': no camera 'd'; there is c"),
@@ -255,7 +297,21 @@ VALUES = st.one_of(
 )
 ROWS = st.one_of(
     st.tuples(st.sampled_from(WORDS), VALUES).map(" = ".join),
-    st.sampled_from(["[cameras.c]", "[mqtt]", "[[lines]]", "[[gates]]", "[regions]", "[gates.defects.x]", "[models]"]),
+    st.sampled_from(
+        [
+            "[cameras.c]",
+            "[mqtt]",
+            "[[lines]]",
+            "[[gates]]",
+            "[regions]",
+            "[gates.defects.x]",
+            "[models]",
+            "[[zones]]",
+            "[[rules]]",
+            'kind = "dwell"',
+            'kind = "conversion"',
+        ]
+    ),
     st.sampled_from(LEAST.splitlines()),
     st.text(max_size=20),
 )

@@ -34,10 +34,31 @@ HEADINGS = {
     config.Gate: "`[[gates]]`",
     config.DefectLimit: "`[gates.defects.CLASS]`",
     config.Zone: "`[[zones]]`",
+    config.Occupancy: '`[[rules]]`, `kind = "occupancy"`',
+    config.Dwell: '`[[rules]]`, `kind = "dwell"`',
+    config.Loitering: '`[[rules]]`, `kind = "loitering"`',
+    config.AgainstFlow: '`[[rules]]`, `kind = "against_flow"`',
+    config.Congestion: '`[[rules]]`, `kind = "congestion"`',
+    config.SlowStation: '`[[rules]]`, `kind = "slow_station"`',
+    config.Unattended: '`[[rules]]`, `kind = "unattended"`',
+    config.Interaction: '`[[rules]]`, `kind = "interaction"`',
+    config.Conversion: '`[[rules]]`, `kind = "conversion"`',
+    config.Trajectory: '`[[rules]]`, `kind = "trajectory"`',
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
 }
-KINDS = [events.Count, events.Contested, events.Verdict, events.GapEvent, events.AuditEvent, events.GovernorEvent]
+KINDS = [
+    events.Count,
+    events.Contested,
+    events.Verdict,
+    events.GapEvent,
+    events.AuditEvent,
+    events.GovernorEvent,
+    events.ZoneEvent,
+    events.Alert,
+    events.ConversionEvent,
+    events.TrajectoryEvent,
+]
 
 
 def page(name: str) -> str:
@@ -94,6 +115,18 @@ def test_every_choice_of_a_key_is_named(kind: type[msgspec.Struct]) -> None:
         described = msgspec.inspect.type_info(field.type)
         if isinstance(described, msgspec.inspect.LiteralType):
             assert table[field.name][1] == ", ".join(f'`"{choice}"`' for choice in typing.get_args(field.type))
+
+
+def test_every_kind_of_rule_has_the_name_that_its_section_says() -> None:
+    kinds = {kind: title for kind, title in HEADINGS.items() if "[[rules]]" in title}
+    assert set(kinds) == set(typing.get_args(config.BehaviourRule))
+    for kind, title in kinds.items():
+        assert f'"{kind.__struct_config__.tag}"' in title
+    values = rows(section(page("topics.md"), "`alert`: something is wrong by one of the rules, or no longer is"))[
+        "value"
+    ]
+    silent = {config.Conversion, config.Trajectory}
+    assert all(f"`{kind.__struct_config__.tag}`" in values[2] for kind in kinds if kind not in silent)
 
 
 def test_the_example_on_the_page_can_be_loaded(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,22 @@ from hypothesis import strategies as st
 from edge import config
 from edge.config import Config
 from edge.errors import FoveateError
-from edge.events import Count, Event, Verdict
-from edge.tell.overlay import CLASSES, LINE, LOOK, REGION, REMEMBERED, VERDICTS, Overlay, Recorder, shade, tint_labels
+from edge.events import Alert, Count, Event, Verdict
+from edge.tell.overlay import (
+    ALARM,
+    CLASSES,
+    GREY,
+    LINE,
+    LOOK,
+    REGION,
+    REMEMBERED,
+    VERDICTS,
+    ZONE,
+    Overlay,
+    Recorder,
+    shade,
+    tint_labels,
+)
 from edge.types import Boxes, Frame, Image, Labels, Looks, Moment, Regions, Tracks
 from tests.see.made import Box, instances_of, looks_of, tracks_of
 
@@ -123,6 +138,53 @@ def test_lines_and_gates_are_drawn_from_end_to_end(kind: type[config.Line | conf
 
 def test_a_line_of_another_camera_is_not_drawn() -> None:
     assert not changed(draw(moment(), lines=[line((300, 100), (300, 400), camera="d")])).any()
+
+
+HALL = config.Zone(name="hall", camera="c", points=[(250, 150), (550, 150), (550, 400), (250, 400)], attention="only")
+
+
+def alert(tracks: list[int], kind: str = "unattended") -> Alert:
+    return Alert(
+        time=0, camera="c", frame=3, rule="bags", rule_kind=kind, zone="hall", alarm=True, reason="", since=0,
+        tracks=tracks, labels=["part"] * len(tracks), value=3, limit=2,
+    )  # fmt: skip
+
+
+def with_zones(seen: Moment, *alerts: Alert, **inside: int) -> Moment:
+    return replace(seen, zones={"hall": inside}, alerts=alerts)
+
+
+def at(picture: Image, x: int, y: int) -> tuple[int, ...]:
+    return tuple(picture[y, x].tolist())
+
+
+def test_a_zone_is_drawn_round_with_how_many_are_inside() -> None:
+    none, two = (draw(with_zones(moment(), **inside), zones=[HALL]) for inside in ({}, {"part": 2}))
+    for x, y in ((400, 150), (550, 300), (400, 400), (250, 300)):
+        assert at(two, x, y) == ZONE
+    assert not changed(two)[200:380, 270:530].any()
+    assert (none[150:180] != two[150:180]).any()
+    assert (none[190:] == two[190:]).all()
+
+
+def test_a_zone_that_only_steers_looks_is_grey_and_one_of_another_camera_is_not_drawn() -> None:
+    assert at(draw(moment(), zones=[HALL]), 400, 400) == GREY
+    elsewhere = config.Zone(name="hall", camera="d", points=HALL.points, attention="only")
+    assert not changed(draw(moment(), zones=[elsewhere])).any()
+
+
+def test_while_an_alert_lasts_its_zone_is_red_and_its_objects_are_framed() -> None:
+    tracks = tracks_of([(300, 200, 400, 300), (420, 200, 520, 300)], ids=[7, 8])
+    seen = moment(tracks=tracks)
+    wrong = draw(with_zones(seen, alert([7, 99])), zones=[HALL])
+    right = draw(with_zones(seen), zones=[HALL])
+    assert (at(wrong, 400, 400), at(right, 400, 400)) == (ALARM, ZONE)
+    differs = (wrong != right).any(axis=2)
+    assert differs[200, 350]
+    assert not differs[180:320, 412:540].any(), "the other object is as before"
+    crowd = (draw(with_zones(seen, alert([7], "occupancy")), zones=[HALL]) != right).any(axis=2)
+    assert crowd[150:180, 320:].any(), "the rule beside the zone's name"
+    assert not crowd[190:320, 290:540].any(), "no object by itself"
 
 
 def test_regions_are_framed_and_looks_have_their_corners_marked() -> None:

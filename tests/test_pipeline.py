@@ -19,7 +19,17 @@ from edge.bundle import EngineFile
 from edge.config import Config
 from edge.engines import Engine, open_engine
 from edge.errors import ConfigError
-from edge.events import Count, Event, GapEvent, GovernorEvent, Verdict
+from edge.events import (
+    Alert,
+    ConversionEvent,
+    Count,
+    Event,
+    GapEvent,
+    GovernorEvent,
+    TrajectoryEvent,
+    Verdict,
+    ZoneEvent,
+)
 from edge.governor import STEPS, open_governor
 from edge.health import Health
 from edge.pipeline import rounds, run
@@ -359,6 +369,10 @@ def corner_zone(width: float, attention: Literal["only", "ignore"] = "ignore") -
     )
 
 
+def alone(classes: list[str], others: list[str]) -> config.Unattended:
+    return config.Unattended(name="alone", zone="corner", classes=classes, others=others, distance_px=5, seconds=1)
+
+
 NEVER_KEPT = config.Governor(limit_ms=1e-6)
 
 
@@ -464,6 +478,19 @@ def test_each_step_looks_at_less_and_counts_all_the_same() -> None:
         ({"tracks": config.TrackRules(classes=["cat"])}, "tracks.classes: no class 'cat'"),
         ({"lines": [msgspec.structs.replace(LINE, end=(80, 121))]}, r"'door': end: point \(80, 121\) is outside"),
         ({"zones": [corner_zone(161)]}, r"'corner': points: point \(161, 0\) is outside"),
+        (
+            {"zones": [msgspec.structs.replace(corner_zone(60), classes=["cat"])]},
+            "zone 'corner': classes: no class 'cat' is tracked; part is",
+        ),
+        (
+            {
+                "zones": [msgspec.structs.replace(corner_zone(60), hysteresis_px=11)],
+                "rules": [config.Dwell(name="d", zone="corner", seconds=1)],
+            },
+            r"zone 'corner': hysteresis_px 11: no point in it is so far from its border; set less than 10\.",
+        ),
+        ({"zones": [corner_zone(60)], "rules": [alone(["cat"], ["part"])]}, "'alone': classes: no class 'cat' can"),
+        ({"zones": [corner_zone(60)], "rules": [alone(["part"], ["cat"])]}, "'alone': others: no class 'cat' is"),
         ({"gates": [msgspec.structs.replace(GATE, start=(161, 0))]}, r"'exit': start: point \(161, 0\) is outside"),
         (
             {"gates": [msgspec.structs.replace(GATE, defects={"rust": config.DefectLimit()})]},
@@ -509,6 +536,60 @@ def test_nothing_begins_in_a_zone_that_is_ignored_and_what_began_outside_is_foll
     nothing, through, plain = (len(play(frames(70), each)[0].events) for each in zoned)
     assert nothing == 0
     assert through == plain > 0
+
+
+STATION = config.Zone(name="station", camera="c", points=[(40, 0), (80, 0), (80, 120), (40, 120)], settle_looks=1)
+OVEN = config.Zone(name="oven", camera="c", points=[(100, 0), (130, 0), (130, 120), (100, 120)], settle_looks=1)
+BEHAVIOUR: list[config.BehaviourRule] = [
+    config.Occupancy(name="inside", zone="station", most=1, seconds=0),
+    config.Dwell(name="long", zone="station", seconds=0.5),
+    config.Conversion(name="onwards", zone="station", to="oven", seconds=5),
+    config.Trajectory(name="paths", zone="station"),
+]
+
+
+def test_what_happens_in_zones_is_told_for_every_part_and_adds_up() -> None:
+    rules = settings(lines=[], gates=[], zones=[STATION, OVEN], rules=BEHAVIOUR)
+    memory, health, seen = play(frames(90), rules)
+    moves = [event for event in memory.events if isinstance(event, ZoneEvent)]
+    assert [event.change for event in moves].count("enter") == [event.change for event in moves].count("leave") == 4
+    dwells = [event.dwell_s for event in moves if event.dwell_s is not None]
+    assert dwells == pytest.approx([1.0] * 4, abs=0.21), "40 pixels at 40 pixels a second"
+    assert health.counted == {
+        "station/part/enter": 4, "station/part/leave": 4, "onwards/part/entered": 4, "onwards/part/reached": 4,
+    }  # fmt: skip
+    steps = [event for event in memory.events if isinstance(event, ConversionEvent)]
+    assert [event.took_s for event in steps if event.step == "reached"] == pytest.approx([1.5] * 4, abs=0.31)
+    alerts = [event for event in memory.events if isinstance(event, Alert)]
+    assert [event.alarm for event in alerts if event.rule == "long"].count(True) == 4
+    assert sum(event.alarm for event in alerts) == sum(not event.alarm for event in alerts)
+    assert {len(moment.alerts) for moment in seen} >= {0, 1}
+    most = max(sum(moment.zones["station"].values()) for moment in seen)
+    assert most == max(event.inside for event in moves)
+    paths = [event for event in memory.events if isinstance(event, TrajectoryEvent)]
+    assert [event.points[-1][0] > 130 for event in paths] == [True] * len(paths) != []
+    assert play(frames(90), rules)[0].events == memory.events
+
+
+def test_the_state_tells_who_is_in_which_zone_and_which_alerts_last() -> None:
+    rules = settings(lines=[], gates=[], zones=[STATION, OVEN], rules=BEHAVIOUR)
+    _, health, seen = play(frames(22, parts=1), rules)
+    assert seen[-1].zones == {"station": {"part": 1}, "oven": {}}
+    assert health.state()["zones"] == {"station": {"part": 1}, "oven": {}}
+    assert health.state()["alerts"] == {"long": 1}
+    assert Health().state()["zones"] == {}
+
+
+def test_a_gap_ends_what_was_under_way_in_zones_and_marks_it() -> None:
+    ids, memory = itertools.count(1), Memory()
+    rules = settings(lines=[], gates=[], zones=[STATION, OVEN], rules=BEHAVIOUR)
+    stations = Stations(rules, models(), {"c": FRAME}, lambda: next(ids))
+    stations.effort = STEPS["half"]
+    run({"c": Recording("c", [*frames(22, parts=1), Gap("c", 22, 2.2, 9.0, "stall")])}, stations, memory, Health())
+    after = [event for event in memory.events if event.time == 9.0]
+    assert [type(event) for event in after] == [GapEvent, ZoneEvent, Alert, ConversionEvent, TrajectoryEvent]
+    assert all(event.degraded for event in after)
+    assert [event.dwell_s < 1.0 for event in after if isinstance(event, ZoneEvent) and event.dwell_s] == [True]
 
 
 def test_cameras_together_decide_as_each_alone_with_and_without_workers() -> None:

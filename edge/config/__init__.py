@@ -9,6 +9,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from edge.config.behaviour import (
+    AgainstFlow,
+    BehaviourRule,
+    Congestion,
+    Conversion,
+    Dwell,
+    Interaction,
+    Loitering,
+    Occupancy,
+    SlowStation,
+    Trajectory,
+    Unattended,
+    zones_of,
+)
 from edge.config.checks import check
 from edge.config.decide import DefectLimit, Gate, Line, TrackRules, Zone
 from edge.config.see import Attention, Audit, Camera, Governor, Models, RegionRules
@@ -18,9 +32,11 @@ from edge.config.values import Table as _Table
 from edge.errors import ConfigError
 
 __all__ = [
-    "MOST", "MOST_LOOKS", "Attention", "Audit", "Camera", "Config", "DefectLimit", "Fraction", "Gate", "Governor",
-    "Ledger", "Line", "Models", "Mqtt", "Name", "Point", "Positive", "RegionRules", "Text", "TrackRules", "Whole",
-    "Zone", "check_point", "class_numbers", "load_config",
+    "MOST", "MOST_LOOKS", "AgainstFlow", "Attention", "Audit", "BehaviourRule", "Camera", "Config", "Congestion",
+    "Conversion", "DefectLimit", "Dwell", "Fraction", "Gate", "Governor", "Interaction", "Ledger", "Line",
+    "Loitering", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive", "RegionRules", "SlowStation", "Text",
+    "TrackRules", "Trajectory", "Unattended", "Whole", "Zone", "check_point", "class_numbers", "load_config",
+    "zones_of",
 ]  # fmt: skip
 
 
@@ -43,6 +59,7 @@ class Config(_Table, frozen=True, kw_only=True):
     lines: list[Line] = []
     gates: list[Gate] = []
     zones: list[Zone] = []
+    rules: list[BehaviourRule] = []
     mqtt: Mqtt | None = None
     ledger: Ledger = Ledger()
 
@@ -145,4 +162,9 @@ def _with_hint(message: str) -> str:
 
 
 def _known_keys() -> list[str]:
-    return sorted({field for table in _Table.__subclasses__() for field in table.__struct_fields__})
+    return sorted({field for table in _tables(_Table) for field in table.__struct_fields__})
+
+
+def _tables(kind: type[_Table]) -> list[type[_Table]]:
+    """Return all tables that are of `kind`, however far below."""
+    return [table for lower in kind.__subclasses__() for table in (lower, *_tables(lower))]

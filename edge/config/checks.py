@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.config.behaviour import AgainstFlow, BehaviourRule, SlowStation, ZoneRule, zones_of
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:  # it calls us
@@ -24,6 +26,7 @@ def check(config: Config, path: Path) -> None:
         _check_ends(f"configuration {path}: {type(rule).__name__.lower()} {rule.name!r}", rule)
     for zone in config.zones:
         _check_polygon(f"configuration {path}: zone {zone.name!r}", zone)
+    _check_zone_rules(config, path)
     if config.regions.min_area_mm2 is not None:
         for name in [name for name, camera in config.cameras.items() if camera.mm_per_px is None]:
             raise ConfigError(
@@ -36,14 +39,63 @@ def check(config: Config, path: Path) -> None:
 
 def _check_names_and_cameras(config: Config, path: Path) -> None:
     seen: set[str] = set()
-    rules: list[Line | Gate | Zone] = [*config.lines, *config.gates, *config.zones]
+    rules: list[Line | Gate | Zone | BehaviourRule] = [*config.lines, *config.gates, *config.zones, *config.rules]
     for rule in rules:
-        setting = f"configuration {path}: {type(rule).__name__.lower()} {rule.name!r}"
         if rule.name in seen:
-            raise ConfigError(f"{setting}: the name is used twice; give each line, gate and zone its own")
+            raise ConfigError(
+                f"configuration {path}: {_called(rule)}: the name is used twice; give each line, gate, zone and rule "
+                "its own"
+            )
         seen.add(rule.name)
-        if rule.camera not in config.cameras:
-            raise ConfigError(f"{setting}: no camera {rule.camera!r}; there is {', '.join(config.cameras)}")
+        if not isinstance(rule, ZoneRule) and rule.camera not in config.cameras:
+            raise ConfigError(
+                f"configuration {path}: {_called(rule)}: no camera {rule.camera!r}; there is "
+                f"{', '.join(config.cameras)}"
+            )
+
+
+def _called(rule: Line | Gate | Zone | BehaviourRule) -> str:
+    kind = "rule" if isinstance(rule, ZoneRule) else type(rule).__name__.lower()
+    return f"{kind} {rule.name!r}"
+
+
+def _check_zone_rules(config: Config, path: Path) -> None:
+    """Raise `ConfigError` for a rule that cannot be, and for a zone that nothing would come of."""
+    zones = {zone.name: zone for zone in config.zones}
+    for rule in config.rules:
+        setting = f"configuration {path}: rule {rule.name!r}"
+        for name in zones_of(rule):
+            if name not in zones:
+                raise ConfigError(f"{setting}: no zone {name!r}; there is {', '.join(zones) or 'none'}")
+        _check_pair(setting, [zones[name] for name in zones_of(rule)])
+        _check_values(setting, rule)
+    used = {name for rule in config.rules for name in zones_of(rule)}
+    for zone in config.zones:
+        if zone.attention is None and zone.name not in used:
+            raise ConfigError(
+                f"configuration {path}: zone {zone.name!r}: nothing comes of it; set attention, or name it as the "
+                "zone of one of [[rules]]"
+            )
+
+
+def _check_pair(setting: str, zones: list[Zone]) -> None:
+    """Raise `ConfigError` where a rule is about two zones between which nothing can go."""
+    if len({zone.camera for zone in zones}) > 1:
+        raise ConfigError(
+            f"{setting}: its zones are of {' and '.join(zone.camera for zone in zones)}; take one camera's"
+        )
+    if len({zone.name for zone in zones}) < len(zones):
+        raise ConfigError(f"{setting}: goes from zone {zones[0].name!r} to itself; name two different zones")
+
+
+def _check_values(setting: str, rule: BehaviourRule) -> None:
+    if isinstance(rule, AgainstFlow) and not (any(rule.flow) and all(map(math.isfinite, rule.flow))):
+        raise ConfigError(f"{setting}: flow {rule.flow} has no direction; give a vector such as [1, 0], to the right")
+    if isinstance(rule, SlowStation) and rule.least > rule.newest:
+        raise ConfigError(
+            f"{setting}: least {rule.least} of the newest {rule.newest} dwell times can never be; set least to "
+            f"{rule.newest} or less"
+        )
 
 
 def _check_ends(setting: str, rule: Line | Gate) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edge.config.values import Fraction, Looks, Name, NotNegative, Point, Positive, Table, Whole
+from edge.config.values import MOST_CORNERS, Fraction, Looks, Name, NotNegative, Point, Positive, Table, Whole
 
 
 class TrackRules(Table, frozen=True, kw_only=True):
@@ -57,9 +57,13 @@ class Gate(Table, frozen=True, kw_only=True):
 
 
 class Zone(Table, frozen=True, kw_only=True):
-    """A polygon of one camera's frame."""
+    """A polygon of one camera's frame: it steers looks, and `[[rules]]` say what happens in it."""
 
     name: Name
     camera: Name
-    points: Annotated[list[Point], msgspec.Meta(min_length=3)]
-    attention: Literal["only", "ignore"]  # spots begin in zones of the first kind alone, and in none of the second
+    points: Annotated[list[Point], msgspec.Meta(min_length=3, max_length=MOST_CORNERS)]
+    attention: Literal["only", "ignore"] | None = None  # spots begin in the first kind alone, in none of the second
+    classes: list[str] = []  # instance classes that can be inside; default: all that are tracked
+    anchor: Literal["center", "bottom"] = "center"  # the point of an object that is inside
+    hysteresis_px: NotNegative = 4.0  # how far beyond the border it must be
+    settle_looks: Whole = 2  # sightings in a row beyond the border that make it enter or leave

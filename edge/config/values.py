@@ -15,6 +15,7 @@ Whole = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 MOST_LOOKS = 32  # at one part that a gate remembers, the newest
 Looks = Annotated[int, msgspec.Meta(ge=1, le=MOST_LOOKS)]
+MOST_CORNERS = 64  # of a zone
 Rate = Annotated[float, msgspec.Meta(ge=1e-6, le=MOST)]  # per second: no time that it gives overflows
 Degrees = Annotated[float, msgspec.Meta(ge=20, le=150)]  # Celsius
 Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame

@@ -8,10 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from edge.config import Config, Gate, Line
+from edge.decide.behaviour import Behaviour
 from edge.decide.counting import Bar, LineCounter, Misses
 from edge.decide.gate import QualityGate
 from edge.decide.lines import deadlines
-from edge.events import Event
+from edge.events import Alert, Event
 from edge.types import Gap, Seen, Stakes, Tracks
 
 
@@ -37,7 +38,8 @@ class Rules:
         self._targets: list[Line | Gate] = [*lines, *gates]
         self._gates = [QualityGate(gate, classes, defects) for gate in gates]
         self._counters = [LineCounter(line, classes) for line in lines]
-        self._rules: list[Rule] = [*self._counters, *self._gates]
+        self._behaviour = Behaviour(config, camera, classes)
+        self._rules: list[Rule] = [*self._counters, *self._gates, self._behaviour]
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -50,6 +52,14 @@ class Rules:
     def bars(self, misses: Misses) -> dict[str, Bar]:
         """Return between what every counter is since the start; `misses` bounds the share of a class that is missed."""
         return {name: bar for counter in self._counters for name, bar in counter.bars(misses).items()}
+
+    def inside(self) -> dict[str, dict[str, int]]:
+        """Return how many are in each zone that has rules, by its name and by class."""
+        return self._behaviour.inside()
+
+    def alerts(self) -> list[Alert]:
+        """Return the alerts that last, as they began."""
+        return self._behaviour.alerts()
 
     def stakes(self, tracks: Tracks, *, pressed: bool) -> Stakes:
         """Return what is at stake for `tracks` before they are looked at; deadlines only matter when `pressed`."""

@@ -4,9 +4,9 @@ At every moment, kills and power cuts included, ``counted = delivered + queued +
 
 When the file nears its cap (``[ledger] max_mib``), what is delivered goes first, the oldest of it (`history.py`).
 Nothing that is queued is ever dropped; what is new is let in by what it is worth. From three quarters of the cap on,
-counts only raise their totals: they are lost as events, and declared. From seven eighths on, so are PASS verdicts. All
-other verdicts and gaps go on until the cap. Once half of the file is free again, a gap event with reason "outbox" says
-how many events were lost and since when, and counts are let in again.
+counts, and who goes where, only raise their totals: they are lost as events, and declared. From seven eighths on, so
+are PASS verdicts. All other verdicts, alerts and gaps go on until the cap. Once half of the file is free again, a gap
+event with reason "outbox" says how many events were lost and since when, and counts are let in again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from edge import config
-from edge.events import Count, Event, GapEvent, Verdict, counter_of
+from edge.events import ConversionEvent, Count, Event, GapEvent, TrajectoryEvent, Verdict, ZoneEvent, counter_of
 from edge.tell import schema
 from edge.tell.history import PRESSED_SHARE, STEP_ROWS, Calendar, drop_oldest, make_room
 from edge.tell.outbox import Outbox
@@ -243,7 +243,7 @@ class Ledger:
         """Return whether `event` may take the file to `pages`. The last ones are kept for totals and tallies."""
         cap = self._store.pages
         match event:
-            case Count():
+            case Count() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
                 return not draft.full.lost and pages <= cap * 3 / 4
             case Verdict(verdict="PASS"):
                 return pages <= cap * 7 / 8

@@ -12,18 +12,19 @@ import numpy.typing as npt
 
 from edge.config import Config, Gate, Line
 from edge.errors import FoveateError
-from edge.events import Count, Verdict
+from edge.events import ConversionEvent, Count, Verdict, counter_of
 from edge.types import Boxes, Image, Labels, Moment, Tracks
 
 Color = tuple[int, int, int]  # BGR
 
 WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (160, 160, 160)
-REGION, LOOK, LINE = (60, 200, 255), (255, 255, 255), (255, 200, 60)
+REGION, LOOK, LINE, ZONE, ALARM = (60, 200, 255), (255, 255, 255), (255, 200, 60), (230, 230, 120), (60, 60, 235)
 VERDICTS: dict[str, Color] = {"PASS": (90, 200, 60), "REJECT": (60, 60, 235), "REVIEW": (40, 180, 240)}
 CLASSES: list[Color] = [(0, 0, 0), (214, 140, 60), (80, 190, 110), (190, 100, 190), (70, 150, 230), (200, 200, 70)]
 PALETTE = np.asarray([CLASSES[i % len(CLASSES)] for i in range(256)], np.uint8)  # (256, 3) by class
 TINT = 0.28  # opacity of the semantic labels
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+OF_ZONES = ("occupancy", "congestion", "slow_station")  # rules whose alerts are about a zone, not about objects
 REMEMBERED = 500  # verdicts that stay on their parts
 
 
@@ -42,17 +43,19 @@ class Overlay:
         self._order: deque[int] = deque()
 
     def draw(self, moment: Moment) -> Image:
-        """Return the frame (h, w, 3) with labels, regions, looks, masks, ids, lines, counts and verdicts."""
+        """Return the frame (h, w, 3) with labels, regions, looks, tracks, lines, zones, counts, verdicts, alerts."""
         self._remember(moment)
         picture: Image = moment.frame.image.copy()
         tint_labels(picture, moment.labels)
         unit = max(0.5, picture.shape[0] / 1080)
+        self._zones(picture, moment, unit)
         self._lines(picture, moment.frame.camera, unit)
         for box in moment.regions.boxes.tolist():
             cv2.rectangle(picture, box[:2], box[2:], REGION, max(1, round(unit)))
         for box in moment.looks.sources.tolist():
             _corners(picture, box, LOOK, max(1, round(2 * unit)))
         self._tracks(picture, moment.tracks, unit)
+        _alarms(picture, moment, unit)
         self._header(picture, moment, unit)
         for place, canvas in enumerate(self._canvases()):
             _inset(picture, canvas, place, unit)
@@ -60,8 +63,8 @@ class Overlay:
 
     def _remember(self, moment: Moment) -> None:
         for event in moment.events:
-            if isinstance(event, Count):
-                self._counts[event.counter] += 1
+            if isinstance(event, (Count, ConversionEvent)):
+                self._counts[str(counter_of(event))] += 1
             elif isinstance(event, Verdict):
                 self._verdicts[event.track] = event.verdict
                 self._order.append(event.track)
@@ -86,6 +89,22 @@ class Overlay:
                 start, end = ((round(x), round(y)) for x, y in (rule.start, rule.end))
                 cv2.line(picture, start, end, LINE, max(1, round(2 * unit)), cv2.LINE_AA)
                 _text(picture, rule.name, (start[0] + 4, start[1] + round(22 * unit)), unit, LINE)
+
+    def _zones(self, picture: Image, moment: Moment, unit: float) -> None:
+        """Draw the zones: grey where they only steer looks, red while an alert lasts, with how many are inside."""
+        alarmed = {alert.zone for alert in moment.alerts}
+        for zone in self._config.zones:
+            if zone.camera != moment.frame.camera:
+                continue
+            inside = moment.zones.get(zone.name)
+            color = GREY if inside is None else ALARM if zone.name in alarmed else ZONE
+            corners = np.rint(np.asarray(zone.points)).astype(np.int32)
+            cv2.polylines(picture, [corners], isClosed=True, color=color, thickness=max(1, round(2 * unit)))
+            wrong = [alert.rule for alert in moment.alerts if alert.zone == zone.name and alert.rule_kind in OF_ZONES]
+            told = "".join(f"  {label} {number}" for label, number in (inside or {}).items())
+            told += "".join(f"  ! {rule}" for rule in wrong)
+            left, top = corners.min(axis=0).tolist()
+            _text(picture, f"{zone.name}{told}", (left + round(4 * unit), top + round(24 * unit)), unit, color)
 
     def _header(self, picture: Image, moment: Moment, unit: float) -> None:
         lines = [
@@ -164,6 +183,20 @@ def shade(picture: Image, box: Boxes, mask: npt.NDArray[np.bool_], color: Color,
     np.copyto(part, mixed.astype(np.uint8), where=(inside > 0)[..., None])
     outlines, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(picture, outlines, -1, color, 2, cv2.LINE_AA, offset=(x0, y0))
+
+
+def _alarms(picture: Image, moment: Moment, unit: float) -> None:
+    """Frame the objects that alerts are about, with the names of the rules below them."""
+    rows = {int(number): row for row, number in enumerate(moment.tracks.ids.tolist()) if number}
+    told: dict[int, list[str]] = {}
+    for alert in moment.alerts:
+        for number in alert.tracks if alert.rule_kind not in OF_ZONES else []:
+            if number in rows:
+                told.setdefault(rows[number], []).append(alert.rule)
+    for row, names in told.items():
+        x0, y0, x1, y1 = np.rint(moment.tracks.boxes[row]).astype(int).tolist()
+        cv2.rectangle(picture, (x0, y0), (x1, y1), ALARM, max(2, round(3 * unit)))
+        _text(picture, " ".join(names), (x0, y1 + round(20 * unit)), unit, ALARM)
 
 
 def _corners(picture: Image, box: list[int], color: Color, thickness: int) -> None:

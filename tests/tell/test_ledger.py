@@ -15,7 +15,7 @@ import pytest
 
 from edge import config
 from edge.errors import LedgerError
-from edge.events import Count, Event, GapEvent, Verdict, counter_of
+from edge.events import ConversionEvent, Count, Event, GapEvent, TrajectoryEvent, Verdict, ZoneEvent, counter_of
 from edge.tell import store
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.outbox import Answer
@@ -76,6 +76,27 @@ def test_a_kind_has_a_total_where_its_events_raise_one(kind: type[msgspec.Struct
         ledger.commit([event, event])
         ledger.close()
     assert not list(tmp_path.glob("*corrupt*"))
+
+
+def test_what_happens_in_zones_raises_totals_and_the_ledger_opens_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, LIMITS, [])
+    moment: dict[str, Any] = {"time": 1.0, "camera": "c", "frame": 3, "track": 4, "label": "person"}
+    moves = [
+        ZoneEvent(**moment, zone="hall", change=change, reason="crossed", position=(1, 2), dwell_s=None, inside=1)
+        for change in ("enter", "enter", "leave")
+    ]
+    step = ConversionEvent(**moment, rule="sale", step="entered", took_s=None)
+    path = TrajectoryEvent(**moment, rule="paths", zone="hall", reason="ended", points=[(1, 2, 3)], within_px=4)
+    told = ledger.commit([*moves, step, path])
+    assert [event.total for event in told if isinstance(event, ZoneEvent | ConversionEvent)] == [1, 2, 1, 1]
+    totals = {"hall/person/enter": 2, "hall/person/leave": 1, "sale/person/entered": 1}
+    assert ledger.totals() == totals
+    ledger.close()
+    again = Ledger(tmp_path, LIMITS, [])
+    assert again.stream == ledger.stream
+    assert again.totals() == totals
+    assert again.identity() == Identity(5, 0, 5, 0)
+    again.close()
 
 
 def test_no_events_cost_no_transaction(ledger: Ledger) -> None:

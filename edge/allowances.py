@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from edge.bundle import Model
 from edge.config import MOST_LOOKS, Camera, Config
+from edge.decide.growth import MOST_DEFECTS
 from edge.decide.tracks import MOST_TRACKS
 from edge.health import WINDOW as ROUNDS
 from edge.see import misses
@@ -45,6 +46,8 @@ TRACK, TRACK_CLASS, SNAPSHOTS = 96, 4, 5  # a row of arrays, votes of each class
 OBJECT = 200  # of a small array, its buffer's header included
 WATCH = 640  # of one track at one line: its side, sightings beyond, directions counted
 EVENT = 1536  # of one event: the record, its numbered copy, the payload, the row
+SIZES = KIB  # of one track: its queue of looks, beside these
+PICTURE_SHARE = 8  # of one defect in one picture that growth remembers: the number, and a copy of it for a moment
 GROUP, JUDGED = 2 * KIB, 256  # of an audit's group beside its window; of a track in it
 ROUND = KIB  # of the times of one round
 OVERLAY_PICTURES = 8  # of --save: the drawn one and those that the encoder holds
@@ -127,7 +130,12 @@ def _rules(config: Config, instance: Model) -> int:
     """Return what lines and gates remember of all tracks, and what all of these crossing at once would say."""
     evidence = KIB + MOST_LOOKS * (OBJECT + 4 * len(instance.defects))
     rules = len(config.lines) + len(config.gates)
-    return MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * evidence)
+    found = MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * evidence)
+    if config.measures:
+        found += (
+            MOST_TRACKS * len(config.cameras) * (SIZES + EVENT + MOST_LOOKS * (2 * OBJECT + 48 * len(instance.defects)))
+        )
+    return found + sum(MOST_DEFECTS * (EVENT + PICTURE_SHARE * rule.window) for rule in config.growth)
 
 
 def _audit(instance: Model) -> int:

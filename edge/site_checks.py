@@ -17,6 +17,7 @@ def check_names(config: Config, semantic: list[str], instance: list[str], defect
     class_numbers(config.tracks.classes, instance[1:], "tracks.classes")
     for gate in config.gates:
         class_numbers(list(gate.defects), defects, f"gate {gate.name!r}: defects")
+        class_numbers(list(gate.limits), instance[1:], f"gate {gate.name!r}: limits")
 
 
 def check_places(config: Config, name: str, size: tuple[int, int]) -> None:

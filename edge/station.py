@@ -13,7 +13,7 @@ from edge.boxes import CORNERS
 from edge.config import Attention, Config, class_numbers
 from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
-from edge.events import Count, Event, GapEvent, Verdict
+from edge.events import Count, Event, GapEvent, Measurement, Verdict
 from edge.health import CameraReport, Stopwatch
 from edge.see.attention import NOTHING, Candidates, Chooser
 from edge.see.audit import Audit
@@ -174,7 +174,7 @@ class Station:
             msgspec.structs.replace(
                 event,
                 simulated=self._config.simulated,
-                degraded=less or (isinstance(event, (Count, Verdict)) and event.track in ids),
+                degraded=less or (isinstance(event, (Count, Verdict, Measurement)) and event.track in ids),
             )
             for event in events
         ]

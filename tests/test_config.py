@@ -20,6 +20,8 @@ LEAST = HEAD + CAMERA
 LINE = '[[lines]]\nname = "a"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\n'
 ZONE = '[[zones]]\nname = "z"\ncamera = "c"\npoints = [[0, 0], [9, 0], [9, 9]]\nattention = "only"\n'
 GATE = '[[gates]]\nname = "g"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\ndirection = "right"\n'
+GROWTH = '[[growth]]\nname = "z"\ncamera = "c"\n'
+MEASURE = "[cameras.c.measure]\nscale_u = 0.001\n"
 TABLES = [
     kind for kind in vars(config).values()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
@@ -157,6 +159,9 @@ def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
         (LEAST + GATE + "min_looks = 33\n", "$.gates[0].min_looks"),
         (LEAST + GATE + "[gates.defects.x]\nlooks = 2\n", "$.gates[0].defects[...].looks"),
         (LEAST + ZONE.replace(", [9, 9]", ""), "$.zones[0].points"),
+        (LEAST + "[cameras.c.measure]\nscale_u = 2\n", "$.cameras.c.measure.scale_u"),
+        (LEAST + GATE + "[gates.limits.x]\nwidth_mm = [-1, 2]\n", "$.gates[0].limits[...].width_mm[0]"),
+        (LEAST + GROWTH + "window = 7\n", "$.growth[0].window"),
         (LEAST + ZONE.replace("only", "none"), "$.zones[0].attention"),
         (LEAST + "[mqtt]\nport = 70000\n", "$.mqtt.port"),
         (LEAST + "[mqtt]\nkeepalive_s = 70000\n", "$.mqtt.keepalive_s"),
@@ -188,6 +193,9 @@ def test_a_wrong_type_or_range_names_its_table_and_key(tmp_path: Path, text: str
         (LEAST + LINE + LINE, "line 'a': the name is used twice"),
         (LEAST + LINE + GATE.replace('"g"', '"a"'), "gate 'a': the name is used twice"),
         (LEAST + LINE + ZONE.replace('"z"', '"a"'), "zone 'a': the name is used twice"),
+        (LEAST + ZONE + GROWTH, "growth 'z': the name is used twice"),
+        (LEAST + LINE + "measure = true\n", "line 'a': measures, and there is no table [cameras.c.measure]; add it"),
+        (LEAST + MEASURE + GATE + "[gates.limits.x]\nwidth_mm = [4, 2]\n", "limits.x.width_mm [4, 2]: nothing lies"),
         (LEAST + ZONE.replace('"c"', '"d"'), "zone 'z': no camera 'd'; there is c"),
         (LEAST + ZONE.replace("[9, 9]", "[18, 0]"), "enclose nothing; give the corners of an area in order"),
         (LEAST + "[regions]\nmin_area_mm2 = 4\n", "regions.min_area_mm2 needs cameras.c.mm_per_px"),

@@ -34,10 +34,21 @@ HEADINGS = {
     config.Gate: "`[[gates]]`",
     config.DefectLimit: "`[gates.defects.CLASS]`",
     config.Zone: "`[[zones]]`",
+    config.Measuring: "`[cameras.NAME.measure]`",
+    config.SizeLimits: "`[gates.limits.CLASS]`",
+    config.Growth: "`[[growth]]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
 }
-KINDS = [events.Count, events.Verdict, events.GapEvent, events.AuditEvent, events.GovernorEvent]
+KINDS = [
+    events.Count,
+    events.Verdict,
+    events.GapEvent,
+    events.AuditEvent,
+    events.GovernorEvent,
+    events.Measurement,
+    events.GrowthEvent,
+]
 
 
 def page(name: str) -> str:

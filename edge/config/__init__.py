@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from edge.config.checks import check
-from edge.config.decide import DefectLimit, Gate, Line, TrackRules, Zone
-from edge.config.see import Attention, Audit, Camera, Governor, Models, RegionRules
+from edge.config.decide import DefectLimit, Gate, Growth, Line, SizeLimits, TrackRules, Zone
+from edge.config.see import Attention, Audit, Camera, Governor, Measuring, Models, RegionRules
 from edge.config.tell import Ledger, Mqtt
 from edge.config.values import MOST, MOST_LOOKS, Fraction, Name, Point, Positive, Text, Whole
 from edge.config.values import Table as _Table
@@ -19,8 +19,8 @@ from edge.errors import ConfigError
 
 __all__ = [
     "MOST", "MOST_LOOKS", "Attention", "Audit", "Camera", "Config", "DefectLimit", "Fraction", "Gate", "Governor",
-    "Ledger", "Line", "Models", "Mqtt", "Name", "Point", "Positive", "RegionRules", "Text", "TrackRules", "Whole",
-    "Zone", "check_point", "class_numbers", "load_config",
+    "Growth", "Ledger", "Line", "Measuring", "Models", "Mqtt", "Name", "Point", "Positive", "RegionRules", "SizeLimits",
+    "Text", "TrackRules", "Whole", "Zone", "check_point", "class_numbers", "load_config",
 ]  # fmt: skip
 
 
@@ -43,8 +43,14 @@ class Config(_Table, frozen=True, kw_only=True):
     lines: list[Line] = []
     gates: list[Gate] = []
     zones: list[Zone] = []
+    growth: list[Growth] = []
     mqtt: Mqtt | None = None
     ledger: Ledger = Ledger()
+
+    @property
+    def measures(self) -> bool:
+        """Tell whether any line or gate measures."""
+        return any(line.measure for line in self.lines) or any(gate.measures for gate in self.gates)
 
 
 def load_config(path: Path) -> Config:

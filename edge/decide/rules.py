@@ -10,7 +10,9 @@ import numpy as np
 from edge.config import Config, Gate, Line
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
+from edge.decide.growth import GrowthWatch
 from edge.decide.lines import deadlines
+from edge.decide.sizes import SizedGate, SizedLine, Sizes
 from edge.events import Event
 from edge.types import Gap, Seen, Stakes, Tracks
 
@@ -36,7 +38,9 @@ class Rules:
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
         self._gates = [QualityGate(gate, classes, defects) for gate in gates]
-        self._rules: list[Rule] = [*(LineCounter(line, classes) for line in lines), *self._gates]
+        counters: list[Rule] = [LineCounter(line, classes) for line in lines]
+        self._rules: list[Rule] = [*_sized(config, camera, classes, defects, counters, self._gates)]
+        self._rules += [GrowthWatch(rule) for rule in config.growth if rule.camera == camera]
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -52,3 +56,27 @@ class Rules:
         for gate in self._gates:
             doubtful |= gate.doubtful(tracks)
         return Stakes(deadlines(tracks, self._targets if pressed else []), doubtful)
+
+
+def _sized(
+    config: Config,
+    camera: str,
+    classes: list[str],
+    defects: list[str],
+    counters: list[Rule],
+    judges: Sequence[Rule],
+) -> Sequence[Rule]:
+    """Return the rules of a camera's lines and gates, those that measure with the sizes of its parts before them."""
+    lines = [line for line in config.lines if line.camera == camera]
+    gates = [gate for gate in config.gates if gate.camera == camera]
+    if not any(line.measure for line in lines) and not any(gate.measures for gate in gates):
+        return [*counters, *judges]
+    sizes = Sizes(config.cameras[camera], f"camera {camera}", defects)
+    return [
+        sizes,
+        *(
+            SizedLine(counter, line.name, classes, sizes) if line.measure else counter
+            for line, counter in zip(lines, counters, strict=True)
+        ),
+        *(SizedGate(gate, judge, sizes) if gate.measures else judge for gate, judge in zip(gates, judges, strict=True)),
+    ]

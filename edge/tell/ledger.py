@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from edge import config
-from edge.events import Count, Event, GapEvent, Verdict, counter_of
+from edge.events import Count, Event, GapEvent, Measurement, Verdict, counter_of
 from edge.tell import schema
 from edge.tell.outbox import Outbox
 from edge.tell.store import Store, disk_errors
@@ -217,7 +217,7 @@ class Ledger:
         """Return whether `event` may take the file to `pages`. The last ones are kept for totals and tallies."""
         cap = self._store.pages
         match event:
-            case Count():
+            case Count() | Measurement():
                 return not draft.full.lost and pages <= cap * 3 / 4
             case Verdict(verdict="PASS"):
                 return pages <= cap * 7 / 8

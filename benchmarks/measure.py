@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.common import Options
 from benchmarks.loop import belt_config, belt_frames, station
+from benchmarks.measure_shapes import errors
 from edge.bundle import open_bundle
 from edge.config import Config, Measuring
 from edge.daemon import open_models
@@ -70,11 +71,13 @@ def run(options: Options) -> dict[str, Any]:
         "measured": len(pairs),
         "looks_median": float(np.median([pair.said.looks for pair in pairs])) if pairs else 0.0,
     }
+    figures |= errors(quick=options.quick)
     figures |= _figures("", pairs)
     for kind in sorted({pair.kind for pair in pairs}):
-        figures |= _figures(f"{kind}_", [pair for pair in pairs if pair.kind == kind])
-    for name, alone in (("alone", True), ("covered", False)):
-        figures |= _figures(f"{name}_", [pair for pair in pairs if pair.alone == alone])
+        figures |= _figures(f"free_{kind}_", [pair for pair in pairs if pair.kind == kind and not pair.said.touched])
+    for name, touched in (("free", False), ("touched", True)):
+        figures |= _figures(f"{name}_", [pair for pair in pairs if pair.said.touched == touched])
+    figures |= _figures("covered_", [pair for pair in pairs if not pair.alone])
     for kind in DEFECTS:
         some = [pair for pair in pairs if f"{kind}/length_mm" in pair.true]
         said = [pair for pair in some if f"{kind}/length_mm" in pair.said.measures]

@@ -64,6 +64,7 @@ class Measurement(_Event, frozen=True, kw_only=True, tag="measurement"):
     position: tuple[float, float]  # x, y of the anchor, frame pixels
     measures: dict[str, Measured]  # area_mm2, length_mm, width_mm; empty where no look was good enough
     looks: int  # behind them
+    touched: bool  # by another object: its edge is not sure there
 
 
 class GapEvent(_Event, frozen=True, kw_only=True, tag="gap"):

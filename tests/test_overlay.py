@@ -290,8 +290,17 @@ def test_the_size_of_a_part_stays_on_it_and_no_more_are_remembered() -> None:
     said = {name: Measured(12.3, 0.1) for name in ("area_mm2", "length_mm", "width_mm")}
     many = [
         Measurement(
-            time=0, camera="c", frame=1, line="l", track=i, label="part", position=(0, 0), measures=said, looks=2
-        )
+            time=0,
+            camera="c",
+            frame=1,
+            line="l",
+            track=i,
+            label="part",
+            position=(0, 0),
+            measures=said,
+            looks=2,
+            touched=False,
+        )  # fmt: skip
         for i in range(REMEMBERED + 8)
     ]
     overlay.draw(moment(events=many))

@@ -25,7 +25,7 @@ MEDIAN: Final = math.sqrt(math.pi / 2)  # standard error of the median of many n
 MARKS: Final = 4  # that a homography needs
 MOST_OFF: Final = 0.02  # of the extent of the marks: how far one may lie from where the others say it does
 LONGER: Final = 0.5  # cells by which a length is more than what the middles of cells say, in the mean over shapes
-WIDER: Final = 0.7  # the same of a width (`benchmarks/measure.py`: round, rounded and sharp shapes, turned at random)
+WIDER: Final = 0.7  # the same of a width (`benchmarks/measure_shapes.py`)
 AREA, LENGTH, WIDTH, RIM, TOUCH, CELL, SCALE = range(7)  # columns of what one look says of a part
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edge.boxes import touches_border
 from edge.config import MOST_LOOKS, Camera, Gate, SizeLimits
 from edge.decide.contact import contact_px
-from edge.decide.measure import LENGTH, SCALE, combined, flaws_in, measured_look, plane_of
+from edge.decide.measure import LENGTH, SCALE, TOUCH, combined, flaws_in, measured_look, plane_of
 from edge.events import Count, Event, Measured, Measurement, Verdict
 from edge.types import Gap, Seen, Tracks
 
@@ -31,6 +31,15 @@ class _Look:
 
     whole: npt.NDArray[np.float64]  # (7,)
     flaws: npt.NDArray[np.float64]  # (d, 7)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What is known of the size of a part."""
+
+    measures: dict[str, Measured]  # of the part, and of each defect class that half of the looks show; by quantity
+    looks: int  # behind them
+    touched: bool  # by another object
 
 
 class Sizes:
@@ -69,23 +78,20 @@ class Sizes:
         self._looks.clear()
         return []
 
-    def of(self, key: int) -> tuple[dict[str, Measured], int]:
-        """Return area, length and width of a part, and by how many looks; nothing where there was none.
-
-        So of each defect class that at least half of the looks show.
-        """
-        looks = self._looks.get(key)
-        if not looks or self._rules is None:
-            return {}, 0
-        rules = self._rules
-        measures = combined(np.asarray([look.whole for look in looks]), rules)
+    def of(self, key: int) -> Size:
+        """Return how large a part is; nothing where there was no look."""
+        looks, rules = self._looks.get(key), self._rules
+        if not looks or rules is None:
+            return Size({}, 0, touched=False)
+        whole = np.asarray([look.whole for look in looks])
+        measures = combined(whole, rules)
+        fading = msgspec.structs.replace(rules, edge_u_px=rules.defect_u_px / 2)  # at either end
         flaws = np.asarray([look.flaws for look in looks])
         for name, rows in zip(self._defects, flaws.swapaxes(0, 1), strict=True):
             shown = rows[rows[:, LENGTH] > 0]
             if 2 * len(shown) >= len(looks):
-                sizes = combined(shown, msgspec.structs.replace(rules, edge_u_px=rules.defect_u_px / 2))
-                measures |= {f"{name}/{quantity}": size for quantity, size in sizes.items()}
-        return measures, len(looks)
+                measures |= {f"{name}/{quantity}": size for quantity, size in combined(shown, fading).items()}
+        return Size(measures, len(looks), touched=bool(np.median(whole[:, TOUCH]) > 0))
 
 
 class SizedLine:
@@ -107,7 +113,7 @@ class SizedLine:
 
     def _measurement(self, seen: Seen, count: Count) -> Measurement:
         row = _row_of(seen.tracks, count.track)
-        measures, looks = self._sizes.of(int(seen.tracks.keys[row]))
+        size = self._sizes.of(int(seen.tracks.keys[row]))
         return Measurement(
             time=count.time,
             camera=count.camera,
@@ -116,8 +122,9 @@ class SizedLine:
             track=count.track,
             label=self._classes[seen.tracks.classes[row]],
             position=count.position,
-            measures=measures,
-            looks=looks,
+            measures=size.measures,
+            looks=size.looks,
+            touched=size.touched,
         )
 
 
@@ -146,7 +153,7 @@ class SizedGate:
         row = _row_of(tracks, verdict.track)
         if row < 0:
             return verdict
-        measures, _ = self._sizes.of(int(tracks.keys[row]))
+        measures = self._sizes.of(int(tracks.keys[row])).measures
         limits = self._gate.limits.get(verdict.label)
         worst, reasons = ("PASS", []) if limits is None else conformity(measures, limits, self._gate.fail_safe)
         return msgspec.structs.replace(

@@ -59,8 +59,8 @@ def sure(looks: npt.NDArray[np.float64], **unsure: float) -> dict[str, Measured]
 @given(st.floats(15, 80), st.floats(-1, 1), st.floats(-1, 1))
 def test_a_disc_has_its_diameter_in_every_direction(radius: float, x: float, y: float) -> None:
     look = look_at(disc(radius, x, y), 0.0)
-    assert look[LENGTH] == pytest.approx(2 * radius * MM, abs=CELL * MM)
-    assert look[WIDTH] == pytest.approx(2 * radius * MM, abs=CELL * MM)
+    assert look[LENGTH] == pytest.approx(2 * radius * MM, abs=2.1 * CELL * MM)
+    assert look[WIDTH] == pytest.approx(2 * radius * MM, abs=2.1 * CELL * MM)
     assert look[AREA] == pytest.approx(math.pi * radius**2 * MM**2, rel=0.03)
     assert look[RIM] == pytest.approx(2 * math.pi * radius * MM, rel=0.08)
 
@@ -71,8 +71,8 @@ def test_a_box_is_as_long_as_its_diagonal_and_as_wide_as_its_shorter_side(
 ) -> None:
     width = ratio * length
     look = look_at(box(length, width, turn), 0.0)
-    assert look[LENGTH] == pytest.approx(math.hypot(length, width) * MM, abs=CELL * MM)
-    assert look[WIDTH] == pytest.approx(width * MM, abs=CELL * MM)
+    assert look[LENGTH] == pytest.approx(math.hypot(length, width) * MM, abs=2.1 * CELL * MM)
+    assert look[WIDTH] == pytest.approx(width * MM, abs=2.1 * CELL * MM)
 
 
 def test_many_looks_at_discs_are_right_in_the_mean() -> None:

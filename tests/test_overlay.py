@@ -300,7 +300,7 @@ def test_the_size_of_a_part_stays_on_it_and_no_more_are_remembered() -> None:
             measures=said,
             looks=2,
             touched=False,
-        )  # fmt: skip
+        )
         for i in range(REMEMBERED + 8)
     ]
     overlay.draw(moment(events=many))

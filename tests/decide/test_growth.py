@@ -82,8 +82,9 @@ def test_one_that_jumps_about_grows_only_where_it_does() -> None:
 
 
 def test_a_slow_trend_without_a_size_is_no_growth() -> None:
-    maps = [labels((0.5, 0.5, (20 + i / 8) ** 2)) for i in range(60)]
-    assert [event.stage for event in told(GrowthWatch(rule(factor=2)), maps)] == ["persists"]
+    maps = [labels((0.5, 0.5, (40 + 2 * i) ** 2)) for i in range(20)]
+    assert [event.stage for event in told(GrowthWatch(rule(factor=4)), maps)] == ["persists"]
+    assert [event.stage for event in told(GrowthWatch(rule(factor=1.2)), maps)] == ["persists", "grows"]
 
 
 def test_one_that_no_picture_shows_any_more_is_gone_and_may_come_again_as_another() -> None:

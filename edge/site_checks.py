@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from edge.bundle import TensorSpec
-from edge.config import Config, Gate, Line, check_point, class_numbers
+from edge.config import Camera, Config, Gate, Line, check_point, class_numbers
+from edge.decide.measure import plane_of
 from edge.errors import ConfigError
 from edge.see.regions import scaled
 
@@ -30,6 +31,7 @@ def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
     for zone in config.zones:
         for point in zone.points if zone.camera == name else []:
             check_point(point, size, f"zone {zone.name!r}: points")
+    _check_plane(config.cameras[name], f"camera {name}", size)
     smallest_px = scaled(config.regions, config.cameras[name].mm_per_px).min_area_px
     if smallest_px > size[0] * size[1]:
         key = "min_area_px" if config.regions.min_area_mm2 is None else "min_area_mm2"
@@ -44,6 +46,14 @@ def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
                 f"line {line.name!r}: hysteresis_px {line.hysteresis_px:g}: no point of the frame is so far from it; "
                 f"set less than {reach:g}"
             )
+
+
+def _check_plane(camera: Camera, setting: str, size: tuple[int, int]) -> None:
+    """Raise `ConfigError` where a camera that measures does not say how large a pixel is, or marks are not in sight."""
+    if camera.measure is not None:
+        for x, y, _, _ in camera.measure.marks:
+            check_point((x, y), size, f"{setting}: measure.marks")
+        plane_of(camera, setting)
 
 
 def check_confidence(config: Config, outputs: Sequence[TensorSpec]) -> None:

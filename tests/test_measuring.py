@@ -108,6 +108,10 @@ def test_a_camera_that_cannot_measure_and_a_class_that_is_not_there_are_refused(
     blind = config.Camera(source="x", measure=config.Measuring(scale_u=0.001))
     with pytest.raises(ConfigError, match="camera c: mm_per_px is not set"):
         station(settings(cameras={"c": blind}))
+    marks = [(500.0, 0.0, 0.0, 0.0), (9.0, 0.0, 1.0, 0.0), (0.0, 9.0, 0.0, 1.0), (9.0, 9.0, 1.0, 1.0)]
+    beyond = config.Camera(source="x", measure=config.Measuring(scale_u=0.001, marks=marks))
+    with pytest.raises(ConfigError, match=r"camera c: measure.marks: point \(500, 0\) is outside the frame"):
+        station(settings(cameras={"c": beyond}))
     gate = msgspec.structs.replace(GATE, limits={"bolt": config.SizeLimits()})
     with pytest.raises(ConfigError, match="gate 'exit': limits: no class 'bolt'"):
         station(settings(gates=[gate]))

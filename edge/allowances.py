@@ -15,6 +15,7 @@ from edge.bundle import Model
 from edge.config import MOST_LOOKS, Camera, Config, Interaction, Trajectory, Unattended
 from edge.config.values import MOST_CORNERS
 from edge.decide.behaviour.trajectory import MOST_POINTS, RAW
+from edge.decide.growth import MOST_DEFECTS
 from edge.decide.tracks import MOST_TRACKS
 from edge.health import WINDOW as ROUNDS
 from edge.see import misses
@@ -50,6 +51,8 @@ EVENT = 1536  # of one event: the record, its numbered copy, the payload, the ro
 PRESENT = 512  # of one track in one zone: its record while it is copied, and where it stands now
 ALERT = 2 * KIB  # of one track by one rule: its records, its alert as it began and what ends it
 PATH_POINT = 3 * 8 * 3 + 160  # of a path: in its record while that is copied, in the event and its payload
+SIZES = KIB  # of one track: its queue of looks, beside these
+PICTURE_SHARE = 8  # of one defect in one picture that growth remembers: the number, and a copy of it for a moment
 GROUP, JUDGED = 2 * KIB, 256  # of an audit's group beside its window; of a track in it
 ROUND = KIB  # of the times of one round
 OVERLAY_PICTURES = 8  # of --save: the drawn one and those that the encoder holds
@@ -132,7 +135,12 @@ def _rules(config: Config, instance: Model) -> int:
     """Return what lines, gates, zones and rules remember of all tracks, and what all of these at once would say."""
     evidence = KIB + MOST_LOOKS * (OBJECT + 4 * len(instance.defects))
     rules = len(config.lines) + len(config.gates)
-    return MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * evidence + _behaviour(config))
+    found = MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * evidence + _behaviour(config))
+    if config.measures:
+        found += (
+            MOST_TRACKS * len(config.cameras) * (SIZES + EVENT + MOST_LOOKS * (2 * OBJECT + 48 * len(instance.defects)))
+        )
+    return found + sum(MOST_DEFECTS * (EVENT + PICTURE_SHARE * rule.window) for rule in config.growth)
 
 
 def _behaviour(config: Config) -> int:

@@ -180,7 +180,7 @@ def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> 
     beside = _workers(config, instance, counts["instance"], partial(engine, instance), stack)
     return Models(
         labels(semantic, cores, stack),
-        InstancePass(engine(instance, cores, stack), instance, config.models.score, beside),
+        InstancePass(engine(instance, cores, stack), instance, config.models.score, beside, sized=config.measures),
         semantic.classes,
         instance.classes,
         instance.defects,

@@ -24,6 +24,13 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     degraded: bool = False  # decided while the governor left less than a full look, or of what was under way then
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """A quantity, and how sure it is."""
+
+    value: float
+    uncertainty: float  # expanded, coverage factor 2: the truth is within so much of the value in about 95 % of cases
+
+
 class Count(_Event, frozen=True, kw_only=True, tag="count"):
     """An object crossed a line."""
 
@@ -57,6 +64,19 @@ class Verdict(_Event, frozen=True, kw_only=True, tag="verdict"):
     defects_px: dict[str, float]  # frame pixels per defect class that was seen; median over the looks that show it
     looks: int  # complete looks behind the verdict
     total: int = 0  # verdicts of this kind at this gate
+    measures: dict[str, Measured] = {}  # as of `Measurement`, where the gate measures
+
+
+class Measurement(_Event, frozen=True, kw_only=True, tag="measurement"):
+    """How large something is that was counted at a line."""
+
+    line: str
+    track: int
+    label: str
+    position: tuple[float, float]  # x, y of the anchor, frame pixels
+    measures: dict[str, Measured]  # area_mm2, length_mm, width_mm; empty where no look was good enough
+    looks: int  # behind them
+    touched: bool  # by another object: its edge is not sure there
 
 
 class GapEvent(_Event, frozen=True, kw_only=True, tag="gap"):
@@ -142,6 +162,19 @@ class TrajectoryEvent(_Event, frozen=True, kw_only=True, tag="trajectory"):
     within_px: float  # it was never farther from this path, at that time, in any sighting
 
 
+class GrowthEvent(_Event, frozen=True, kw_only=True, tag="growth"):
+    """A defect at a fixed place begins to persist or to grow, or is gone."""
+
+    rule: str
+    defect: int  # number of the place since the start
+    stage: str  # persists, grows, gone
+    place: tuple[float, float, float, float]  # x0, y0, x1, y1 as shares of the frame
+    share: float  # of the frame that it covers now
+    seen: int  # pictures that show it
+    of: int  # of so many since it was first seen, those in the window
+    trend: float  # of its share over these pictures: z of the Mann-Kendall test
+
+
 Event = Union[
     Count,
     Contested,
@@ -153,6 +186,8 @@ Event = Union[
     Alert,
     ConversionEvent,
     TrajectoryEvent,
+    Measurement,
+    GrowthEvent,
 ]
 
 
@@ -179,7 +214,7 @@ def counter_of(event: Event) -> str | None:
 def tracks_of(event: Event) -> list[int]:
     """Return the ids of the objects that `event` is about."""
     match event:
-        case Count() | Contested() | Verdict() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
+        case Count() | Contested() | Verdict() | Measurement() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
             return [event.track]
         case Alert():
             return event.tracks

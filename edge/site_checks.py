@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from edge.bundle import TensorSpec
-from edge.config import Config, Gate, Interaction, Line, Unattended, check_point, class_numbers, zones_of
+from edge.config import Camera, Config, Gate, Interaction, Line, Unattended, check_point, class_numbers, zones_of
+from edge.decide.measure import plane_of
 from edge.errors import ConfigError
 from edge.polygons import Polygon
 from edge.see.regions import scaled
@@ -18,6 +19,7 @@ def check_names(config: Config, semantic: list[str], instance: list[str], defect
     class_numbers(config.tracks.classes, instance[1:], "tracks.classes")
     for gate in config.gates:
         class_numbers(list(gate.defects), defects, f"gate {gate.name!r}: defects")
+        class_numbers(list(gate.limits), instance[1:], f"gate {gate.name!r}: limits")
     tracked = config.tracks.classes or instance[1:]
     within = {zone.name: zone.classes or tracked for zone in config.zones}
     for zone in config.zones:
@@ -46,6 +48,7 @@ def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
     for zone in config.zones:
         for point in zone.points if zone.camera == name else []:
             check_point(point, size, f"zone {zone.name!r}: points")
+    _check_plane(config.cameras[name], f"camera {name}", size)
     smallest_px = scaled(config.regions, config.cameras[name].mm_per_px).min_area_px
     if smallest_px > size[0] * size[1]:
         key = "min_area_px" if config.regions.min_area_mm2 is None else "min_area_mm2"
@@ -75,6 +78,14 @@ def _check_zones(config: Config, name: str) -> None:
                 f"zone {zone.name!r}: hysteresis_px {zone.hysteresis_px:g}: no point in it is so far from its border; "
                 f"set less than {deepest:.3g}"
             )
+
+
+def _check_plane(camera: Camera, setting: str, size: tuple[int, int]) -> None:
+    """Raise `ConfigError` where a camera that measures does not say how large a pixel is, or marks are not in sight."""
+    if camera.measure is not None:
+        for x, y, _, _ in camera.measure.marks:
+            check_point((x, y), size, f"{setting}: measure.marks")
+        plane_of(camera, setting)
 
 
 def check_confidence(config: Config, outputs: Sequence[TensorSpec]) -> None:

@@ -134,6 +134,7 @@ class Instances:
     masks: list[npt.NDArray[np.bool_]]  # n x (h, w), stretched over the box, at look resolution or coarser
     scales: npt.NDArray[np.float32]  # (n,) canvas pixels per frame pixel of the look it was found in
     whole: npt.NDArray[np.bool_]  # (n,) False where an edge of the look cuts the object
+    flaws_px: npt.NDArray[np.float32] | None = None  # (n, d, 2) their length and width, frame pixels; None: not asked
 
     def __len__(self) -> int:
         return len(self.boxes)

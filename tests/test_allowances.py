@@ -21,6 +21,8 @@ from edge.decide.behaviour import Behaviour
 from edge.decide.behaviour.trajectory import MOST_POINTS
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
+from edge.decide.growth import GrowthWatch
+from edge.decide.sizes import Sizes
 from edge.decide.tracks import MOST_TRACKS, Tracker
 from edge.errors import ConfigError
 from edge.health import WINDOW, CameraReport, Health, Stopwatch
@@ -39,6 +41,7 @@ FILE = EngineFile("onnxruntime", "float32", "m.onnx", 0, "")
 SIZE = (2000, 1200)
 LINE = config.Line(name="l", camera="c", start=(1, 0), end=(1, 1200))
 GATE = config.Gate(name="g", camera="c", start=(1, 0), end=(1, 1200), direction="right")
+FEW = 50  # tracks, where each costs time
 NOTHING = np.zeros((60, 100), np.uint8)
 
 
@@ -197,6 +200,45 @@ def test_what_compares_all_with_all_takes_no_more(tmp_path: Path) -> None:
         tracemalloc.reset_peak()
         work()
         assert 5 * MIB < tracemalloc.get_traced_memory()[1] - before < limit
+
+
+def test_the_sizes_of_all_tracks_weigh_no_more(tmp_path: Path) -> None:
+    following, found = tracker(), flood(FEW, 64)
+    following.predict(NOTHING, (20.0, 20.0), 1)
+    tracks, _ = following.update(found, looked())
+    frame = Frame("c", 0, 0.0, np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
+    before = weighed()
+    camera = config.Camera(source="x", mm_per_px=0.5, measure=config.Measuring(scale_u=0.001))
+    sizes = Sizes(camera, "camera c", ["scratch"])
+    seen = Seen(frame, NOTHING, (20.0, 20.0), found, tracks, [])
+    for _ in range(config.MOST_LOOKS + 3):
+        sizes.decide(seen)
+    weight = (weighed() - before) * MOST_TRACKS / FEW
+    measuring = settings(tmp_path, lines=[msgspec.structs.replace(LINE, measure=True)])
+    more = allowances(measuring, semantic_model(FILE), instance_model(FILE), {"c": SIZE})["rules"]
+    limit = more - bounds(tmp_path)["rules"]
+    assert 0.2 * limit < weight < limit
+
+
+def test_what_growth_remembers_weighs_no_more(tmp_path: Path) -> None:
+    rule = config.Growth(name="rust", camera="c", window=256, least_share=0.0)
+    random, nobody = np.random.default_rng(1), tracker().predict(NOTHING, (20.0, 20.0), 1)
+    maps = [(random.random((200, 400)) < 0.02).astype(np.uint8) for _ in range(20)]
+
+    def filled() -> GrowthWatch:
+        watch = GrowthWatch(rule)
+        for i, noise in enumerate(maps):
+            watch.decide(Seen(Frame("c", i, float(i), NOTHING), noise, (1.0, 1.0), flood(0, 64), nobody, []))
+        return watch
+
+    filled()  # NumPy imports what it needs
+    before, watch = weighed(), filled()
+    weight = weighed() - before
+    del watch
+    growing = settings(tmp_path, growth=[rule])
+    more = allowances(growing, semantic_model(FILE), instance_model(FILE), {"c": SIZE})["rules"]
+    limit = more - bounds(tmp_path)["rules"]
+    assert 0.2 * limit < weight < limit
 
 
 @pytest.mark.parametrize("boxes", [300, 20_000])

@@ -24,6 +24,8 @@ FLOW = '[[rules]]\nkind = "against_flow"\nname = "f"\nzone = "z"\nflow = [0, 0]\
 STATION = '[[rules]]\nkind = "slow_station"\nname = "s"\nzone = "z"\nplanned_s = 5\nnewest = 3\nleast = 4\n'
 CONVERSION = '[[rules]]\nkind = "conversion"\nname = "v"\nzone = "z"\nto = "y"\nseconds = 5\n'
 GATE = '[[gates]]\nname = "g"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\ndirection = "right"\n'
+GROWTH = '[[growth]]\nname = "z"\ncamera = "c"\n'
+MEASURE = "[cameras.c.measure]\nscale_u = 0.001\n"
 TABLES = [
     kind for kind in vars(config).values()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
@@ -177,6 +179,9 @@ def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
         (LEAST + GATE + "[gates.defects.x]\nlooks = 2\n", "$.gates[0].defects[...].looks"),
         (LEAST + ZONE.replace(", [9, 9]", ""), "$.zones[0].points"),
         (LEAST + ZONE.replace("[9, 0]", ", ".join(["[9, 0]"] * 63)), "$.zones[0].points"),
+        (LEAST + "[cameras.c.measure]\nscale_u = 2\n", "$.cameras.c.measure.scale_u"),
+        (LEAST + GATE + "[gates.limits.x]\nwidth_mm = [-1, 2]\n", "$.gates[0].limits[...].width_mm[0]"),
+        (LEAST + GROWTH + "window = 7\n", "$.growth[0].window"),
         (LEAST + ZONE.replace("only", "none"), "$.zones[0].attention"),
         (LEAST + ZONE + DWELL.replace('"dwell"', '"dwel"'), "$.rules[0].kind"),
         (LEAST + ZONE + DWELL.replace('kind = "dwell"\n', ""), "missing required field `kind`"),
@@ -213,6 +218,9 @@ def test_a_wrong_type_or_range_names_its_table_and_key(tmp_path: Path, text: str
         (LEAST + LINE + LINE, "line 'a': the name is used twice"),
         (LEAST + LINE + GATE.replace('"g"', '"a"'), "gate 'a': the name is used twice"),
         (LEAST + LINE + ZONE.replace('"z"', '"a"'), "zone 'a': the name is used twice"),
+        (LEAST + ZONE + GROWTH, "growth 'z': the name is used twice"),
+        (LEAST + LINE + "measure = true\n", "line 'a': measures, and there is no table [cameras.c.measure]; add it"),
+        (LEAST + MEASURE + GATE + "[gates.limits.x]\nwidth_mm = [4, 2]\n", "limits.x.width_mm [4, 2]: nothing lies"),
         (LEAST + ZONE.replace('"c"', '"d"'), "zone 'z': no camera 'd'; there is c"),
         (LEAST + ZONE.replace("[9, 9]", "[18, 0]"), "enclose nothing; give the corners of an area in order"),
         (LEAST + ZONE.replace('attention = "only"\n', ""), "zone 'z': nothing comes of it; set attention, or name it"),

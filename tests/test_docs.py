@@ -44,6 +44,9 @@ HEADINGS = {
     config.Interaction: '`[[rules]]`, `kind = "interaction"`',
     config.Conversion: '`[[rules]]`, `kind = "conversion"`',
     config.Trajectory: '`[[rules]]`, `kind = "trajectory"`',
+    config.Measuring: "`[cameras.NAME.measure]`",
+    config.SizeLimits: "`[gates.limits.CLASS]`",
+    config.Growth: "`[[growth]]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
 }
@@ -58,6 +61,8 @@ KINDS = [
     events.Alert,
     events.ConversionEvent,
     events.TrajectoryEvent,
+    events.Measurement,
+    events.GrowthEvent,
 ]
 
 

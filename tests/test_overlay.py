@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from edge import config
 from edge.config import Config
 from edge.errors import FoveateError
-from edge.events import Alert, Count, Event, Verdict
+from edge.events import Alert, Count, Event, GrowthEvent, Measured, Measurement, Verdict
 from edge.tell.overlay import (
     ALARM,
     CLASSES,
@@ -342,3 +343,43 @@ def test_a_recording_for_which_there_is_no_room_says_so(tmp_path: Path) -> None:
 
 def test_a_recording_without_a_frame_is_no_error(tmp_path: Path) -> None:
     Recorder(tmp_path / "o.mp4", SIZE, 10.0, rules(), NAMES, lambda: ()).close()
+
+
+def test_the_size_of_a_part_stays_on_it_and_no_more_are_remembered() -> None:
+    overlay = Overlay(rules(), NAMES)
+    part = tracks_of([(300, 200, 360, 260)], ids=[7])
+    plain = overlay.draw(moment(tracks=part))
+    said = {name: Measured(12.3, 0.1) for name in ("area_mm2", "length_mm", "width_mm")}
+    many = [
+        Measurement(
+            time=0,
+            camera="c",
+            frame=1,
+            line="l",
+            track=i,
+            label="part",
+            position=(0, 0),
+            measures=said,
+            looks=2,
+            touched=False,
+        )
+        for i in range(REMEMBERED + 8)
+    ]
+    overlay.draw(moment(events=many))
+    assert len(overlay._sizes) == REMEMBERED
+    overlay.draw(moment(events=[msgspec.structs.replace(many[0], track=7)]))
+    assert (overlay.draw(moment(tracks=part)) != plain).any()
+
+
+def test_a_defect_is_drawn_from_when_it_persists_until_it_is_gone() -> None:
+    overlay = Overlay(rules(), NAMES)
+    event = GrowthEvent(
+        time=0, camera="c", frame=1, rule="rust", defect=1, stage="grows", place=(0.5, 0.5, 0.6, 0.6), share=0.01,
+        seen=8, of=8, trend=3.0,
+    )  # fmt: skip
+    overlay.draw(moment(events=[event]))
+    there = changed(overlay.draw(moment()))
+    assert there[240 - 3, 320:384].all()
+    assert not there[300:, :300].any()
+    gone = msgspec.structs.replace(event, stage="gone")
+    assert not changed(overlay.draw(moment(events=[gone]))).any()

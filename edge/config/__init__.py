@@ -24,8 +24,8 @@ from edge.config.behaviour import (
     zones_of,
 )
 from edge.config.checks import check
-from edge.config.decide import DefectLimit, Gate, Line, TrackRules, Zone
-from edge.config.see import Attention, Audit, Camera, Governor, Models, RegionRules
+from edge.config.decide import DefectLimit, Gate, Growth, Line, SizeLimits, TrackRules, Zone
+from edge.config.see import Attention, Audit, Camera, Governor, Measuring, Models, RegionRules
 from edge.config.tell import Ledger, Mqtt
 from edge.config.values import MOST, MOST_LOOKS, Fraction, Name, Point, Positive, Text, Whole
 from edge.config.values import Table as _Table
@@ -33,10 +33,10 @@ from edge.errors import ConfigError
 
 __all__ = [
     "MOST", "MOST_LOOKS", "AgainstFlow", "Attention", "Audit", "BehaviourRule", "Camera", "Config", "Congestion",
-    "Conversion", "DefectLimit", "Dwell", "Fraction", "Gate", "Governor", "Interaction", "Ledger", "Line",
-    "Loitering", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive", "RegionRules", "SlowStation", "Text",
-    "TrackRules", "Trajectory", "Unattended", "Whole", "Zone", "check_point", "class_numbers", "load_config",
-    "zones_of",
+    "Conversion", "DefectLimit", "Dwell", "Fraction", "Gate", "Governor", "Growth", "Interaction", "Ledger", "Line",
+    "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive", "RegionRules", "SizeLimits",
+    "SlowStation", "Text", "TrackRules", "Trajectory", "Unattended", "Whole", "Zone", "check_point", "class_numbers",
+    "load_config", "zones_of",
 ]  # fmt: skip
 
 
@@ -60,8 +60,14 @@ class Config(_Table, frozen=True, kw_only=True):
     gates: list[Gate] = []
     zones: list[Zone] = []
     rules: list[BehaviourRule] = []
+    growth: list[Growth] = []
     mqtt: Mqtt | None = None
     ledger: Ledger = Ledger()
+
+    @property
+    def measures(self) -> bool:
+        """Tell whether any line or gate measures."""
+        return any(line.measure for line in self.lines) or any(gate.measures for gate in self.gates)
 
 
 def load_config(path: Path) -> Config:

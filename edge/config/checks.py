@@ -11,7 +11,7 @@ from edge.config.behaviour import AgainstFlow, BehaviourRule, SlowStation, ZoneR
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:  # it calls us
-    from edge.config import Camera, Config, Gate, Line, Mqtt, Zone
+    from edge.config import Camera, Config, Gate, Growth, Line, Mqtt, Zone
 
 
 def check(config: Config, path: Path) -> None:
@@ -24,6 +24,7 @@ def check(config: Config, path: Path) -> None:
     rules: list[Line | Gate] = [*config.lines, *config.gates]
     for rule in rules:
         _check_ends(f"configuration {path}: {type(rule).__name__.lower()} {rule.name!r}", rule)
+    _check_measuring(config, path)
     for zone in config.zones:
         _check_polygon(f"configuration {path}: zone {zone.name!r}", zone)
     _check_zone_rules(config, path)
@@ -37,9 +38,29 @@ def check(config: Config, path: Path) -> None:
         _check_mqtt(f"configuration {path}: mqtt", config.mqtt)
 
 
+def _check_measuring(config: Config, path: Path) -> None:
+    rules: list[Line | Gate] = [*config.lines, *config.gates]
+    for rule in rules:
+        if rule.measures and config.cameras[rule.camera].measure is None:
+            raise ConfigError(
+                f"configuration {path}: {type(rule).__name__.lower()} {rule.name!r}: measures, and there is no table "
+                f"[cameras.{rule.camera}.measure]; add it, with scale_u"
+            )
+    for gate in config.gates:
+        for label, limits in gate.limits.items():
+            for name in limits.__struct_fields__:
+                low, high = getattr(limits, name) or (0, 1)
+                if low >= high:
+                    raise ConfigError(
+                        f"configuration {path}: gate {gate.name!r}: limits.{label}.{name} [{low:g}, {high:g}]: nothing "
+                        "lies between them; give the smallest first"
+                    )
+
+
 def _check_names_and_cameras(config: Config, path: Path) -> None:
     seen: set[str] = set()
-    rules: list[Line | Gate | Zone | BehaviourRule] = [*config.lines, *config.gates, *config.zones, *config.rules]
+    rules: list[Line | Gate | Zone | BehaviourRule | Growth] = [*config.lines, *config.gates, *config.zones]
+    rules += [*config.rules, *config.growth]
     for rule in rules:
         if rule.name in seen:
             raise ConfigError(
@@ -54,7 +75,7 @@ def _check_names_and_cameras(config: Config, path: Path) -> None:
             )
 
 
-def _called(rule: Line | Gate | Zone | BehaviourRule) -> str:
+def _called(rule: Line | Gate | Zone | BehaviourRule | Growth) -> str:
     kind = "rule" if isinstance(rule, ZoneRule) else type(rule).__name__.lower()
     return f"{kind} {rule.name!r}"
 

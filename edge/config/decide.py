@@ -8,6 +8,8 @@ import msgspec
 
 from edge.config.values import MOST_CORNERS, Fraction, Looks, Name, NotNegative, Point, Positive, Table, Whole
 
+Range = tuple[NotNegative, NotNegative]  # the smallest and the largest
+
 
 class TrackRules(Table, frozen=True, kw_only=True):
     """How objects keep their identity."""
@@ -34,6 +36,20 @@ class Line(Table, frozen=True, kw_only=True):
     hysteresis_px: NotNegative = 4.0  # how far beyond the line it must be
     settle_looks: Whole = 2  # sightings in a row beyond the line that make a crossing: one alone may be a bad box
     once: bool = False  # an object counts once per direction, however often it comes back
+    measure: bool = False  # an event says how large each object is that counts
+
+    @property
+    def measures(self) -> bool:
+        """Tell whether sizes are wanted."""
+        return self.measure
+
+
+class SizeLimits(Table, frozen=True, kw_only=True):
+    """How small and how large a part of one class may be, smallest first."""
+
+    area_mm2: Range | None = None
+    length_mm: Range | None = None
+    width_mm: Range | None = None
 
 
 class DefectLimit(Table, frozen=True, kw_only=True):
@@ -54,6 +70,13 @@ class Gate(Table, frozen=True, kw_only=True):
     defects: dict[str, DefectLimit] = {}  # by defect class; a class that is not named does not reject
     min_looks: Looks = 2  # complete looks without which nothing passes
     fail_safe: Literal["REJECT", "REVIEW"] = "REJECT"  # the verdict of a part that was not inspected
+    measure: bool = False  # verdicts say how large parts are
+    limits: dict[str, SizeLimits] = {}  # by instance class; a class that is not named may have any size
+
+    @property
+    def measures(self) -> bool:
+        """Tell whether sizes are wanted."""
+        return self.measure or bool(self.limits)
 
 
 class Zone(Table, frozen=True, kw_only=True):
@@ -67,3 +90,15 @@ class Zone(Table, frozen=True, kw_only=True):
     anchor: Literal["center", "bottom"] = "center"  # the point of an object that is inside
     hysteresis_px: NotNegative = 4.0  # how far beyond the border it must be
     settle_looks: Whole = 2  # sightings in a row beyond the border that make it enter or leave
+
+
+class Growth(Table, frozen=True, kw_only=True):
+    """Watches what the semantic labels show at fixed places of one camera's frame, for defects that grow."""
+
+    name: Name
+    camera: Name
+    every_s: NotNegative = 0.0  # from one picture that counts to the next
+    window: Annotated[int, msgspec.Meta(ge=8, le=256)] = 12  # pictures that are remembered, the newest
+    seen: Fraction = 0.5  # share of the window that must show a defect before it persists
+    factor: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 1.5  # newest third of the pictures over the oldest: growth
+    least_share: Fraction = 0.00005  # of the frame, below which a spot is noise

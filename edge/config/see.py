@@ -6,7 +6,20 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edge.config.values import Count, Degrees, Fraction, Positive, Rate, Side, Table, Text, Threads, Whole
+from edge.config.values import Count, Degrees, Fraction, NotNegative, Positive, Rate, Side, Table, Text, Threads, Whole
+
+Mark = tuple[float, float, float, float]  # x, y in frame pixels, and x, y of the same point in millimetres
+
+
+class Measuring(Table, frozen=True, kw_only=True):
+    """What measuring in millimetres needs to know of a camera, beside its `mm_per_px`."""
+
+    scale_u: Fraction  # relative standard uncertainty of the scale
+    marks: list[Mark] = []  # four or more, of a plane that the camera sees at a slant; instead of `mm_per_px`
+    edge_px: Annotated[float, msgspec.Meta(ge=-32, le=32)] = 0.0  # how far masks reach beyond the objects, frame pixels
+    edge_u_px: NotNegative = 0.25  # standard uncertainty of it
+    contact_u_px: NotNegative = 4.0  # the same where another object touches: the edge might belong to either
+    defect_u_px: NotNegative = 4.0  # the same for the ends of defects, which fade
 
 
 class Camera(Table, frozen=True, kw_only=True):
@@ -18,6 +31,7 @@ class Camera(Table, frozen=True, kw_only=True):
     demand: bool = False  # `command` waits for one byte on its standard input before each frame
     live: bool = False  # `command` does not wait until its frames are read: the newest counts, as of a stream
     mm_per_px: Positive | None = None  # of the plane that objects lie in
+    measure: Measuring | None = None  # what lines and gates need that measure
     fps: Rate | None = None  # time base of a source that has none
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
 

@@ -11,7 +11,9 @@ from edge.config import Config, Gate, Line
 from edge.decide.behaviour import Behaviour
 from edge.decide.counting import Bar, LineCounter, Misses
 from edge.decide.gate import QualityGate
+from edge.decide.growth import GrowthWatch
 from edge.decide.lines import deadlines
+from edge.decide.sizes import SizedGate, SizedLine, Sizes
 from edge.events import Alert, Event
 from edge.types import Gap, Seen, Stakes, Tracks
 
@@ -39,7 +41,8 @@ class Rules:
         self._gates = [QualityGate(gate, classes, defects) for gate in gates]
         self._counters = [LineCounter(line, classes) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
-        self._rules: list[Rule] = [*self._counters, *self._gates, self._behaviour]
+        self._rules: list[Rule] = [*_sized(config, camera, classes, defects, self._counters, self._gates)]
+        self._rules += [self._behaviour, *(GrowthWatch(rule) for rule in config.growth if rule.camera == camera)]
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -67,3 +70,27 @@ class Rules:
         for gate in self._gates:
             doubtful |= gate.doubtful(tracks)
         return Stakes(deadlines(tracks, self._targets if pressed else []), doubtful)
+
+
+def _sized(
+    config: Config,
+    camera: str,
+    classes: list[str],
+    defects: list[str],
+    counters: Sequence[Rule],
+    judges: Sequence[Rule],
+) -> Sequence[Rule]:
+    """Return the rules of a camera's lines and gates, those that measure with the sizes of its parts before them."""
+    lines = [line for line in config.lines if line.camera == camera]
+    gates = [gate for gate in config.gates if gate.camera == camera]
+    if not any(line.measure for line in lines) and not any(gate.measures for gate in gates):
+        return [*counters, *judges]
+    sizes = Sizes(config.cameras[camera], f"camera {camera}", defects)
+    return [
+        sizes,
+        *(
+            SizedLine(counter, line.name, classes, sizes) if line.measure else counter
+            for line, counter in zip(lines, counters, strict=True)
+        ),
+        *(SizedGate(gate, judge, sizes) if gate.measures else judge for gate, judge in zip(gates, judges, strict=True)),
+    ]

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.bundle import Head
+from edge.see.flaw_sizes import flaw_sizes
 from edge.see.found import SCORE_UNITS, Found, thinned
 from edge.types import Array
 
@@ -42,11 +43,18 @@ class _Grid:
 
 
 def decode_centers(
-    outputs: Mapping[str, Array], places: npt.NDArray[np.int32], head: Head, score: float, defects: int
+    outputs: Mapping[str, Array],
+    places: npt.NDArray[np.int32],
+    head: Head,
+    score: float,
+    defects: int,
+    *,
+    sized: bool = False,
 ) -> Found:
     """Return the objects of a canvas whose crops lie at `places` (n, 4), canvas pixels, at least a label cell apart.
 
-    `defects` is the number of defect classes. Objects come in the order of their places.
+    `defects` is the number of defect classes, `sized` whether their lengths and widths are wanted. Objects come in the
+    order of their places.
     """
     labels = outputs["labels"]
     grid = _grid(labels.shape, head.label_stride)
@@ -59,14 +67,19 @@ def decode_centers(
     cells = np.flatnonzero(solid & (homes >= 0))
     owners = _owners(outputs["offsets"].reshape(2, -1), cells, homes.take(cells), peaks, grid, len(places), head)
     areas = np.zeros((len(peaks.scores), defects), np.float32)
+    lengths = np.zeros((*areas.shape, 2), np.float32) if sized else None
     if len(flaws):
         of_cell = np.full(labels.size, -1, np.int16)
         of_cell[cells] = owners
         kinds = np.minimum(outputs["defects"].ravel().take(flaws), defects)
-        areas = _tally(of_cell.take(flawed), kinds, len(areas), defects + 1)[:, 1:]
+        holders = of_cell.take(flawed)
+        areas = _tally(holders, kinds, len(areas), defects + 1)[:, 1:]
+        if sized:
+            points = np.stack(np.divmod(flaws, outputs["defects"].shape[1])[::-1], axis=1)
+            lengths = flaw_sizes(points, holders, kinds, areas.shape)
     kinds = labels.ravel().take(cells)
     mine = np.flatnonzero((owners >= 0) & (kinds > 0))
-    return _measured(grid, cells[mine], owners[mine], kinds[mine], peaks, areas, head.label_stride)
+    return _measured(grid, cells[mine], owners[mine], kinds[mine], peaks, areas, lengths, head.label_stride)
 
 
 @lru_cache(maxsize=4)
@@ -145,6 +158,7 @@ def _measured(
     kinds: Array,
     peaks: _Peaks,
     flaws: npt.NDArray[np.float32],
+    lengths: npt.NDArray[np.float32] | None,
     stride: int,
 ) -> Found:
     """Return the objects made of foreground `cells` (n,) with owners (n,) and labels `kinds` (n,)."""
@@ -176,6 +190,7 @@ def _measured(
             )
         ],
         places=peaks.homes[kept].astype(np.int32),
+        flaws=None if lengths is None else lengths[kept],
     )
 
 

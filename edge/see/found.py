@@ -25,11 +25,13 @@ class Found:
     defects: npt.NDArray[np.float32]  # (n, d) canvas pixels per defect class
     masks: list[npt.NDArray[np.bool_]]  # n, stretched over the boxes, of at most `MOST_MASK_CELLS`
     places: npt.NDArray[np.int32]  # (n,) index of the place the object is in
+    flaws: npt.NDArray[np.float32] | None = None  # (n, d, 2) length and width of each defect class, canvas pixels
 
     def of(self, rows: npt.NDArray[np.bool_]) -> Found:
         """Return the objects where `rows` (n,) is true."""
-        kept = {name: getattr(self, name)[rows] for name in self.__slots__ if name != "masks"}
-        return Found(**kept, masks=[mask for mask, keep in zip(self.masks, rows, strict=True) if keep])
+        kept = {name: getattr(self, name)[rows] for name in self.__slots__ if name not in {"masks", "flaws"}}
+        flaws = None if self.flaws is None else self.flaws[rows]
+        return Found(**kept, masks=[mask for mask, keep in zip(self.masks, rows, strict=True) if keep], flaws=flaws)
 
     @classmethod
     def none(cls, defects: int) -> Found:

@@ -33,9 +33,18 @@ class InstancePass:
     """Runs the instance model on canvases, each in a buffer that lives as long as the process."""
 
     def __init__(
-        self, engine: Engine, model: Model, score: float | None = None, workers: Workers[Engine] | None = None
+        self,
+        engine: Engine,
+        model: Model,
+        score: float | None = None,
+        workers: Workers[Engine] | None = None,
+        *,
+        sized: bool = False,
     ) -> None:
-        """`workers` run canvases side by side, `engine` one that comes alone; `score` stands in for the head's."""
+        """`workers` run canvases side by side, `engine` one that comes alone; `score` stands in for the head's.
+
+        `sized` says that lengths and widths of defects are wanted, which a head of family `centers` has.
+        """
         self._engine = engine
         self._workers = workers
         self._model = model
@@ -43,6 +52,7 @@ class InstancePass:
         self.size = model.input.shape[1], model.input.shape[0]  # width, height of a canvas
         self.shown: list[Image] = []  # the canvases of the last frames, (h, w, 3) uint8 BGR
         self.runs = 0  # inferences so far
+        self._sized = sized
         self._canvases: list[Image] = []
 
     def reserve(self, canvases: int) -> None:
@@ -93,7 +103,7 @@ class InstancePass:
         fill_canvas(canvas, images, looks, index, self._model.fill)
         outputs = engine.infer({self._model.input.name: canvas})
         if head.family == "centers":
-            found = decode_centers(outputs, places, head, self._score, len(self._model.defects))
+            found = decode_centers(outputs, places, head, self._score, len(self._model.defects), sized=self._sized)
         else:
             found = decode_prototypes(outputs, places, head, self._score, len(self._model.defects))
         named = len(self._model.classes) + len(self._model.defects) * (head.family == "prototypes")
@@ -129,6 +139,7 @@ def to_frame(found: Found, looks: Looks, here: npt.NDArray[np.int64], size: tupl
         found.masks,
         looks.scales[look],
         ~_cut_by_crop(found.boxes, places, sources, size),
+        None if found.flaws is None else (found.flaws * unit[:, None]).astype(np.float32),
     )
 
 

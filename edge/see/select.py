@@ -9,22 +9,38 @@ import numpy.typing as npt
 
 from edge.types import Instances
 
-ARRAYS = ("boxes", "scores", "classes", "centers", "areas_px", "defects_px", "scales", "whole")  # all but the masks
+ARRAYS = (
+    "boxes",
+    "scores",
+    "classes",
+    "centers",
+    "areas_px",
+    "defects_px",
+    "scales",
+    "whole",
+)  # all but masks and flaws
 
 
 def joined(parts: list[Instances], defects: int) -> Instances:
     """Return the instances of all canvases of one frame as one record; `defects` is the number of defect classes."""
     if len(parts) == 1:
         return parts[0]
+    flaws = [part.flaws_px for part in parts if len(part)]
+    known = [each for each in flaws if each is not None]
     parts = [*parts, _none(defects)]
     arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
-    return Instances(**arrays, masks=[mask for part in parts for mask in part.masks])
+    return Instances(
+        **arrays,
+        masks=[mask for part in parts for mask in part.masks],
+        flaws_px=np.concatenate(known) if known and len(known) == len(flaws) else None,
+    )
 
 
 def select(instances: Instances, kept: npt.NDArray[np.int64]) -> Instances:
     """Return the instances with the indices `kept` (m,)."""
     arrays: dict[str, Any] = {name: getattr(instances, name)[kept] for name in ARRAYS}
-    return Instances(**arrays, masks=[instances.masks[i] for i in kept])
+    flaws = None if instances.flaws_px is None else instances.flaws_px[kept]
+    return Instances(**arrays, masks=[instances.masks[i] for i in kept], flaws_px=flaws)
 
 
 def _none(defects: int) -> Instances:

@@ -120,7 +120,8 @@ def _united(instances: Instances, sources: Boxes, group: list[int], size: tuple[
         "whole": not _ends(instances.boxes[rows], sources[rows], size).any(),
     }
     arrays = {name: np.asarray([values[name]], getattr(instances, name).dtype) for name in ARRAYS}
-    return Instances(**arrays, masks=[thinned(mask)])
+    flaws = None if instances.flaws_px is None else instances.flaws_px[rows].max(axis=0)[None]  # at the least
+    return Instances(**arrays, masks=[thinned(mask)], flaws_px=flaws)
 
 
 def _ends(boxes: Boxes, sources: Boxes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -23,7 +23,17 @@ from pathlib import Path
 import msgspec
 
 from edge import config
-from edge.events import ConversionEvent, Count, Event, GapEvent, TrajectoryEvent, Verdict, ZoneEvent, counter_of
+from edge.events import (
+    ConversionEvent,
+    Count,
+    Event,
+    GapEvent,
+    Measurement,
+    TrajectoryEvent,
+    Verdict,
+    ZoneEvent,
+    counter_of,
+)
 from edge.tell import schema
 from edge.tell.history import PRESSED_SHARE, STEP_ROWS, Calendar, drop_oldest, make_room
 from edge.tell.outbox import Outbox
@@ -243,7 +253,7 @@ class Ledger:
         """Return whether `event` may take the file to `pages`. The last ones are kept for totals and tallies."""
         cap = self._store.pages
         match event:
-            case Count() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
+            case Count() | Measurement() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
                 return not draft.full.lost and pages <= cap * 3 / 4
             case Verdict(verdict="PASS"):
                 return pages <= cap * 7 / 8

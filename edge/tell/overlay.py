@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge.config import Config, Gate, Line
 from edge.errors import FoveateError
-from edge.events import ConversionEvent, Count, Verdict, counter_of
+from edge.events import ConversionEvent, Count, GrowthEvent, Measurement, Verdict, counter_of
 from edge.types import Boxes, Image, Labels, Moment, Tracks
 
 Color = tuple[int, int, int]  # BGR
@@ -41,6 +41,8 @@ class Overlay:
         self._counts: Counter[str] = Counter()
         self._verdicts: dict[int, str] = {}
         self._order: deque[int] = deque()
+        self._sizes: dict[int, str] = {}  # by track, oldest first
+        self._defects: dict[tuple[str, int], GrowthEvent] = {}  # by rule and number
 
     def draw(self, moment: Moment) -> Image:
         """Return the frame (h, w, 3) with labels, regions, looks, tracks, lines, zones, counts, verdicts, alerts."""
@@ -56,6 +58,7 @@ class Overlay:
             _corners(picture, box, LOOK, max(1, round(2 * unit)))
         self._tracks(picture, moment.tracks, unit)
         _alarms(picture, moment, unit)
+        self._growth(picture, unit)
         self._header(picture, moment, unit)
         for place, canvas in enumerate(self._canvases()):
             _inset(picture, canvas, place, unit)
@@ -69,6 +72,14 @@ class Overlay:
                 self._verdicts[event.track] = event.verdict
                 self._order.append(event.track)
                 self._counts[f"{event.gate}/{event.verdict}"] += 1
+            elif isinstance(event, Measurement) and event.measures:
+                length, width = (event.measures[f"{name}_mm"].value for name in ("length", "width"))
+                self._sizes[event.track] = f" {length:.1f} x {width:.1f} mm"
+            elif isinstance(event, GrowthEvent):
+                self._defects[event.rule, event.defect] = event
+        self._defects = {key: event for key, event in self._defects.items() if event.stage != "gone"}
+        while len(self._sizes) > REMEMBERED:
+            del self._sizes[next(iter(self._sizes))]
         while len(self._order) > REMEMBERED:
             self._verdicts.pop(self._order.popleft(), None)
 
@@ -80,6 +91,7 @@ class Overlay:
             shade(picture, tracks.boxes[row], tracks.masks[row], color, 0.45 if tracks.since_look[row] == 0 else 0.25)
             if number:
                 text = f"{number} {self._classes[label]}" + (f" {verdict}" if verdict else "")
+                text += self._sizes.get(number, "")
                 _text(picture, text, (int(tracks.boxes[row, 0]), int(tracks.boxes[row, 1])), unit, color)
 
     def _lines(self, picture: Image, camera: str, unit: float) -> None:
@@ -105,6 +117,15 @@ class Overlay:
             told += "".join(f"  ! {rule}" for rule in wrong)
             left, top = corners.min(axis=0).tolist()
             _text(picture, f"{zone.name}{told}", (left + round(4 * unit), top + round(24 * unit)), unit, color)
+
+    def _growth(self, picture: Image, unit: float) -> None:
+        """Draw where defects persist or grow."""
+        height, width = picture.shape[:2]
+        for event in self._defects.values():
+            x0, y0, x1, y1 = (round(share * side) for share, side in zip(event.place, (width, height) * 2, strict=True))
+            color = VERDICTS["REJECT" if event.stage == "grows" else "REVIEW"]
+            cv2.rectangle(picture, (x0 - 3, y0 - 3), (x1 + 3, y1 + 3), color, max(1, round(2 * unit)))
+            _text(picture, f"{event.rule} {event.defect} {event.stage}", (x0, y0 - 6), unit, color)
 
     def _header(self, picture: Image, moment: Moment, unit: float) -> None:
         lines = [

@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.plot is not None:
         from deploy.bench_plot import draw  # noqa: PLC0415
 
-        draw(result, options.plot)
+        draw(result, WHY, options.plot)
     if failure is not None:
         raise failure
     return 0
@@ -168,7 +168,7 @@ def table(result: dict[str, Any]) -> list[str]:
         *lines,
         "",
         f"looked at    {result['looked_share']:.1%} of the pixels, on {canvases}",
-        f"saved        {abs(saved):.1f} ms a frame {than} than the instance model on whole frames, as sharp",
+        f"saved        {abs(saved):.1f} ms a frame {than} than the instance model on the whole of each frame, in tiles",
         *(f"spent on     {share:6.1%}  {WHY[name]}" for name, share in _by_share(result["spent"])),
         f"memory       {result['rss_mb']:.0f} MiB at the most",
         f"start        first result after {result['startup_s']:.2f} s",

@@ -13,20 +13,20 @@ from matplotlib import pyplot as plt
 
 from edge.errors import FoveateError
 
-INK, COLOURS = "#1c1d21", plt.colormaps["tab20"]
+INK, COLOURS, REASONS = "#1c1d21", plt.colormaps["tab20"], plt.colormaps["Set3"]
 BINS = 300  # columns at the most: every one the mean of its rounds
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Write the figure of what `measure` found; the suffix of `path` says as what.
+def draw(result: dict[str, Any], why: dict[str, str], path: Path) -> None:
+    """Write the figure of what `measure` found; the suffix of `path` says as what, `why` what each reason means.
 
     Raises `FoveateError` where that cannot be.
     """
     figure, (over_time, spent) = plt.subplots(
-        2, 1, figsize=(10, 7), height_ratios=[3, 1], constrained_layout=True, facecolor="white"
+        2, 1, figsize=(10, 7), height_ratios=[5, 1], constrained_layout=True, facecolor="white"
     )
     _stages(over_time, result)
-    _spent(spent, result)
+    _spent(spent, result, why)
     figure.suptitle(
         f"{result['fps']:.1f} frames/s · {result['canvases_per_frame']:.2f} canvases a frame · "
         f"{result['looked_share']:.1%} of the pixels looked at · saves {result['saved_ms']:.0f} ms a frame",
@@ -51,18 +51,26 @@ def _stages(axes: Any, result: dict[str, Any]) -> None:
     ends = np.cumsum([len(group) for group in groups])
     axes.stackplot(ends, means.T, labels=names, colors=[COLOURS(i) for i in range(len(names))], step="pre")
     axes.axhline(result["round_ms_p99"], color=INK, linewidth=0.8, linestyle=":")
-    axes.annotate("99 % of the rounds", (ends[0], result["round_ms_p99"]), va="bottom", fontsize=8, color=INK)
+    axes.annotate(
+        "99 % of the rounds",
+        (ends[0], result["round_ms_p99"]),
+        xytext=(6, 1),
+        textcoords="offset points",
+        va="bottom",
+        fontsize=8,
+        color=INK,
+    )
     axes.set(xlabel="round", ylabel="ms a frame", xlim=(ends[0], ends[-1]))
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, reverse=True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _spent(axes: Any, result: dict[str, Any]) -> None:
+def _spent(axes: Any, result: dict[str, Any], why: dict[str, str]) -> None:
     """Draw one bar of what the pixels that were looked at were spent on."""
     left = 0.0
     for i, (name, share) in enumerate(sorted(result["spent"].items(), key=lambda one: -one[1])):
-        axes.barh(0, share, left=left, color=COLOURS(i), label=f"{name} {share:.0%}")
+        axes.barh(0, share, left=left, color=REASONS(i), label=f"{share:.0%}  {why[name]}")
         left += share
     axes.set(yticks=[], xlim=(0, max(left, 0.01)), xlabel="share of the pixels looked at, by reason")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1.1), frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1.4), frameon=False, fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)

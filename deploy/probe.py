@@ -32,6 +32,7 @@ from edge.types import Frame
 
 FRAME_S = 10.0  # how long a live camera may take for a frame
 ANSWER_S = 5.0  # how long the broker may take for an answer
+RETAINED_S = 0.5  # how long retained messages are waited for
 TRIED = "reply/doctor"  # below the device's topics: where nobody listens
 _DENIED = 128  # reason codes from here on are refusals
 
@@ -153,6 +154,7 @@ class _Probe:
         self._where = f"broker {settings.host}:{settings.port}"
         self._settings, self._tls = settings, tls
         self._codes: dict[str, Any] = {}
+        self._heard: set[str] = set()  # receivers that have acknowledged something, some day
         client = self._client = Client(CallbackAPIVersion.VERSION2, "", protocol=MQTTv5)
         client.connect_timeout = ANSWER_S
         if settings.username is not None:
@@ -162,6 +164,7 @@ class _Probe:
         client.on_connect = lambda *args: self._codes.update(connect=args[3])
         client.on_publish = lambda *args: self._codes.update(publish=args[3])
         client.on_subscribe = lambda *args: self._codes.update(subscribe=args[3][0])
+        client.on_message = lambda *args: self._heard.add(args[2].topic.rpartition("/")[2])
 
     def run(self, topic: str, topic_filter: str) -> Iterator[Finding]:
         """Yield what works and what does not: reach, log in, write, read."""
@@ -181,7 +184,8 @@ class _Probe:
         finally:
             with contextlib.suppress(*BROKEN):
                 self._client.disconnect()
-            self._client.on_connect = self._client.on_publish = self._client.on_subscribe = None
+            self._client.on_connect = self._client.on_publish = None
+            self._client.on_subscribe = self._client.on_message = None
 
     def _try(self, topic: str, topic_filter: str) -> Iterator[Finding]:
         kind = "TLS" if self._tls else "no TLS"
@@ -192,6 +196,18 @@ class _Probe:
         yield self._judged("publish", f"write to {topic}", "let the broker's acl give this device its own topics")
         self._client.subscribe(topic_filter, qos=1)
         yield self._judged("subscribe", f"read {topic_filter}", "let the broker's acl give this device its own topics")
+        if not self._refused("subscribe"):
+            yield from self._receivers()
+
+    def _receivers(self) -> Iterator[Finding]:
+        """Yield the receivers that never acknowledged anything: what they did is retained, so it comes at once."""
+        deadline = time.monotonic() + RETAINED_S
+        while not self._heard.issuperset(self._settings.receivers) and time.monotonic() < deadline:
+            if self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                break
+        for name in self._settings.receivers:
+            if name not in self._heard:
+                yield Finding(NONE, f"receiver {name} has not acknowledged anything yet: is it running?")
 
     def _judged(self, step: str, what: str, how: str) -> Finding:
         deadline = time.monotonic() + ANSWER_S

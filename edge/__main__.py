@@ -58,10 +58,16 @@ def _serve(config: Config, options: argparse.Namespace) -> int:
             summary = serve(msgspec.structs.replace(config, state=Path(folder), mqtt=None, simulated=True), given)
     else:
         summary = serve(config, given)
-    where = "told=nobody" if options.trial else f"queued={summary['ledger']['queued']}"
+    ledger = summary["ledger"]
+    where = "told=nobody" if options.trial else " ".join(f"{name}={ledger[name]}" for name in _WHERE)
     log = logging.getLogger(__name__)
-    log.info("ended frames=%d counted=%s %s", summary["frames"], summary["counted"], where)
+    log.info(
+        "ended frames=%d counted=%s verdicts=%s %s", summary["frames"], summary["counted"], summary["verdicts"], where
+    )
     return 0
+
+
+_WHERE = ("delivered", "queued", "lost")
 
 
 def _source(text: str) -> str:
@@ -80,7 +86,12 @@ def _parser() -> argparse.ArgumentParser:
         "--trial", action="store_true", help="leave ledger and broker alone: count into a temporary folder, tell nobody"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a summary of the run")
-    parser.add_argument("--save", type=Path, metavar="FILE.mp4", help="write a video with everything drawn into it")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE.mp4",
+        help="write a video with everything drawn into it: to look at, not to run again; 3 to 8 MB a second",
+    )
     parser.add_argument("--frames", type=positive, metavar="N", help="end after N frames")
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="how much is logged"

@@ -38,10 +38,12 @@ from edge.station import Models, Stations
 from edge.summary import check_target, summarise, write_json
 from edge.tell.delivery import Delivery
 from edge.tell.ledger import Ledger
+from edge.types import Moment
 from edge.workers import Tool, Workers, cores_of, worker_counts
 
 ID_BLOCK = 1000  # track ids reserved with one write to the disk
 CHECK_S = 0.2  # how often it is looked, while cameras open, whether to stop
+PROGRESS_S = 10.0  # how often it is said how far a recording is
 STOP_S = 2.0  # how long a camera that is being opened may take when the run is to stop
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,8 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         onlookers, finish = _recorder(config, options, models, cameras)
         stack.callback(finish)
         health.on_beat(lambda: ledger.beat(time.time()))
-        failure = _look(cameras, stations, config, options, ledger, health, [*onlookers, *watchers])
+        told = [] if any(camera.live for camera in cameras.values()) else [_progress(health)]
+        failure = _look(cameras, stations, config, options, ledger, health, [*onlookers, *watchers, *told])
         try:
             finish()
         except FoveateError as error:  # after the summary, and after what has ended the run
@@ -262,6 +265,19 @@ def _recorder(
         lambda: models.instances.shown,
     )
     return [lambda seen: recorder.add(seen) if seen.frame.camera == name else None], recorder.close
+
+
+def _progress(health: Health) -> Watcher:
+    """Return what says now and then how far a recording is: one of an hour would be silent for as long."""
+    last_s = time.monotonic()
+
+    def watch(moment: Moment) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= PROGRESS_S:
+            last_s = time.monotonic()
+            log.info("seen camera=%s frame=%d fps=%.1f", moment.frame.camera, moment.frame.index, health.fps())
+
+    return watch
 
 
 @contextlib.contextmanager

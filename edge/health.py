@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.events import Count, Event, Verdict
+from edge.events import AuditEvent, Count, Event, Verdict
 from edge.types import REASONS, Frame, Gap, Moment
+
+log = logging.getLogger(__name__)
 
 DARK_S = 5.0  # without any frame, after which the mode is Error
 WINDOW = 512  # rounds over which times are summarised
@@ -121,6 +124,8 @@ class Health:
                     self.counted[event.counter] += 1
                 elif isinstance(event, Verdict):
                     self.verdicts[f"{event.gate}/{event.verdict}"] += 1
+                elif isinstance(event, AuditEvent) and event.alarm:
+                    log.warning("audit=alarm camera=%s group=%s share=%.2f", event.camera, event.group, event.share)
 
     def beat(self, moments: Sequence[Moment], report: Callable[[Moment], CameraReport]) -> None:
         """Note that the frames of `moments`, looked at together, are done; `report` tells of each one's camera."""

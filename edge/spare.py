@@ -31,7 +31,7 @@ def _inputs(config: Config, file: Path | None) -> Iterator[tuple[str, Path]]:
     if file is not None:
         yield "the configuration", file
     for name, camera in config.cameras.items():
-        for word in [camera.source, *camera.command]:
+        for word in filter(None, [camera.source, *camera.command]):
             yield f"what camera {name} reads", Path(word)
     if config.mqtt is not None:
         for key in ("password_file", "ca_file", "cert_file", "key_file"):
@@ -46,7 +46,8 @@ def _inside(config: Config, path: Path) -> str | None:
         if any(_same(above, folder) for above in Path(os.path.realpath(path)).parents):
             return what
     for name, camera in config.cameras.items():
-        if path.suffix.lower() in SUFFIXES and _same(Path(os.path.realpath(path)).parent, Path(camera.source)):
+        pictures = bool(camera.source) and path.suffix.lower() in SUFFIXES
+        if pictures and _same(Path(os.path.realpath(path)).parent, Path(camera.source)):
             return f"a picture of camera {name}"
     return None
 

@@ -47,6 +47,8 @@ class _Bars:
 
     def __call__(self, step: str, share: float) -> None:
         if step not in self._tasks:
+            if not self._progress.console.is_terminal:  # bars that nobody sees: a line for each step
+                print(f"foveate export: {step}", file=sys.stderr)
             self._tasks[step] = self._progress.add_task(step, total=1.0)
         self._progress.update(self._tasks[step], completed=share)
 
@@ -65,7 +67,9 @@ def _summary(bundle: Bundle, seconds: float) -> None:
     for key in ("semantic_miou_agreement", "instance_pq_agreement"):
         for end in ("", "_coarse"):
             if key + end in quality:
-                print(f"  {(key + end).replace('_', ' ')} with the float models: {quality[key + end]:.4f}")
+                what = (key + end).replace("_", " ")
+                note = " (used only where the governor asks for it)" if end else ""
+                print(f"  {what} with the float models: {quality[key + end]:.4f}{note}")
     print(f"  report: {bundle.path.with_name(bundle.path.name + '.report') / 'report.html'}")
 
 

@@ -71,7 +71,7 @@ class Delivery:
 
     def stop(self, drain_s: float) -> bool:
         """Wait at most `drain_s` for acknowledgements, say goodbye, end; return whether everything is delivered."""
-        queued = self._outbox.queued
+        queued, connected = self._outbox.queued, self._status.connected
         if queued and drain_s and self._thread.is_alive():
             log.info("mqtt=draining waits up to %g s for the acknowledgement of %d events", drain_s, queued)
         self._stop_at = time.monotonic() + drain_s
@@ -82,7 +82,12 @@ class Delivery:
         if not self._thread.is_alive():
             self._nudged.close()
             self._nudge.close()
-        return self._outbox.queued == 0
+        queued = self._outbox.queued
+        if queued and drain_s and connected:  # else it has been said that nobody is there
+            last, acknowledged = self._outbox.last_seq, self._outbox.acknowledged
+            behind = ",".join(name or "the broker" for name, seq in acknowledged.items() if seq < last)
+            log.warning("mqtt=undelivered events=%d waiting_for=%s", queued, behind)
+        return not queued
 
     def status(self) -> Status:
         """Return how it is going. Any thread may ask."""

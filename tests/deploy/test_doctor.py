@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
 
 from deploy import checks, doctor
 from deploy.checks import FIX, NONE, OK, Finding
@@ -168,8 +170,9 @@ def broker(tmp_path: Path) -> Iterator[int]:
     assert MOSQUITTO is not None, "install Debian's mosquitto"
     port = free_port()
     acl = "user good\ntopic write foveate/site/line/cam/reply/+\ntopic read foveate/site/line/cam/ack/+\n"
+    acl += "user receiver\ntopic write foveate/site/line/cam/ack/archive\n"
     (tmp_path / "acl").write_text(acl)
-    (tmp_path / "users").write_text("good:word\npoor:word\n")
+    (tmp_path / "users").write_text("good:word\npoor:word\nreceiver:word\n")
     subprocess.run([_passwd(), "-U", str(tmp_path / "users")], check=True, timeout=20, capture_output=True)
     lines = [f"listener {port} 127.0.0.1", "allow_anonymous false", "user root"]
     lines += [f"password_file {tmp_path / 'users'}", f"acl_file {tmp_path / 'acl'}"]
@@ -213,3 +216,24 @@ def test_broker_that_answers(
     assert all(f"cannot {what}" in said for what in wrong)
     if not wrong:
         assert said.count("OK  broker 127.0.0.1") == 3
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("known", [False, True])
+def test_a_receiver_that_never_acknowledged_anything_is_named(
+    config: Path, examine: Examine, broker: int, known: bool
+) -> None:
+    if known:
+        told = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        told.username_pw_set("receiver", "word")
+        told.connect("127.0.0.1", broker)
+        told.loop_start()
+        told.publish("foveate/site/line/cam/ack/archive", b"{}", qos=1, retain=True).wait_for_publish(5)
+        told.disconnect()
+        told.loop_stop()
+    (config.parent / "password").write_text("word\n")
+    settings = f'mqtt = {{ port = {broker}, username = "good", password_file = "password", receivers = ["archive"] }}'
+    config.write_text(CONFIG.format(extra=settings))
+    code, said = examine(config)
+    assert code == 0, said
+    assert ("receiver archive has not acknowledged anything yet" in said) == (not known)

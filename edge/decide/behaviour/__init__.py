@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,8 +48,7 @@ class Behaviour:
         used = {name for rule in mine for name in config.zones_of(rule)}
         self._watches = {name: ZoneWatch(zone, classes) for name, zone in here.items() if name in used}
         self._speeds = Speeds()
-        self._rest_s = max((getattr(rule, "clear_s", 0.0) for rule in mine), default=0.0)
-        self._there, self._last_s = 0, -math.inf  # tracks of the frame before; s, when there last were any
+        self._there = 0  # tracks of the frame before
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -61,11 +59,9 @@ class Behaviour:
         return [event for rule in self._rules for event in rule.decide(scene)]
 
     def _rests(self, seen: Seen) -> bool:
-        """Tell whether nobody is there, nor was for so long that everything is over: an empty scene costs nothing."""
-        if len(seen.tracks) or self._there:
-            self._last_s = seen.frame.time
-        self._there = len(seen.tracks)
-        return seen.frame.time - self._last_s > self._rest_s and not self.alerts()
+        """Tell whether nobody is there, nor was a frame ago, and no alert lasts: such a frame decides nothing."""
+        before, self._there = self._there, len(seen.tracks)
+        return not (before or self._there or self.alerts())
 
     def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002
         """Return what a time without sight decides: whatever was under way is over, for all we know."""

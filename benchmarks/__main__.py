@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--plot", type=Path, metavar="FILE", help="cascade, defects: where the picture goes; beside the JSON"
     )
     parser.add_argument(
-        "--peers-python", type=Path, metavar="FILE", help="peers, cascade: an interpreter with their packages"
+        "--peers-python", type=Path, metavar="FILE", help="peers, cascade, mot: an interpreter with their packages"
     )
     return parser
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.common import PEOPLE, Options, data_folder
-from benchmarks.tracked import Tracked, read_tracked, scores
+from benchmarks.tracked import Tracked, read_tracked, scores, trackeval
 from edge.boxes import overlaps
 from edge.config import Config, load_config
 from edge.daemon import Options as RunOptions
@@ -33,6 +33,7 @@ QUICK_FRAMES = 120
 def run(options: Options) -> dict[str, Any]:
     """Return the figures of `vtest`: counts, detections, HOTA, IDF1, MOTA, share of pixels looked at, ms per stage."""
     data = data_folder()
+    trackeval()  # where it is not there, that is said now
     with tempfile.TemporaryDirectory() as folder:
         config = people_config(Path(folder), "config.toml", data)
         tracked = Tracked([], [])

@@ -59,7 +59,7 @@ def corners_of(rows: npt.NDArray[np.float64]) -> Boxes:
 
 def scores(truth: Tracked, found: Tracked) -> dict[str, float]:
     """Return HOTA, its parts DetA and AssA, IDF1 and MOTA in percent, and identity switches, of `found`."""
-    metrics = _trackeval().metrics
+    metrics = trackeval().metrics
     data = _data(truth, found)
     quiet = {"PRINT_CONFIG": False}
     hota = metrics.HOTA().eval_sequence(data)
@@ -95,12 +95,12 @@ def _all(ids: Sequence[Ids]) -> Ids:
     return np.unique(np.concatenate([np.zeros(0, np.int64), *ids]))
 
 
-def _trackeval() -> Any:
+def trackeval() -> Any:
     """Return TrackEval; raises `FoveateError` where it is not installed."""
     try:
         return importlib.import_module("trackeval")
     except ModuleNotFoundError as error:
         raise FoveateError(
-            f"TrackEval: {error.name} is not installed; pip install --no-deps trackeval==1.3.0 scipy "
+            f"TrackEval: {error.name} is not installed; pip install --no-deps trackeval==1.3.0 scipy tabulate "
             "(what it depends on otherwise would put another OpenCV in the place of ours)"
         ) from error

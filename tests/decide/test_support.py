@@ -94,3 +94,13 @@ def test_a_ring_is_stood_on_too() -> None:
     cv2.circle(found, (80, 30), 20, (1,), 3)
     _, known = blob_offsets(found, (4.0, 4.0), boxes((238, 38, 402, 202)))
     assert known.tolist() == [True]
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_a_small_blob_at_the_edge_of_a_box_is_not_what_it_stands_on(flip: int) -> None:
+    found = np.zeros((60, 160), np.uint8)
+    found[10:14, 20:44] = 1
+    found[18:40, 20:44] = 1
+    blobs, _ = blobs_of(np.ascontiguousarray(found[::flip]))
+    corners = np.asarray([(20, 10, 44, 40)] if flip > 0 else [(20, 20, 44, 50)])
+    assert _main_blobs(blobs, corners).tolist() == [2 if flip > 0 else 1]

@@ -127,7 +127,7 @@ def _rules(config: Config, instance: Model) -> int:
     """Return what lines and gates remember of all tracks, and what all of these crossing at once would say."""
     evidence = KIB + MOST_LOOKS * (OBJECT + 4 * len(instance.defects))
     rules = len(config.lines) + len(config.gates)
-    return MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * evidence)
+    return MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * (evidence + EVENT))
 
 
 def _audit(instance: Model) -> int:

@@ -33,17 +33,29 @@ class Count(_Event, frozen=True, kw_only=True, tag="count"):
     total: int = 0
 
 
-class Verdict(_Event, frozen=True, kw_only=True, tag="verdict"):
-    """A part reached its gate."""
+class Arrival(_Event, frozen=True, kw_only=True, tag="arrival"):
+    """A part came to be before its gate: from now on it is under way, until its one verdict."""
 
     gate: str
     track: int
     label: str
     position: tuple[float, float]  # x, y of the centre, frame pixels
-    verdict: str  # PASS, REJECT or REVIEW
+    total: int = 0  # parts seen before this gate
+
+
+class Verdict(_Event, frozen=True, kw_only=True, tag="verdict"):
+    """What a gate says of a part that was under way."""
+
+    gate: str
+    track: int
+    label: str
+    position: tuple[float, float]  # x, y of the centre, frame pixels
+    verdict: str  # PASS, REJECT or REVIEW; EXPIRED where it is gone and never was at the gate
     reasons: list[str]  # why it is not PASS
     defects_px: dict[str, float]  # frame pixels per defect class that was seen; median over the looks that show it
     looks: int  # complete looks behind the verdict
+    deadline: float | None = None  # s, monotonic: when it is at the ejector at its present speed; None: not known
+    late: bool = False  # the ejector may not hear of it in time
     total: int = 0  # verdicts of this kind at this gate
 
 
@@ -52,7 +64,7 @@ class GapEvent(_Event, frozen=True, kw_only=True, tag="gap"):
 
     since: float  # s, monotonic
     until: float
-    reason: str  # start, stall, reopened, outbox
+    reason: str  # start, stall, reopened, frozen, outbox
     lost_events: int = 0  # reason outbox: decided while the ledger was full; totals include them
 
 
@@ -78,7 +90,7 @@ class GovernorEvent(_Event, frozen=True, kw_only=True, tag="governor"):
     gave_ms: float | None  # by how much the last change lowered the median round; None: not measured
 
 
-Event = Union[Count, Verdict, GapEvent, AuditEvent, GovernorEvent]
+Event = Union[Count, Arrival, Verdict, GapEvent, AuditEvent, GovernorEvent]
 
 
 def counter_of(event: Event) -> str | None:
@@ -86,6 +98,8 @@ def counter_of(event: Event) -> str | None:
     match event:
         case Count():
             return event.counter
+        case Arrival():
+            return f"{event.gate}/seen"
         case Verdict():
             return f"{event.gate}/{event.verdict}"
         case _:

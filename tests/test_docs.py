@@ -37,7 +37,7 @@ HEADINGS = {
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
 }
-KINDS = [events.Count, events.Verdict, events.GapEvent, events.AuditEvent, events.GovernorEvent]
+KINDS = [events.Count, events.Arrival, events.Verdict, events.GapEvent, events.AuditEvent, events.GovernorEvent]
 
 
 def page(name: str) -> str:

@@ -19,7 +19,7 @@ from edge.bundle import EngineFile
 from edge.config import Config
 from edge.engines import Engine, open_engine
 from edge.errors import ConfigError
-from edge.events import Count, Event, GapEvent, GovernorEvent, Verdict
+from edge.events import Arrival, Count, Event, GapEvent, GovernorEvent, Verdict
 from edge.governor import STEPS, open_governor
 from edge.health import Health
 from edge.pipeline import rounds, run
@@ -312,7 +312,7 @@ def test_cameras_that_are_all_silent_are_waited_for_without_a_busy_loop(count: i
             health.stop()
 
     health.on_beat(beat)
-    assert not list(rounds({str(i): Paced(str(i), None) for i in range(count)}, health, None))
+    assert not any(rounds({str(i): Paced(str(i), None) for i in range(count)}, health, None))
     assert 3 <= len(beats) < 100
     assert max(np.diff(beats)) < 0.4
 
@@ -396,7 +396,7 @@ def test_what_is_decided_while_less_is_looked_at_is_marked_and_nothing_else_is()
 def test_a_kept_limit_changes_no_event() -> None:
     free = governed(frames(90), settings())[0].events
     assert governed(frames(90), settings(governor=config.Governor(limit_ms=1e6)))[0].events == free
-    assert len(free) == 8
+    assert [sum(isinstance(event, kind) for event in free) for kind in (Count, Arrival, Verdict)] == [4, 4, 4]
     assert not any(event.degraded for event in free)
 
 

@@ -3,8 +3,8 @@
 At every moment, kills and power cuts included, ``counted = delivered + queued + lost``.
 
 When the file nears its cap (``[ledger] max_mib``), nothing that is in it is ever dropped; what is new is let in by
-what it is worth. From three quarters of the cap on, counts only raise their totals: they are lost as events, and
-declared. From seven eighths on, so are PASS verdicts. All other verdicts and gaps go on until the cap. Once
+what it is worth. From three quarters of the cap on, counts and arrivals only raise their totals: they are lost as
+events, and declared. From seven eighths on, so are PASS verdicts. All other verdicts and gaps go on until the cap. Once
 half of the file is free again, a gap event with reason "outbox" says how many events were lost and since when, and
 counts are let in again.
 """
@@ -23,8 +23,9 @@ from pathlib import Path
 import msgspec
 
 from edge import config
-from edge.events import Count, Event, GapEvent, Verdict, counter_of
+from edge.events import Arrival, Count, Event, GapEvent, Verdict, counter_of
 from edge.tell import schema
+from edge.tell.gates import GateBook
 from edge.tell.outbox import Outbox
 from edge.tell.store import Store, disk_errors
 
@@ -91,6 +92,7 @@ class Ledger:
             self._seq = int(self._db.execute(schema.LAST_SEQ).fetchone()[0])
             self._totals: dict[str, int] = dict(self._db.execute("SELECT counter, total FROM totals"))
             self._full = self._read_full()
+            self.gates = GateBook(self._db)
             self.outbox = Outbox(self._store, receivers, self._seq)
             self._open_beat(folder / "beat")
             undo.callback(os.close, self._beat)
@@ -120,6 +122,9 @@ class Ledger:
         with self._store.transaction(self._db):
             self._draft(draft, events)
             self._write(draft)
+            parts = self.gates.take(draft.events)
+        if parts:
+            self.gates.read()
         self._log_full(draft.full)
         self._seq, self._full = draft.seq, draft.full
         self._totals = {**self._totals, **draft.totals}
@@ -217,7 +222,7 @@ class Ledger:
         """Return whether `event` may take the file to `pages`. The last ones are kept for totals and tallies."""
         cap = self._store.pages
         match event:
-            case Count():
+            case Count() | Arrival():
                 return not draft.full.lost and pages <= cap * 3 / 4
             case Verdict(verdict="PASS"):
                 return pages <= cap * 7 / 8

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import uuid
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge.errors import LedgerError
@@ -27,6 +28,18 @@ TABLES = (
     (
         "CREATE TABLE tallies (kind TEXT PRIMARY KEY, counted INTEGER NOT NULL, queued INTEGER NOT NULL, "
         "delivered INTEGER NOT NULL, lost INTEGER NOT NULL) WITHOUT ROWID"
+    ),
+)
+
+_PARTS = ("seen", "passed", "rejected", "reviewed", "expired", "astray")
+# The accounts of the gates. A ledger that was made before there were any gets them when it is opened.
+GATES = (
+    "CREATE TABLE gates (gate TEXT PRIMARY KEY, "
+    + ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in _PARTS)
+    + ") WITHOUT ROWID",
+    (
+        "CREATE TABLE under_way (gate TEXT NOT NULL, track INTEGER NOT NULL, camera TEXT NOT NULL, "
+        "label TEXT NOT NULL, x REAL NOT NULL, y REAL NOT NULL, PRIMARY KEY (gate, track)) WITHOUT ROWID"
     ),
 )
 
@@ -69,8 +82,24 @@ _LAWS = {
     "WHERE counted <> delivered + queued + lost",
     "queued is the length of the outbox": f"SELECT (SELECT coalesce(sum(queued), 0) FROM tallies) = ({QUEUED})",  # noqa: S608
     "the outbox has no hole": f"SELECT (SELECT count(*) FROM outbox) = ({QUEUED})",  # noqa: S608
-    "totals add up to the counts and verdicts": "SELECT (SELECT coalesce(sum(total), 0) FROM totals) = "
-    "(SELECT coalesce(sum(counted), 0) FROM tallies WHERE kind IN ('count', 'verdict'))",
+    "totals add up to the counts, arrivals and verdicts": "SELECT (SELECT coalesce(sum(total), 0) FROM totals) = "
+    "(SELECT coalesce(sum(counted), 0) FROM tallies WHERE kind IN ('count', 'arrival', 'verdict'))",
+    "gates are numbers": _none("gates", " OR ".join(["typeof(gate) <> 'text'", *map(_no_number, _PARTS)])),
+    "parts under way are of a gate": _none(
+        "under_way",
+        " OR ".join(
+            [
+                "gate NOT IN (SELECT gate FROM gates)",
+                "typeof(camera) <> 'text'",
+                "typeof(label) <> 'text'",
+                "typeof(x) <> 'real'",
+                "typeof(y) <> 'real'",
+                _no_number("track"),
+            ]
+        ),
+    ),
+    "seen = passed + rejected + reviewed + expired + under way": "SELECT count(*) = 0 FROM gates WHERE seen <> "
+    "passed + rejected + reviewed + expired + (SELECT count(*) FROM under_way WHERE under_way.gate = gates.gate)",
 }
 
 
@@ -96,8 +125,7 @@ def connect(path: Path, *, synchronous: str, autocheckpoint: int) -> sqlite3.Con
 def create(db: sqlite3.Connection) -> None:
     """Write the tables of an empty ledger with a stream of its own, in one transaction."""
     db.execute("BEGIN IMMEDIATE")
-    for table in TABLES:
-        db.execute(table)
+    _add(db, [*TABLES, *GATES])
     rows = [("version", VERSION), ("stream", uuid.uuid4().hex), ("ids", 1), ("session", 0)]
     db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
     db.execute(f"PRAGMA user_version={VERSION}")
@@ -116,6 +144,7 @@ def check(db: sqlite3.Connection, path: Path) -> None:
     if not tables >= set(TABLES):
         raise DamagedError("its tables are not those of this version")
     _check_writable(db)
+    _add(db, [table for table in GATES if table not in tables])
     stream = _one(db, "SELECT value FROM meta WHERE key = 'stream'")
     if not (isinstance(stream, str) and re.fullmatch("[0-9a-f]{32}", stream)):
         raise DamagedError("the stream has no name")
@@ -125,6 +154,11 @@ def check(db: sqlite3.Connection, path: Path) -> None:
     for seq, kind, payload, crc in db.execute("SELECT seq, kind, payload, crc FROM outbox"):
         if not (isinstance(kind, str) and isinstance(payload, bytes) and checksum(seq, kind, payload) == crc):
             raise DamagedError(f"row {seq} of the outbox is altered")
+
+
+def _add(db: sqlite3.Connection, tables: Sequence[str]) -> None:
+    for table in tables:
+        db.execute(table)
 
 
 def checksum(seq: int, kind: str, payload: bytes) -> int:

@@ -15,23 +15,24 @@ import pytest
 
 from edge.config import Camera as CameraConfig
 from edge.errors import CameraError
-from edge.see.cameras import live, open_camera
+from edge.see.cameras import live, open_camera, sight
 from edge.see.cameras.capture import without_password
 from edge.see.cameras.live import LiveCamera
-from edge.types import Frame, Gap
+from edge.types import Frame, Gap, Image
 
 SIZE = (64, 48)
 CONFIG = CameraConfig(source="usb:0", stall_s=0.15)
 
 
 class Driver:
-    """A fake of OpenCV's handle; the test says frame by frame what the camera sees."""
+    """A fake of OpenCV's handle; the test says frame by frame what the camera sees: pictures of one level."""
 
     def __init__(self, size: tuple[int, int] = SIZE, present: bool = True) -> None:
         self.size, self.present = size, present
         self.steps = threading.Semaphore(1)  # one frame is there at once
         self.taken = threading.Semaphore(0)
-        self.broken = False
+        self.broken = self.still = False
+        self.paint: Image | None = None  # instead of the level
         self.opened = self.released = self.count = 0
         self.error: Exception | None = None
 
@@ -53,8 +54,8 @@ class Driver:
                 return False, None
         if image is None or image.shape[:2] != self.size[::-1]:
             image = np.empty((self.size[1], self.size[0], 3), np.uint8)
-        image[:] = self.count
-        self.count += 1
+        image[:] = self.count if self.paint is None else self.paint
+        self.count += not self.still
         return True, image
 
     def release(self) -> None:
@@ -165,6 +166,77 @@ def test_outage_gives_two_gaps_that_touch(driver: Driver, camera: LiveCamera, ca
     ]
 
 
+def test_a_picture_that_no_longer_changes_is_no_sight_until_it_does(
+    driver: Driver, camera: LiveCamera, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sight, "FROZEN_S", 0.05)
+    frame_of(camera)
+    driver.give(camera)
+    changed = frame_of(camera)
+    driver.still = True
+    found: list[Frame | Gap | None] = []
+    while not any(isinstance(one, Gap) for one in found):
+        driver.give(camera)
+        found.append(camera.read(0.0))
+        time.sleep(0.01)
+    assert len([one for one in found if isinstance(one, Frame)]) >= sight.LEAST_SAME - 1
+    frozen = found[-1]
+    assert isinstance(frozen, Gap)
+    assert (frozen.reason, frozen.since) == ("frozen", changed.time)
+    assert 0.05 <= frozen.until - frozen.since < 2.0
+    for _ in range(5):
+        driver.give(camera)
+        assert camera.read(0.0) is None
+    driver.still = False
+    driver.give(camera)
+    over, frame = camera.read(0.0), frame_of(camera)
+    assert isinstance(over, Gap)
+    assert (over.reason, over.since, over.until) == ("frozen", frozen.until, frame.time)
+    assert (frame.index, frame.dropped) == (over.index, 0), "what shows nothing new was not dropped"
+    assert [record.message.split(" source")[0] for record in caplog.records] == [
+        "camera=belt state=frozen",
+        "camera=belt state=seeing",
+    ]
+
+
+def test_a_picture_may_stand_still_where_that_is_configured(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sight, "FROZEN_S", 0.0)
+    still = CameraConfig(source="usb:0", stall_s=5.0, static_ok=True)
+    with LiveCamera("belt", still, driver.open) as camera:
+        driver.still = True
+        for _ in range(10):
+            driver.give(camera)
+            assert frame_of(camera).dropped == 0
+        driver.broken = True
+
+
+def test_frames_that_are_no_pictures_are_left_out_and_counted(driver: Driver, camera: LiveCamera) -> None:
+    frame_of(camera)
+    driver.give(camera)
+    driver.paint = np.zeros((48, 64, 3), np.uint8)
+    driver.give(camera, 2)
+    driver.paint = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
+    driver.paint[24:] = sight.GREY  # half of a JPEG
+    driver.give(camera)
+    assert frame_of(camera).index == 1
+    assert camera.read(0.0) is None
+    driver.paint = None
+    driver.give(camera)
+    frame = frame_of(camera)
+    assert (frame.index, frame.corrupt, frame.dropped) == (5, 3, 0)
+
+
+def test_a_single_pixel_that_changes_is_a_change() -> None:
+    stillness = sight.Stillness()
+    image: Image = np.full((480, 640, 3), 7, np.uint8)
+    for i in range(100):
+        image[3, 5, 2] = i
+        assert stillness.note(image, i / 10) is None
+    found = [stillness.note(image, i / 10) for i in range(100, 130)]
+    assert found[:10] == [None] * 10
+    assert set(found[11:]) == {9.9}, "since the last picture that was another one"
+
+
 def test_short_break_is_one_gap(driver: Driver, camera: LiveCamera) -> None:
     seen = frame_of(camera)
     driver.broken = True
@@ -257,7 +329,7 @@ ABSENT = CameraConfig(source="rtsp://admin:hunter2@cam/1", size=SIZE, stall_s=0.
 def test_a_camera_that_is_not_there_at_the_start_is_waited_for(
     driver: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    driver.present, driver.steps = False, threading.Semaphore(0)
+    driver.present, driver.steps, driver.count = False, threading.Semaphore(0), 1
     with LiveCamera("belt", ABSENT, driver.open) as camera:
         assert (camera.size, camera.fps, camera.ended) == (SIZE, None, False)
         stall = read_until_gap(camera)

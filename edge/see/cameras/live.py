@@ -44,7 +44,8 @@ class _Slot:
     index: int = -1  # of the newest frame
     time: float = 0.0  # s, monotonic, when the newest frame had come
     outage: tuple[float, float, int] | None = None  # since, until, first index after it; None: nothing to report
-    corrupt: int = 0  # frames since the last one that was taken that were no pictures
+    corrupt: int = 0  # frames before the newest and after the last one that was taken that were no pictures
+    unread: int = 0  # the same after the newest
     frozen_since: float | None = None  # s, monotonic: the newest frame and those before it are all the same
     failure: BaseException | None = None  # why the thread has ended
 
@@ -210,7 +211,7 @@ class LiveCamera(Source):
             self._put(image, reopened)
         else:
             with self._slot.changed:
-                self._slot.index, self._slot.corrupt = self._slot.index + 1, self._slot.corrupt + 1
+                self._slot.unread += 1
         return True
 
     def _put(self, image: Image, reopened: bool) -> None:
@@ -221,13 +222,15 @@ class LiveCamera(Source):
         frozen_since = None if self._config.static_ok else self._stillness.note(image, now)
         with slot.changed:
             slot.frozen_since = frozen_since
+            index, slot.corrupt = slot.index + 1 + slot.unread, slot.corrupt + slot.unread
+            slot.unread = 0
             if reopened or now - slot.time >= self._config.stall_s:
                 since = slot.time if slot.outage is None else slot.outage[0]
-                slot.outage = since, now, slot.index + 1
+                slot.outage = since, now, index
             free = slot.spare if slot.newest is None else slot.newest
             if slot.newest is None:
                 slot.spare = None
-            slot.newest, slot.index, slot.time = image, slot.index + 1, now
+            slot.newest, slot.index, slot.time = image, index, now
             self._writing = buffers(self.size, 1)[0] if free is None else free
             slot.changed.notify()
 

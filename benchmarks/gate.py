@@ -2,8 +2,8 @@
 
 The belt comes before a live camera whose time stands still while a picture is drawn, and otherwise is that of this
 machine; the loop, the engines and the ledger on disk are the daemon's. The killed process is the daemon itself, over
-recordings. What is told is held against the renderer's truth: when each part was at the gate and at the ejector, and what
-was wrong with it. After every commit a second connection reads the ledger's file and checks its identities.
+recordings. What is told is held against the renderer's truth: when each part was at the gate and at the ejector, and
+what was wrong with it. After every commit a second connection reads the ledger's file and checks its identities.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ FRAMES, QUICK_FRAMES = 2250, 300  # of each trial: some 550 parts at the gate
 FIRST_S = 4.0  # of the belt: parts are at the gate by then
 SEED = 300  # of the first trial, with the option's: no threshold was chosen on it
 SLOWER = 4.0
-REACH = 12  # frames between a part's crossing and its verdict, at the most: slow rounds skip some
 IDENTITIES = ("seen = passed + rejected + reviewed + expired + under way", "counted = delivered + queued + lost")
 TIMED = {"stall": (10.0, 6.5), "slow": (10.0, 8.0), "frozen": (8.0, 3.0)}  # s: one fault in so long a time, for so long
 KILLED_AFTER = 25  # verdicts
@@ -164,13 +163,13 @@ def _figures(rules: Config, told: Told, seed: int, frames: int, fault: str) -> d
     told_of, pairs = set[int](), list[tuple[Verdict, float, int]]()
     for event, at_s in told.events:
         if _judged(event) and isinstance(event, Verdict):
-            part = parts.near(event.frame, event.position[1], REACH, told_of)
+            part = parts.at(event.frame, event.position, told_of)
             if part is not None:
                 told_of.add(part.id)
                 pairs.append((event, at_s, part.id))
     passed = [(verdict, at_s, part) for verdict, at_s, part in pairs if verdict.verdict == "PASS"]
     first = FIRST_S * FPS
-    there = [part for part in parts.at_gate.values() if part.frame > first + FPS]
+    there = [part for part in parts.at_gate.values() if first + FPS < part.frame < frames]
     errors_ms = [
         ((verdict.deadline or 0.0) - parts.ejected[part] / FPS) * 1000
         for verdict, _, part in pairs
@@ -182,7 +181,7 @@ def _figures(rules: Config, told: Told, seed: int, frames: int, fault: str) -> d
         "parts": len(there),
         "said": " ".join(f"{name}:{number}" for name, number in sorted(said.items())),
         "seen_less_verdicts": arrivals - sum(said.values()),
-        "no_verdict": sum(part.id not in told_of for part in there),
+        "not_seen_at_the_gate": sum(part.id not in told_of for part in there),
         "passed_late": sum(at_s > parts.ejected[part] / FPS for _, at_s, part in passed),
         "passed_uninspected": _uninspected(told, rules.gates[0].min_looks),
         "defective": sum(bool(part.defects) for part in there),

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import SeedSequence
 
 from edge.bundle import TensorSpec
 from edge.engines import Engine
 from edge.see.cameras.sight import Stillness
 from edge.types import Array, Frame, Gap, Image
 from examples.belt.belt import FPS, Belt, crossings
+from examples.belt.motion import Motion
 from examples.belt.scene import HEIGHT, WIDTH, Crossing
 from examples.belt.score import PIXEL_CENTRE
 
 STALL_S = 5.0  # silence after which a camera is given up, as `stall_s`
+REACH_PX = 40.0  # between where a part is said to be and where it is, at the most
 Window = tuple[float, float]  # s: from, to
 
 
@@ -119,7 +122,10 @@ class LiveBelt:
 
     def _read(self, timeout_s: float) -> Frame | Gap | None:
         now = self._clock()
-        index = min(max(int(now * FPS), self._last + 1), self._frames - 1)
+        index = max(int(now * FPS), self._last + 1)
+        if index >= self._frames:  # the belt went on unseen
+            self._last = self._frames
+            return None
         if within(index / FPS, self._stalls):
             return self._silence(timeout_s)
         if index / FPS - now > timeout_s:
@@ -165,25 +171,30 @@ def within(time_s: float, windows: Sequence[Window]) -> bool:
 class Parts:
     """What is true of all parts that reach the gate within a run, by id."""
 
+    gate_x: float
     at_gate: dict[int, Crossing]
     ejected: dict[int, int]  # first frame at which it is at the ejector
+    travels: npt.NDArray[np.float64]  # (frames,) px, of the belt
 
-    def near(self, frame: int, y: float, reach: int, told: set[int]) -> Crossing | None:
-        """Return the part not yet in `told` that crosses within `reach` frames of `frame` at about row `y`."""
-        found = [c for c in self.at_gate.values() if abs(c.frame - frame) <= reach and abs(c.y - y) < REACH_PX]
-        found = [c for c in found if c.id not in told]
-        return min(found, key=lambda c: abs(c.frame - frame) + abs(c.y - y) / PX_PER_FRAME, default=None)
+    def at(self, frame: int, position: tuple[float, float], told: set[int]) -> Crossing | None:
+        """Return the part not yet in `told` that is nearest to `position` in `frame`; None where none is near."""
+        place = np.asarray(position) - PIXEL_CENTRE
+        gaps = {part.id: self._gap(part, frame, place) for part in self.at_gate.values() if part.id not in told}
+        nearest = min(gaps, key=gaps.__getitem__, default=None)
+        return None if nearest is None or gaps[nearest] > REACH_PX else self.at_gate[nearest]
 
-
-REACH_PX, PX_PER_FRAME = 16.0, 4.0
+    def _gap(self, part: Crossing, frame: int, place: npt.NDArray[np.float64]) -> float:
+        x = self.gate_x + self.travels[min(frame, len(self.travels) - 1)] - self.travels[part.frame]
+        return float(abs(x - place[0]) + abs(part.y - place[1]))
 
 
 def parts_of(seed: int, frames: int, gate_x: float, ejector_px: float) -> Parts:
     """Return the truth of a belt of so many frames."""
     later = frames + 900  # the last ones are at the ejector only after the run
-    at_gate = {c.id: c for c in crossings(seed, frames, gate_x - PIXEL_CENTRE)}
+    at_gate = {c.id: c for c in crossings(seed, frames + 30, gate_x - PIXEL_CENTRE)}
     ejected = {c.id: c.frame for c in crossings(seed, later, gate_x + ejector_px - PIXEL_CENTRE)}
-    return Parts(at_gate, ejected)
+    motion = Motion(np.random.default_rng(SeedSequence(seed).spawn(1)[0]))  # as `crossings` makes it
+    return Parts(gate_x, at_gate, ejected, np.asarray(motion.travels(later)))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,12 +29,12 @@ NOTHING = instances_of([], defects=1)
 class Belt:
     """One part that goes to the right before a gate at x = 100, frame by frame, 10 a second."""
 
-    def __init__(self, *, live: bool = False, mm_per_px: float | None = None, **changes: object) -> None:
+    def __init__(self, *, live: bool = False, mm_per_px: float | None = None, **changes: Any) -> None:
         fields = {"name": "exit", "camera": "c", "start": (100, 0), "end": (100, 180), "direction": "right", **changes}
         limits = {"scratch": DefectLimit(min_area_px=30)}
         self.now_s = 0.0
         clock = (lambda: self.now_s) if live else None
-        self.gate = QualityGate(Gate(**{"defects": limits, **fields}), CLASSES, DEFECTS, mm_per_px, clock)  # type: ignore[arg-type]
+        self.gate = QualityGate(Gate(**{"defects": limits, **fields}), CLASSES, DEFECTS, mm_per_px, clock)
         self.index = -1
         self.speed = 10.0
 
@@ -110,7 +111,7 @@ def test_one_that_is_confirmed_only_beyond_the_line_arrives_and_is_judged_at_onc
     ],
 )
 def test_a_verdict_says_when_its_part_is_at_the_ejector(
-    where: dict[str, float], mm_per_px: float | None, deadline: float | None
+    where: dict[str, Any], mm_per_px: float | None, deadline: float | None
 ) -> None:
     belt = Belt(mm_per_px=mm_per_px, **where)
     belt.inspect()
@@ -253,7 +254,7 @@ def test_after_a_gap_a_pass_needs_new_looks() -> None:
     ],
 )  # fmt: skip
 def test_what_is_uncertain_does_not_pass_unless_that_is_configured(
-    areas: list[float], changes: dict[str, object], verdict: str, reasons: list[str]
+    areas: list[float], changes: dict[str, Any], verdict: str, reasons: list[str]
 ) -> None:
     belt = Belt(**changes)
     for i, area in enumerate(areas):

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from edge import config
-from edge.events import Arrival, Verdict
+from edge.events import Arrival, Event, Verdict
 from edge.tell.gates import Tally
 from edge.tell.ledger import Ledger
 from edge.tell.schema import _LAWS
@@ -32,11 +32,12 @@ def of(track: int, label: str, gate: str = "exit") -> Verdict:
 def test_parts_add_up_at_every_commit_and_over_restarts(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, LIMITS, [])
     with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as outside:
-        for events in (
+        batches: list[list[Event]] = [
             [arrival(1), arrival(2), arrival(3), arrival(1, "other")],
             [of(2, "PASS"), arrival(4), count(1)],
             [of(1, "REJECT"), of(3, "REVIEW")],
-        ):
+        ]
+        for events in batches:
             told = ledger.commit(events)
             assert outside.execute(IDENTITY).fetchone() == (1,)
     assert [event.total for event in told if isinstance(event, Verdict)] == [1, 1]

@@ -240,6 +240,13 @@ def test_a_single_pixel_that_changes_is_a_change() -> None:
     assert set(found[10:]) == {9.9}, "since the last picture that was another one"
 
 
+def test_a_slow_camera_that_shows_the_same_twice_now_and_then_is_not_frozen() -> None:
+    stillness = sight.Stillness()
+    for i in range(20):
+        image: Image = np.full((480, 640, 3), i // 2, np.uint8)
+        assert stillness.note(image, 2.0 * i) is None
+
+
 def test_short_break_is_one_gap(driver: Driver, camera: LiveCamera) -> None:
     seen = frame_of(camera)
     driver.broken = True

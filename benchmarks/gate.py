@@ -142,6 +142,7 @@ def _daemon(rules: Config, folder: Path, seed: int, start: int, frames: int) -> 
 def _watched(folder: Path, daemon: subprocess.Popen[bytes], told: Told) -> int:
     """Read the ledger until enough was said, kill the daemon in mid-work; return how many frames it saw at least."""
     before = last = _last_seq(folder)
+    first: int | None = None
     while daemon.poll() is None:
         time.sleep(0.01)
         seq = _last_seq(folder)
@@ -149,10 +150,9 @@ def _watched(folder: Path, daemon: subprocess.Popen[bytes], told: Told) -> int:
             last, told.commits = seq, told.commits + 1
             with contextlib.closing(sqlite3.connect(folder / "state" / "ledger.db")) as file:
                 told.broken += not sound(file)
-                verdicts = file.execute(
-                    "SELECT count(*) FROM outbox WHERE seq > ? AND kind = 'verdict'", (before,)
-                ).fetchone()[0]
-            if verdicts >= KILLED_AFTER:
+                judged = _judged_parts(file)
+            first = judged if first is None else first
+            if judged - first >= KILLED_AFTER:
                 daemon.send_signal(signal.SIGKILL)
                 daemon.wait()
     return max((event.frame for event in _events(folder, before)), default=0)
@@ -222,6 +222,10 @@ def sound(file: sqlite3.Connection) -> bool:
     astray = file.execute("SELECT coalesce(sum(astray), 0) FROM gates").fetchone()[0]
     file.execute("COMMIT")
     return held and not astray
+
+
+def _judged_parts(file: sqlite3.Connection) -> int:
+    return int(file.execute("SELECT coalesce(sum(passed + rejected + reviewed), 0) FROM gates").fetchone()[0])
 
 
 def _last_seq(folder: Path) -> int:

@@ -154,6 +154,8 @@ class LiveBelt:
         if since is not None:
             first, self._dark_s = self._dark_s is None, time_s if self._dark_s is None else self._dark_s
             return Gap("belt", index + 1, since, time_s, "frozen") if first else None
+        if self._stillness.repeated:
+            return None
         if self._dark_s is not None:
             told, self._dark_s, self._last = self._dark_s, None, index - 1  # the frame comes with the next call
             self._stillness.reset()

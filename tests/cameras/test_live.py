@@ -174,10 +174,10 @@ def test_a_picture_that_no_longer_changes_is_no_sight_until_it_does(
     driver.still = True
     found: list[Frame | Gap | None] = []
     while not any(isinstance(one, Gap) for one in found):
-        driver.give(camera)
-        found.append(camera.read(0.0))
+        driver.steps.release()
         time.sleep(0.01)
-    assert len([one for one in found if isinstance(one, Frame)]) >= sight.LEAST_SAME - 1
+        found.append(camera.read(0.0))
+    assert sum(isinstance(one, Frame) for one in found) <= 2, "nobody decides by what shows nothing new"
     changed, frozen = found[0], found[-1]
     assert isinstance(changed, Frame)
     assert isinstance(frozen, Gap)
@@ -432,7 +432,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.parametrize("fault", ["end", "hang"])
 def test_stream_that_breaks_and_comes_back(stream: str, fault: str) -> None:
-    with open_camera("belt", CameraConfig(source=stream, stall_s=0.5)) as camera:
+    with open_camera("belt", CameraConfig(source=stream, stall_s=0.5, static_ok=True)) as camera:
         assert (camera.size, camera.live) == (SIZE, True)
         frames = [camera.read(1.0) for _ in range(10)]
         assert all(isinstance(frame, Frame) for frame in frames)
@@ -455,7 +455,7 @@ def _gaps(camera: Any, wanted: int) -> list[Gap]:
 
 
 def test_log_has_no_line_per_frame(stream: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG), open_camera("belt", CameraConfig(source=stream)) as camera:
+    with caplog.at_level(logging.DEBUG), open_camera("belt", CameraConfig(source=stream, static_ok=True)) as camera:
         for _ in range(10):
             camera.read(1.0)
     assert not caplog.records

@@ -46,6 +46,7 @@ class _Slot:
     outage: tuple[float, float, int] | None = None  # since, until, first index after it; None: nothing to report
     corrupt: int = 0  # frames before the newest and after the last one that was taken that were no pictures
     unread: int = 0  # the same after the newest
+    repeated: int = 0  # frames after the newest that showed it once more
     frozen_since: float | None = None  # s, monotonic: the newest frame and those before it are all the same
     failure: BaseException | None = None  # why the thread has ended
 
@@ -222,8 +223,11 @@ class LiveCamera(Source):
         frozen_since = None if self._config.static_ok else self._stillness.note(image, now)
         with slot.changed:
             slot.frozen_since = frozen_since
-            index, slot.corrupt = slot.index + 1 + slot.unread, slot.corrupt + slot.unread
-            slot.unread = 0
+            if self._stillness.repeated and frozen_since is None:  # nobody can decide by what shows nothing new
+                slot.repeated += 1
+                return
+            index, slot.corrupt = slot.index + 1 + slot.unread + slot.repeated, slot.corrupt + slot.unread
+            slot.unread = slot.repeated = 0
             if reopened or now - slot.time >= self._config.stall_s:
                 since = slot.time if slot.outage is None else slot.outage[0]
                 slot.outage = since, now, index

@@ -28,6 +28,7 @@ class Stillness:
         self._sample, self._crc = b"", 0
         self._same = 0  # pictures in a row that were like the one before them
         self._since = 0.0  # s: time of the first of them
+        self.repeated = False  # the newest picture is that before it, all of it compared
 
     def note(self, image: Image, time: float) -> float | None:
         """Take in a picture (h, w, 3) of `time`, s; return since when nothing has changed, where that is too long."""
@@ -38,6 +39,7 @@ class Stillness:
             self._same += 1
         else:
             self._same, self._since = 0, time
+        self.repeated = alike and crc == self._crc
         self._sample, self._crc = sample, crc
         frozen = self._same >= LEAST_SAME and time - self._since >= FROZEN_S
         return self._since if frozen else None

@@ -135,7 +135,7 @@ def _rules(config: Config, instance: Model) -> int:
     """Return what lines, gates, zones and rules remember of all tracks, and what all of these at once would say."""
     evidence = KIB + MOST_LOOKS * (OBJECT + 4 * len(instance.defects))
     rules = len(config.lines) + len(config.gates)
-    found = MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * evidence + _behaviour(config))
+    found = MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * (evidence + EVENT) + _behaviour(config))
     if config.measures:
         found += (
             MOST_TRACKS * len(config.cameras) * (SIZES + EVENT + MOST_LOOKS * (2 * OBJECT + 48 * len(instance.defects)))

@@ -79,7 +79,8 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         stack.callback(ledger.close)
         ids = _ids(ledger)
         sizes = {name: camera.size for name, camera in cameras.items()}
-        stations = Stations(config, models, sizes, lambda: next(ids))
+        clocks = {name: time.monotonic for name, camera in cameras.items() if camera.live}
+        stations = Stations(config, models, sizes, lambda: next(ids), clocks)
         health.memory_mib = memory.claim(config, models_for(config, bundle), sizes, save=options.save is not None)
         _note_blind_time(config, ledger, cameras)
         _say_what_runs(config, cameras)
@@ -242,7 +243,8 @@ def _ids(ledger: Ledger) -> Iterator[int]:
 
 
 def _note_blind_time(config: Config, ledger: Ledger, cameras: dict[str, Camera]) -> None:
-    """Commit a gap from the last sign of life of the run before this one to now, for every live camera."""
+    """Commit what the run before this one left open: the parts under way, and a gap since its last sign of life."""
+    ledger.commit(ledger.gates.left_over(time.monotonic(), simulated=config.simulated))
     if ledger.last_beat is None:
         return
     now, blind_s = time.monotonic(), max(0.0, time.time() - ledger.last_beat)

@@ -52,17 +52,29 @@ class Contested(_Event, frozen=True, kw_only=True, tag="contested"):
     total: int = 0  # contested crossings of this counter with this error
 
 
-class Verdict(_Event, frozen=True, kw_only=True, tag="verdict"):
-    """A part reached its gate."""
+class Arrival(_Event, frozen=True, kw_only=True, tag="arrival"):
+    """A part came to be before its gate: from now on it is under way, until its one verdict."""
 
     gate: str
     track: int
     label: str
     position: tuple[float, float]  # x, y of the centre, frame pixels
-    verdict: str  # PASS, REJECT or REVIEW
+    total: int = 0  # parts seen before this gate
+
+
+class Verdict(_Event, frozen=True, kw_only=True, tag="verdict"):
+    """What a gate says of a part that was under way."""
+
+    gate: str
+    track: int
+    label: str
+    position: tuple[float, float]  # x, y of the centre, frame pixels
+    verdict: str  # PASS, REJECT or REVIEW; EXPIRED where it is gone and never was at the gate
     reasons: list[str]  # why it is not PASS
     defects_px: dict[str, float]  # frame pixels per defect class that was seen; median over the looks that show it
     looks: int  # complete looks behind the verdict
+    deadline: float | None = None  # s, monotonic: when it is at the ejector at its present speed; None: not known
+    late: bool = False  # the ejector may not hear of it in time
     total: int = 0  # verdicts of this kind at this gate
     measures: dict[str, Measured] = {}  # as of `Measurement`, where the gate measures
 
@@ -84,7 +96,7 @@ class GapEvent(_Event, frozen=True, kw_only=True, tag="gap"):
 
     since: float  # s, monotonic
     until: float
-    reason: str  # start, stall, reopened, outbox
+    reason: str  # start, stall, reopened, frozen, outbox
     lost_events: int = 0  # reason outbox: decided while the ledger was full; totals include them
 
 
@@ -178,6 +190,7 @@ class GrowthEvent(_Event, frozen=True, kw_only=True, tag="growth"):
 Event = Union[
     Count,
     Contested,
+    Arrival,
     Verdict,
     GapEvent,
     AuditEvent,
@@ -196,25 +209,38 @@ def counter_of(event: Event) -> str | None:
 
     Every event of a kind with a field `total` increments one, and no other does: the ledger is held against that.
     """
+    counter: str | None
     match event:
         case Count():
-            return event.counter
+            counter = event.counter
         case Contested():
-            return f"{event.counter}/{event.error}"
+            counter = f"{event.counter}/{event.error}"
+        case Arrival():
+            counter = f"{event.gate}/seen"
         case Verdict():
-            return f"{event.gate}/{event.verdict}"
+            counter = f"{event.gate}/{event.verdict}"
         case ZoneEvent():
-            return f"{event.zone}/{event.label}/{event.change}"
+            counter = f"{event.zone}/{event.label}/{event.change}"
         case ConversionEvent():
-            return f"{event.rule}/{event.label}/{event.step}"
+            counter = f"{event.rule}/{event.label}/{event.step}"
         case _:
-            return None
+            counter = None
+    return counter
 
 
 def tracks_of(event: Event) -> list[int]:
     """Return the ids of the objects that `event` is about."""
     match event:
-        case Count() | Contested() | Verdict() | Measurement() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
+        case (
+            Count()
+            | Contested()
+            | Arrival()
+            | Verdict()
+            | Measurement()
+            | ZoneEvent()
+            | ConversionEvent()
+            | TrajectoryEvent()
+        ):
             return [event.track]
         case Alert():
             return event.tracks

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.events import AuditEvent, Event, Verdict, counter_of
+from edge.events import Arrival, AuditEvent, Contested, Event, Verdict, counter_of
 from edge.types import REASONS, Frame, Gap, Moment
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,10 @@ class Health:
         self._spent_px = np.zeros(len(REASONS))  # frame pixels that were looked at, by reason
         self._frame_px = 0.0
         self._dropped = 0
+        self._corrupt = 0
+        self._late = 0
         self._gaps = 0
+        self._blind: dict[str, str] = {}  # camera -> why it does not see
         self._cameras: dict[str, CameraReport] = {}
         self._canvas_ms = 0.0
         self._saved_ms: deque[float] = deque(maxlen=WINDOW)  # per frame of each round
@@ -106,10 +109,11 @@ class Health:
         for call in self._beats:
             call()
 
-    def gap(self, gap: Gap) -> None:  # noqa: ARG002  the gap itself is in the ledger
-        """Note a time in which a camera did not see."""
+    def gap(self, gap: Gap) -> None:
+        """Note a time in which a camera did not see, and that it may last: only a frame ends it."""
         with self._lock:
             self._gaps += 1
+            self._blind[gap.camera] = gap.reason
         self._moves()
 
     def skip(self, frames: Sequence[Frame]) -> None:
@@ -117,18 +121,22 @@ class Health:
         with self._lock:
             self.skipped += len(frames)
             self._dropped += sum(frame.dropped for frame in frames)
+            self._corrupt += sum(frame.corrupt for frame in frames)
+            for frame in frames:
+                self._blind.pop(frame.camera, None)
         self._moves()
 
-    def committed(self, events: Sequence[Event]) -> None:
-        """Note what was decided."""
+    def committed(self, events: Sequence[Event], late: int = 0) -> None:
+        """Note what was decided; `late` of it are a PASS that reached the disk after its deadline."""
         with self._lock:
+            self._late += late
             for event in events:
                 counter = counter_of(event)
                 if isinstance(event, Verdict):
-                    self.verdicts[f"{event.gate}/{event.verdict}"] += 1
+                    self.verdicts[str(counter)] += 1
                 elif isinstance(event, AuditEvent) and event.alarm:
                     log.warning("audit=alarm camera=%s group=%s share=%.2f", event.camera, event.group, event.share)
-                elif counter is not None:
+                elif counter is not None and not isinstance(event, (Arrival, Contested)):
                     self.counted[counter] += 1
 
     def beat(self, moments: Sequence[Moment], report: Callable[[Moment], CameraReport]) -> None:
@@ -156,6 +164,8 @@ class Health:
         self._spent_px += np.bincount(looks.reasons, (x1 - x0) * (y1 - y0), len(REASONS))
         self._frame_px += float(moment.frame.image.shape[0] * moment.frame.image.shape[1])
         self._dropped += moment.frame.dropped
+        self._corrupt += moment.frame.corrupt
+        self._blind.pop(moment.frame.camera, None)
 
     def _note_canvases(self, moments: Sequence[Moment], tiles: int) -> None:
         """Learn what a canvas costs, and what is saved against looking at the whole of every frame, in `tiles`."""
@@ -178,7 +188,9 @@ class Health:
                 "frames": self.frames,
                 "skipped": self.skipped,
                 "dropped": self._dropped,
+                "corrupt": self._corrupt,
                 "gaps": self._gaps,
+                "blind": dict(self._blind),
                 "fps_wall": round(self.fps_wall(), 1),
                 "looks": self.looks,
                 "canvases": self.canvases,
@@ -186,6 +198,7 @@ class Health:
                 "looked_share": round(float(spent_px.sum()) / self._frame_px, 4) if self._frame_px else 0.0,
                 "counted": dict(self.counted),
                 "verdicts": dict(self.verdicts),
+                "late": self._late,
                 "startup_s": self.startup_s,
             }
         state |= _of_cameras(cameras)

@@ -6,10 +6,11 @@ frame -> labels -> regions -> looks -> instances -> tracks -> events -> ledger
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
-from edge.events import Event
+from edge.events import Event, Verdict
 from edge.governor import Governor
 from edge.health import Health, Stopwatch
 from edge.see.cameras import Camera
@@ -47,9 +48,12 @@ def run(
     """
     if not any(camera.live for camera in cameras.values()):
         governor = None
+    commit = partial(_commit, ledger, health, stations.clocks)
     for seen in rounds(cameras, health, frames):
+        if waiting := stations.overdue():
+            commit(waiting)
         for gap in (got for got in seen if isinstance(got, Gap)):
-            health.committed(ledger.commit(stations.blind(gap)))
+            commit(stations.blind(gap))
             health.gap(gap)
         taken = [got for got in seen if isinstance(got, Frame)]
         together, skipped = stations.sift(taken)
@@ -59,7 +63,7 @@ def run(
             continue
         watch = Stopwatch()
         moments = stations.see(together, watch, [cameras[frame.camera].live and health.waited for frame in together])
-        health.committed(ledger.commit([event for moment in moments for event in moment.events]))
+        commit([event for moment in moments for event in moment.events])
         watch.lap("ledger")
         if governor is not None:
             changes = governor.govern(together[0], time.monotonic(), watch.total_ms)
@@ -71,8 +75,20 @@ def run(
                 watcher(moment)
 
 
+def _commit(
+    ledger: EventSink, health: Health, clocks: Mapping[str, Callable[[], float]], events: Sequence[Event]
+) -> None:
+    """Write `events`, and note what of them is on disk too late; `clocks` are those of the live cameras."""
+    told = ledger.commit(events)
+    passed = [event for event in told if isinstance(event, Verdict) and event.verdict == "PASS" and event.deadline]
+    late = [event for event in passed if event.camera in clocks and clocks[event.camera]() > (event.deadline or 0)]
+    health.committed(told, len(late))
+
+
 def rounds(cameras: dict[str, Camera], health: Health, frames: int | None) -> Iterable[list[Frame | Gap]]:
     """Yield what the cameras have at a time, at most one of each, until every recording has ended.
+
+    Nothing is yielded, as a list without anything in it, where live cameras have nothing new.
 
     Recordings among themselves are waited for, so that the same frames always come together. Beside a live camera
     nothing is waited for as long as another camera has something.
@@ -91,10 +107,10 @@ def rounds(cameras: dict[str, Camera], health: Health, frames: int | None) -> It
                 seen += isinstance(got, Frame)
             elif camera.ended:
                 del playing[name]
-        if together:
+        if together or not replay:
             yield together
-            if frames is not None and seen >= frames:
-                return
+        if frames is not None and seen >= frames:
+            return
         wait_s = 0.0
         if not together:
             health.idle()

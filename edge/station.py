@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from edge.boxes import CORNERS
 from edge.config import Attention, Config, class_numbers
@@ -19,7 +18,7 @@ from edge.health import CameraReport, Stopwatch
 from edge.see.attention import NOTHING, Candidates, Chooser
 from edge.see.audit import Audit
 from edge.see.instances import InstancePass
-from edge.see.regions import NO_SPOTS, Painter, find_regions, foreground, scaled, widened
+from edge.see.regions import NO_SPOTS, Painter, find_regions, foreground, scaled, wanted, widened
 from edge.see.sharing import share
 from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
@@ -59,15 +58,24 @@ class Station:
     """Everything that one camera needs between a frame and its events."""
 
     def __init__(
-        self, name: str, size: tuple[int, int], config: Config, models: Models, new_id: Callable[[], int]
+        self,
+        name: str,
+        size: tuple[int, int],
+        config: Config,
+        models: Models,
+        new_id: Callable[[], int],
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        """`size` is the camera's (width, height); raises `ConfigError` on a class or point that is not there."""
+        """`size` is the camera's (width, height); `clock` is that of a live one, s, monotonic.
+
+        Raises `ConfigError` on a class or point that is not there.
+        """
         check_names(config, models.semantic_classes, models.instance_classes, models.defects)
         check_places(config, name, size)
         self._config = config
         self._models = models
         self._size = size
-        self._wanted = _wanted(config, models)
+        self._wanted = wanted(config.regions.classes, models.semantic_classes)
         self._regions = scaled(config.regions, config.cameras[name].mm_per_px)
         self._zones = ZoneMap([zone for zone in config.zones if zone.camera == name])
         canvas = models.instances.size
@@ -83,7 +91,7 @@ class Station:
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
         self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id)
-        self._rules = Rules(config, name, models.instance_classes, models.defects)
+        self._rules = Rules(config, name, models.instance_classes, models.defects, clock)
         self._painter = Painter()
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
         self._last: int | None = None
@@ -172,6 +180,10 @@ class Station:
         self._slighted.clear()
         return marked
 
+    def overdue(self, effort: Effort) -> list[Event]:
+        """Return what cannot wait any longer for a camera that is silent."""
+        return self._marked(self._rules.overdue(), effort)
+
     def _marked(self, events: Sequence[Event], effort: Effort) -> list[Event]:
         """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`."""
         less, ids = not effort.full, self._slighted_ids()
@@ -198,12 +210,23 @@ class Stations:
     """
 
     def __init__(
-        self, config: Config, models: Models, sizes: Mapping[str, tuple[int, int]], new_id: Callable[[], int]
+        self,
+        config: Config,
+        models: Models,
+        sizes: Mapping[str, tuple[int, int]],
+        new_id: Callable[[], int],
+        clocks: Mapping[str, Callable[[], float]] | None = None,
     ) -> None:
-        """`sizes` are the (width, height) of the cameras' frames, by name; raises `ConfigError` as `Station` does."""
+        """`sizes` are the (width, height) of the cameras' frames, by name; raises `ConfigError` as `Station` does.
+
+        `clocks` are those of the live cameras among them, s, monotonic.
+        """
         self._rules = config.attention
         self._models = models
-        self._stations = {name: Station(name, size, config, models, new_id) for name, size in sizes.items()}
+        self.clocks = clocks or {}
+        self._stations = {
+            name: Station(name, size, config, models, new_id, self.clocks.get(name)) for name, size in sizes.items()
+        }
         self.effort = FULL
         self.coarse = models.coarse is not None  # there is a coarser semantic input
         self._given = {name: i for i, name in enumerate(sizes)}  # frames so far, so that cameras are skipped in turns
@@ -225,6 +248,10 @@ class Stations:
     def blind(self, gap: Gap) -> list[Event]:
         """Return what a time without sight of one camera means."""
         return self._stations[gap.camera].blind(gap, self.effort)
+
+    def overdue(self) -> list[Event]:
+        """Return what cannot wait any longer for live cameras that are silent."""
+        return [event for name in self.clocks for event in self._stations[name].overdue(self.effort)]
 
     def report(self, moment: Moment) -> CameraReport:
         """Return what is to be told of the camera of `moment`."""
@@ -268,11 +295,3 @@ def _semantic(models: Models, frames: Sequence[Frame], effort: Effort) -> list[C
         return lambda semantic: semantic(frame)
 
     return results([job(frame) for frame in frames], mine, workers)
-
-
-def _wanted(config: Config, models: Models) -> npt.NDArray[np.uint8]:
-    """Return a lookup table (256,) uint8: 1 for every semantic class that deserves attention."""
-    names = config.regions.classes or models.semantic_classes[1:]
-    table: npt.NDArray[np.uint8] = np.zeros(256, np.uint8)
-    table[class_numbers(names, models.semantic_classes, "regions.classes")] = 1
-    return table

@@ -29,6 +29,7 @@ def summarise(health: Health, ledger: Ledger) -> dict[str, Any]:
         "counted": state["counted"],
         "verdicts": state["verdicts"],
         "totals": dict(ledger.totals()),
+        "gates": {name: msgspec.to_builtins(tally) for name, tally in ledger.gates.tallies.items()},
         "ledger": {
             "counted": identity.counted,
             "delivered": identity.delivered,

@@ -30,6 +30,7 @@ class Frame:
     time: float  # s, monotonic
     image: Image  # (h, w, 3) BGR, valid until the next frame of this camera is taken
     dropped: int = 0  # frames lost between the previous frame handed out and this one
+    corrupt: int = 0  # frames between these two that were no pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Gap:
     index: int  # index of the first frame after the gap
     since: float  # s, monotonic
     until: float  # s, monotonic
-    reason: str  # "stall" or "reopened"
+    reason: str  # "stall", "reopened" or "frozen"
 
 
 @dataclass(frozen=True, slots=True)

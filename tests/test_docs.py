@@ -53,6 +53,7 @@ HEADINGS = {
 KINDS = [
     events.Count,
     events.Contested,
+    events.Arrival,
     events.Verdict,
     events.GapEvent,
     events.AuditEvent,

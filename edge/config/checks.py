@@ -25,6 +25,8 @@ def check(config: Config, path: Path) -> None:
     for rule in rules:
         _check_ends(f"configuration {path}: {type(rule).__name__.lower()} {rule.name!r}", rule)
     _check_measuring(config, path)
+    for gate in config.gates:
+        _check_gate(f"configuration {path}: gate {gate.name!r}", gate, config.cameras[gate.camera])
     for zone in config.zones:
         _check_polygon(f"configuration {path}: zone {zone.name!r}", zone)
     _check_zone_rules(config, path)
@@ -143,6 +145,21 @@ def _check_direction(setting: str, rule: Line | Gate) -> None:
             f"{setting}: nothing crosses it in direction {rule.direction!r}; from {rule.start} to {rule.end} "
             f"it can be {' or '.join(possible)}"
         )
+
+
+def _check_gate(setting: str, gate: Gate, camera: Camera) -> None:
+    """Raise `ConfigError` for a gate whose ejector is in two places, or in none that can be known."""
+    places = [name for name in ("ejector_px", "ejector_mm", "ejector_s") if getattr(gate, name) is not None]
+    if len(places) > 1:
+        raise ConfigError(f"{setting}: {' and '.join(places)} say where the ejector is; give one of them")
+    if gate.ejector_mm is not None and camera.mm_per_px is None:
+        raise ConfigError(f"{setting}: ejector_mm needs cameras.{gate.camera}.mm_per_px; set it, or give ejector_px")
+    for name, limit in gate.defects.items():
+        if limit.review_area_px is not None and limit.review_area_px >= limit.min_area_px:
+            raise ConfigError(
+                f"{setting}: defects.{name}.review_area_px {limit.review_area_px:g}: from min_area_px "
+                f"{limit.min_area_px:g} on the part is rejected; give less"
+            )
 
 
 def _check_camera(setting: str, camera: Camera) -> None:

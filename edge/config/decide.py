@@ -57,6 +57,7 @@ class DefectLimit(Table, frozen=True, kw_only=True):
 
     min_area_px: Positive = 30.0  # frame pixels
     looks: Fraction = 0.5  # share of the part's complete looks that must show it
+    review_area_px: Positive | None = None  # shown in as many looks, it makes the verdict REVIEW; below `min_area_px`
 
 
 class Gate(Table, frozen=True, kw_only=True):
@@ -70,6 +71,11 @@ class Gate(Table, frozen=True, kw_only=True):
     defects: dict[str, DefectLimit] = {}  # by defect class; a class that is not named does not reject
     min_looks: Looks = 2  # complete looks without which nothing passes
     fail_safe: Literal["REJECT", "REVIEW"] = "REJECT"  # the verdict of a part that was not inspected
+    doubt: Literal["REVIEW", "REJECT", "PASS"] = "REVIEW"  # the verdict where looks do not agree on a defect
+    ejector_px: Positive | None = None  # from the line to the ejector, along the way parts go, frame pixels
+    ejector_mm: Positive | None = None  # the same in millimetres, for a camera that has `mm_per_px`
+    ejector_s: Positive | None = None  # seconds from the line to the ejector, at whatever speed
+    answer_ms: NotNegative = 50.0  # what commit, broker and network may take until the ejector knows
     measure: bool = False  # verdicts say how large parts are
     limits: dict[str, SizeLimits] = {}  # by instance class; a class that is not named may have any size
 

@@ -34,6 +34,7 @@ class Camera(Table, frozen=True, kw_only=True):
     measure: Measuring | None = None  # what lines and gates need that measure
     fps: Rate | None = None  # time base of a source that has none
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
+    static_ok: bool = False  # pictures that are the same to the last bit do not make a live source blind
 
 
 class Models(Table, frozen=True, kw_only=True):

@@ -1,137 +1,199 @@
-"""Evidence per part -> a verdict at the gate line."""
+"""A gate: every part that was seen before it gets one verdict, in time for the ejector."""
 
 from __future__ import annotations
 
-from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import MOST_LOOKS, Gate
-from edge.decide.lines import Crossing, LineWatch
-from edge.events import Verdict
-from edge.types import Frame, Gap, Instances, Seen, Tracks
+from edge.config import Gate
+from edge.decide.ejector import Clock, Ejector
+from edge.decide.evidence import Evidence, Finding
+from edge.decide.lane import Floats, Lane
+from edge.decide.passage import Passage, Rows, Steps
+from edge.events import Arrival, Verdict
+from edge.types import Gap, Image, Seen, Tracks
 
-DOUBT = 0.25  # distance of the share of looks that show a defect from what rejects, within which more looks would tell
-SHARPEST = 0.9  # canvas pixels per frame pixel below which a look is too coarse to judge defects
+WAIT_S = 0.25  # how long the loop may wait for a frame before it asks again
+
+Told = list[Arrival | Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What a gate is told of one frame, the picture left out."""
+
+    camera: str
+    index: int
+    time: float  # s, monotonic
+    tracks: Tracks
 
 
 class QualityGate:
-    """Gathers what the looks at each part show, and decides when the part reaches the gate.
+    """Gives the parts that come before its line one verdict each, and says so when one arrives.
 
-    A defect class rejects a part when at least `looks` of its complete looks at native resolution show at least
-    `min_area_px` of it (k of n). A part with fewer than `min_looks` such looks was not inspected: it gets the
-    fail-safe verdict, never PASS.
+    A part is judged by its looks (`Evidence`) when it is seen beyond the line, or before that where it would be at the
+    ejector before the next frame. One that was not seen to cross, that comes too late, or that was under way while the
+    camera was blind gets the fail-safe. One that ends where it cannot have crossed is EXPIRED.
     """
 
-    def __init__(self, gate: Gate, classes: list[str], defects: list[str]) -> None:
-        """`classes` are the instance classes, the background first; `defects` the defect classes."""
+    def __init__(
+        self,
+        gate: Gate,
+        classes: list[str],
+        defects: list[str],
+        mm_per_px: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`classes` are the instance classes, the background first; `defects` the defect classes.
+
+        `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic.
+        """
         self._gate = gate
         self._classes = classes
-        self._defects = defects
-        limits = [gate.defects.get(name) for name in defects]
-        self._least_px = np.asarray([limit.min_area_px if limit else np.inf for limit in limits])
-        self._shares = np.asarray([limit.looks if limit else 1.0 for limit in limits])
-        self._watch = LineWatch(gate.start, gate.end)
-        self._evidence: dict[int, deque[npt.NDArray[np.float32]]] = {}
-        self._judged: set[int] = set()
-        self._doubts: set[int] = set()  # keys of tracks whose looks do not agree
+        self._lane = Lane(gate.start, gate.end, gate.direction)
+        self._passage = Passage(self._lane)
+        self._evidence = Evidence(gate, defects)
+        self._ejector = Ejector(gate, mm_per_px, clock)
+        self._judged = np.zeros(0, np.int64)  # keys of tracks that have their verdict
+        self._last: _Sight | None = None
 
-    def decide(self, seen: Seen) -> list[Verdict]:
-        """Return the verdicts of this frame: one for each confirmed track on its first way through the gate."""
-        tracks = seen.tracks
-        self._gather(seen.instances, tracks)
-        verdicts = [
-            self._verdict(seen.frame, tracks, crossing)
-            for crossing in self._watch.crossings(tracks)
-            if crossing.direction == self._gate.direction and int(tracks.keys[crossing.row]) not in self._judged
-        ]
-        self._watch.forget(seen.ended)
-        for key in seen.ended:
-            self._evidence.pop(key, None)
-            self._judged.discard(key)
-            self._doubts.discard(key)
-        return verdicts
+    def decide(self, seen: Seen) -> Told:
+        """Return who arrived in this frame, and the verdicts."""
+        frame, tracks = seen.frame, seen.tracks
+        sight = _Sight(frame.camera, frame.index, frame.time, tracks)
+        self._evidence.gather(seen.instances, tracks, self._judged)
+        self._ejector.see(frame)
+        told: Told = [*self._ended(seen, sight)]
+        steps = self._passage.follow(tracks)
+        told += [self._arrival(sight, row) for row in np.flatnonzero(steps.arrived).tolist()]
+        told += self._verdicts(sight, steps)
+        self._evidence.forget(seen.ended)
+        self._judged, self._last = self._passage.judged(tracks.keys), sight
+        return told
 
-    def doubtful(self, tracks: Tracks) -> npt.NDArray[np.bool_]:
+    def doubtful(self, tracks: Tracks) -> Rows:
         """Return (n,) the tracks whose looks do not agree on a defect that would reject them."""
-        if not self._doubts:
-            return np.zeros(len(tracks), np.bool_)
-        return np.isin(tracks.keys, list(self._doubts))
+        return self._evidence.doubtful(tracks)
 
-    def blind(self, gap: Gap, tracks: Tracks) -> list[Verdict]:
+    def blind(self, gap: Gap, tracks: Tracks) -> list[Verdict]:  # noqa: ARG002  they are those of the last frame
         """Return the fail-safe for each part that was on its way when the camera went blind, and forget them all."""
-        verdicts = [
-            self._unseen(gap, tracks, int(row))
-            for row in np.flatnonzero(tracks.ids > 0)
-            if int(tracks.keys[row]) not in self._judged
-            and self._watch.awaits(int(tracks.keys[row]), self._gate.direction)
-        ]
-        self._watch.reset()
+        told: list[Verdict] = []
+        if self._last is not None:
+            sight = _Sight(gap.camera, gap.index, gap.until, self._last.tracks)
+            told = self._unseen(sight, self._passage.under_way, self._due(self._last), "camera was blind")
+        self._passage.reset()
         self._evidence.clear()
-        self._judged.clear()
-        self._doubts.clear()
-        return verdicts
+        self._ejector.reset()
+        self._judged, self._last = np.zeros(0, np.int64), None
+        return told
 
-    def _gather(self, instances: Instances, tracks: Tracks) -> None:
-        for row in np.flatnonzero(tracks.instances >= 0).tolist():
-            i = tracks.instances[row]
-            if instances.scales[i] >= SHARPEST:
-                key = int(tracks.keys[row])
-                seen = self._evidence.setdefault(key, deque(maxlen=MOST_LOOKS))
-                seen.append(instances.defects_px[i].copy())
-                if key in self._doubts or seen[-1].any():
-                    self._weigh(key, np.asarray(seen))
+    def overdue(self) -> list[Verdict]:
+        """Return the fail-safe for parts that will be at the ejector before a silent live camera can show them."""
+        silent_s = self._ejector.silent_s(WAIT_S)
+        if self._last is None or silent_s is None:
+            return []
+        due = self._due(self._last)
+        now = self._ejector.now(self._last.time)
+        rows = self._passage.under_way & (self._ejector.late_s(now + WAIT_S, due) > 0)
+        sight = _Sight(self._last.camera, self._last.index, now, self._last.tracks)
+        told = self._unseen(sight, rows, due, f"nothing seen for {silent_s:.1f} s")
+        self._passage.done(rows)
+        return told
 
-    def _weigh(self, key: int, shown_px: npt.NDArray[np.float32]) -> None:
-        """Note whether the looks at a part, each with its defect areas (n, d), leave doubt."""
-        shares = (shown_px >= self._least_px).mean(axis=0)
-        doubtful = (shares > 0) & (shares < 1) & (np.abs(shares - self._shares) <= DOUBT)
-        (self._doubts.add if doubtful.any() and key not in self._judged else self._doubts.discard)(key)
+    def _verdicts(self, sight: _Sight, steps: Steps) -> list[Verdict]:
+        """Return the verdicts of those that are through, beside the gate, or cannot wait any longer."""
+        tracks, found = sight.tracks, list[Verdict]()
+        due = self._due(sight)
+        pressing = self._passage.under_way & ~steps.through & ~steps.beside
+        pressing &= self._ejector.pressing(self._ejector.now(sight.time), due)
+        judged = steps.through | (pressing & tracks.located)
+        for row in np.flatnonzero(judged).tolist():
+            found.append(self._verdict(sight, row, self._evidence.finding(int(tracks.keys[row])), due))
+        found += self._unseen(sight, pressing & ~tracks.located, due, "crossing not seen")
+        found += [self._expired(sight, row, "beside the gate") for row in np.flatnonzero(steps.beside).tolist()]
+        gone = judged | pressing | steps.beside
+        self._passage.done(gone)
+        self._evidence.forget(tracks.keys[gone].tolist())
+        return found
 
-    def _verdict(self, frame: Frame, tracks: Tracks, crossing: Crossing) -> Verdict:
-        key = int(tracks.keys[crossing.row])
-        self._judged.add(key)
-        self._doubts.discard(key)
-        looks = np.asarray(self._evidence.pop(key, []), np.float32).reshape(-1, len(self._defects))
-        areas = {name: self._area(looks[:, i], name) for i, name in enumerate(self._defects)}
-        flagged = {name: area for name, area in areas.items() if area > 0}
-        reasons = [f"{name} {area:.0f} px" for name, area in flagged.items()]
-        verdict = "REJECT" if flagged else "PASS"
-        if len(looks) < self._gate.min_looks:
-            reasons.append(f"{len(looks)} of {self._gate.min_looks} looks")
-            verdict = self._gate.fail_safe
+    def _ended(self, seen: Seen, sight: _Sight) -> list[Verdict]:
+        """Return the verdicts of parts whose tracks ended under way: the fail-safe where they may have crossed."""
+        last = self._last
+        if last is None or not seen.ended:
+            return []
+        lost = self._passage.under_way & np.isin(last.tracks.keys, seen.ended)
+        if not lost.any():
+            return []
+        moved = last.tracks.centers + last.tracks.velocities * (sight.index - last.index)
+        beyond, inside = self._lane.place(moved)
+        crossed = inside & (beyond >= -self._lane.reaches(last.tracks.boxes))
+        due = self._ejector.deadlines(sight.time, beyond, self._lane.speeds(last.tracks.velocities))
+        gone = _Sight(sight.camera, sight.index, sight.time, last.tracks)
+        told = self._unseen(gone, lost & crossed, due, "crossing not seen")
+        outside = _outside(moved, seen.frame.image)
+        for row in np.flatnonzero(lost & ~crossed).tolist():
+            told.append(self._expired(gone, row, "left the frame" if outside[row] else "lost before the gate"))
+        return told
+
+    def _due(self, sight: _Sight) -> Floats:
+        """Return (n,) when the tracks of `sight` will be at the ejector, s."""
+        beyond, _ = self._lane.place(sight.tracks.centers)
+        return self._ejector.deadlines(sight.time, beyond, self._lane.speeds(sight.tracks.velocities))
+
+    def _unseen(self, sight: _Sight, rows: Rows, due: Floats, reason: str) -> list[Verdict]:
+        """Return the fail-safe of the tracks `rows` (n,), which nobody saw cross, for `reason`."""
+        return [
+            self._verdict(
+                sight,
+                row,
+                Finding(self._gate.fail_safe, [reason], {}, self._evidence.looks(int(sight.tracks.keys[row]))),
+                due,
+            )
+            for row in np.flatnonzero(rows).tolist()
+        ]
+
+    def _verdict(self, sight: _Sight, row: int, finding: Finding, due: Floats) -> Verdict:
+        """Return the verdict of a part as `finding` has it, or the fail-safe where it would come too late."""
+        late_s = float(self._ejector.late_s(self._ejector.now(sight.time), due[row]))
+        verdict, reasons = finding.verdict, finding.reasons
+        if late_s > 0:
+            verdict = verdict if verdict == "REJECT" else self._gate.fail_safe
+            reasons = [*reasons, f"late by {late_s * 1000:.0f} ms"]
         return Verdict(
-            **self._known(tracks, crossing.row, time=frame.time, camera=frame.camera, frame=frame.index),
-            position=crossing.position,
+            **self._part(sight, row),
             verdict=verdict,
             reasons=reasons,
-            defects_px={name: round(area, 1) for name, area in flagged.items()},
-            looks=len(looks),
+            defects_px=finding.defects_px,
+            looks=finding.looks,
+            deadline=round(float(due[row]), 4) if np.isfinite(due[row]) else None,
+            late=late_s > 0,
         )
 
-    def _unseen(self, gap: Gap, tracks: Tracks, row: int) -> Verdict:
-        """Return the fail-safe verdict of a part that may have passed while nobody looked."""
+    def _expired(self, sight: _Sight, row: int, reason: str) -> Verdict:
+        looks = self._evidence.looks(int(sight.tracks.keys[row]))
+        return Verdict(**self._part(sight, row), verdict="EXPIRED", reasons=[reason], defects_px={}, looks=looks)
+
+    def _arrival(self, sight: _Sight, row: int) -> Arrival:
+        return Arrival(**self._part(sight, row))
+
+    def _part(self, sight: _Sight, row: int) -> dict[str, Any]:
+        """Return the fields that say of which part an event is, and of when."""
+        tracks = sight.tracks
         x, y = tracks.centers[row].tolist()
-        return Verdict(
-            **self._known(tracks, row, time=gap.until, camera=gap.camera, frame=gap.index),
-            position=(x, y),
-            verdict=self._gate.fail_safe,
-            reasons=["camera was blind"],
-            defects_px={},
-            looks=len(self._evidence.get(int(tracks.keys[row]), ())),
-        )
+        return {
+            "time": sight.time,
+            "camera": sight.camera,
+            "frame": sight.index,
+            "gate": self._gate.name,
+            "track": int(tracks.ids[row]),
+            "label": self._classes[tracks.classes[row]],
+            "position": (x, y),
+        }
 
-    def _known(self, tracks: Tracks, row: int, **moment: Any) -> dict[str, Any]:
-        """Return the fields of a verdict that say of which part it is, beside those of its `moment`."""
-        label = self._classes[tracks.classes[row]]
-        return {**moment, "gate": self._gate.name, "track": int(tracks.ids[row]), "label": label}
 
-    def _area(self, shown: npt.NDArray[np.float32], name: str) -> float:
-        """Return the median area over the looks that show the defect, 0 where too few do."""
-        limit = self._gate.defects.get(name)
-        if limit is None or not len(shown):
-            return 0.0
-        over = shown >= limit.min_area_px
-        return float(np.median(shown[over])) if over.any() and over.mean() >= limit.looks else 0.0
+def _outside(points: npt.NDArray[np.float32], image: Image) -> Rows:
+    """Return (n,) which of `points` (n, 2) lie outside a picture (h, w, 3)."""
+    return np.asarray((points < 0).any(axis=1) | (points >= image.shape[1::-1]).any(axis=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -33,12 +33,23 @@ class Rule(Protocol):
 class Rules:
     """Everything that a configuration decides by the tracks of one camera, in the order of the configuration."""
 
-    def __init__(self, config: Config, camera: str, classes: list[str], defects: list[str]) -> None:
-        """`classes` are the names of the instance classes, the background first; `defects` the defect classes."""
+    def __init__(
+        self,
+        config: Config,
+        camera: str,
+        classes: list[str],
+        defects: list[str],
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """`classes` are the names of the instance classes, the background first; `defects` the defect classes.
+
+        `clock` is that of a live camera, s, monotonic.
+        """
         lines = [line for line in config.lines if line.camera == camera]
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
-        self._gates = [QualityGate(gate, classes, defects) for gate in gates]
+        mm_per_px = config.cameras[camera].mm_per_px
+        self._gates = [QualityGate(gate, classes, defects, mm_per_px, clock) for gate in gates]
         self._counters = [LineCounter(line, classes) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
         self._rules: list[Rule] = [*_sized(config, camera, classes, defects, self._counters, self._gates)]
@@ -63,6 +74,10 @@ class Rules:
     def alerts(self) -> list[Alert]:
         """Return the alerts that last, as they began."""
         return self._behaviour.alerts()
+
+    def overdue(self) -> list[Event]:
+        """Return what cannot wait any longer for a live camera that is silent."""
+        return [event for gate in self._gates for event in gate.overdue()]
 
     def stakes(self, tracks: Tracks, *, pressed: bool) -> Stakes:
         """Return what is at stake for `tracks` before they are looked at; deadlines only matter when `pressed`."""

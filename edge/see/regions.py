@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge.blobs import blobs_of
 from edge.boxes import common_of
-from edge.config import RegionRules
+from edge.config import RegionRules, class_numbers
 from edge.types import Boxes, Image, Labels, Regions
 
 Mask: TypeAlias = npt.NDArray[np.bool_]  # (h, w)
@@ -22,6 +22,13 @@ NO_SPOTS = np.zeros((0, 4), np.float32)
 MOST_REGIONS = 256  # of one frame: noise costs bounded time
 MOST_KEPT_BYTES = 4 << 20  # by one painter: some hundred masks, each in the few sizes that rounding gives it
 ENTRY_BYTES = 500  # of a mask or a map that is kept, beside its cells: its array and its place
+
+
+def wanted(names: list[str], known: list[str]) -> npt.NDArray[np.uint8]:
+    """Return a lookup table (256,) uint8: 1 for the classes in `names`, or for all `known` ones but the background."""
+    table: npt.NDArray[np.uint8] = np.zeros(256, np.uint8)
+    table[class_numbers(names or known[1:], known, "regions.classes")] = 1
+    return table
 
 
 def widened(rules: RegionRules) -> RegionRules:

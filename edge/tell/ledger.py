@@ -4,9 +4,9 @@ At every moment, kills and power cuts included, ``counted = delivered + queued +
 
 When the file nears its cap (``[ledger] max_mib``), what is delivered goes first, the oldest of it (`history.py`).
 Nothing that is queued is ever dropped; what is new is let in by what it is worth. From three quarters of the cap on,
-counts, and who goes where, only raise their totals: they are lost as events, and declared. From seven eighths on, so
-are PASS verdicts. All other verdicts, alerts and gaps go on until the cap. Once half of the file is free again, a gap
-event with reason "outbox" says how many events were lost and since when, and counts are let in again.
+counts, arrivals, and who goes where, only raise their totals: they are lost as events, and declared. From seven eighths
+on, so are PASS verdicts. All other verdicts, alerts and gaps go on until the cap. Once half of the file is free again,
+a gap event with reason "outbox" says how many events were lost and since when, and counts are let in again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import msgspec
 
 from edge import config
 from edge.events import (
+    Arrival,
     ConversionEvent,
     Count,
     Event,
@@ -35,6 +36,7 @@ from edge.events import (
     counter_of,
 )
 from edge.tell import schema
+from edge.tell.gates import GateBook
 from edge.tell.history import PRESSED_SHARE, STEP_ROWS, Calendar, drop_oldest, make_room
 from edge.tell.outbox import Outbox
 from edge.tell.store import Store, disk_errors
@@ -119,6 +121,7 @@ class Ledger:
             self._seq = int(self._db.execute(schema.LAST_SEQ).fetchone()[0])
             self._totals: dict[str, int] = dict(self._db.execute("SELECT counter, total FROM totals"))
             self._full = self._read_full()
+            self.gates = GateBook(self._db)
             self.outbox = Outbox(self._store, receivers, self._seq, limits.keep_days, calendar)
             self._shrink()
             self._open_beat(folder / "beat")
@@ -149,6 +152,9 @@ class Ledger:
         with self._store.transaction(self._db):
             self._draft(draft, events)
             self._write(draft)
+            parts = self.gates.take(draft.events)
+        if parts:
+            self.gates.read()
         self._log_full(draft.full)
         self._seq, self._full = draft.seq, draft.full
         self._totals = {**self._totals, **draft.totals}
@@ -253,7 +259,7 @@ class Ledger:
         """Return whether `event` may take the file to `pages`. The last ones are kept for totals and tallies."""
         cap = self._store.pages
         match event:
-            case Count() | Measurement() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
+            case Count() | Arrival() | Measurement() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
                 return not draft.full.lost and pages <= cap * 3 / 4
             case Verdict(verdict="PASS"):
                 return pages <= cap * 7 / 8

@@ -19,7 +19,7 @@ Color = tuple[int, int, int]  # BGR
 
 WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (160, 160, 160)
 REGION, LOOK, LINE, ZONE, ALARM = (60, 200, 255), (255, 255, 255), (255, 200, 60), (230, 230, 120), (60, 60, 235)
-VERDICTS: dict[str, Color] = {"PASS": (90, 200, 60), "REJECT": (60, 60, 235), "REVIEW": (40, 180, 240)}
+VERDICTS: dict[str, Color] = {"PASS": (90, 200, 60), "REJECT": (60, 60, 235), "REVIEW": (40, 180, 240), "EXPIRED": GREY}
 CLASSES: list[Color] = [(0, 0, 0), (214, 140, 60), (80, 190, 110), (190, 100, 190), (70, 150, 230), (200, 200, 70)]
 PALETTE = np.asarray([CLASSES[i % len(CLASSES)] for i in range(256)], np.uint8)  # (256, 3) by class
 TINT = 0.28  # opacity of the semantic labels

@@ -14,7 +14,7 @@ from typing import get_args
 from edge.errors import LedgerError
 from edge.events import Event
 
-VERSION = 3  # 2: the checksum of a row covers its number and kind; 3: rows stay when they are delivered
+VERSION = 4  # 2: the checksum of a row covers its number and kind; 3: rows stay when delivered; 4: accounts of gates
 OLDEST = 2  # that is brought to this version when it is opened
 PAGE_BYTES = 4096
 CACHE_KIB = 2000  # of pages that a connection keeps in memory: SQLite's own default, which builds of it change
@@ -33,6 +33,18 @@ TABLES = (
     (
         "CREATE TABLE tallies (kind TEXT PRIMARY KEY, counted INTEGER NOT NULL, queued INTEGER NOT NULL, "
         "delivered INTEGER NOT NULL, lost INTEGER NOT NULL) WITHOUT ROWID"
+    ),
+)
+
+_PARTS = ("seen", "passed", "rejected", "reviewed", "expired", "astray")
+# The accounts of the gates, which versions before 4 had not.
+GATES = (
+    "CREATE TABLE gates (gate TEXT PRIMARY KEY, "
+    + ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in _PARTS)
+    + ") WITHOUT ROWID",
+    (
+        "CREATE TABLE under_way (gate TEXT NOT NULL, track INTEGER NOT NULL, camera TEXT NOT NULL, "
+        "label TEXT NOT NULL, x REAL NOT NULL, y REAL NOT NULL, PRIMARY KEY (gate, track)) WITHOUT ROWID"
     ),
 )
 
@@ -81,6 +93,22 @@ LAWS = {
     f"SELECT kind, count(*) FROM events WHERE seq > ({FLOOR}) GROUP BY kind)",
     "totals add up to the events that raise one": "SELECT (SELECT coalesce(sum(total), 0) FROM totals) = "  # noqa: S608
     f"(SELECT coalesce(sum(counted), 0) FROM tallies WHERE kind IN ({_COUNTED}))",
+    "gates are numbers": _none("gates", " OR ".join(["typeof(gate) <> 'text'", *map(_no_number, _PARTS)])),
+    "parts under way are of a gate": _none(
+        "under_way",
+        " OR ".join(
+            [
+                "gate NOT IN (SELECT gate FROM gates)",
+                "typeof(camera) <> 'text'",
+                "typeof(label) <> 'text'",
+                "typeof(x) <> 'real'",
+                "typeof(y) <> 'real'",
+                _no_number("track"),
+            ]
+        ),
+    ),
+    "seen = passed + rejected + reviewed + expired + under way": "SELECT count(*) = 0 FROM gates WHERE seen <> "
+    "passed + rejected + reviewed + expired + (SELECT count(*) FROM under_way WHERE under_way.gate = gates.gate)",
 }
 
 
@@ -110,7 +138,7 @@ def connect(path: Path, *, synchronous: str, autocheckpoint: int) -> sqlite3.Con
 def create(db: sqlite3.Connection, stream: str | None = None) -> None:
     """Write the tables of an empty ledger in one transaction; its `stream` is one that no other has, or a given one."""
     db.execute("BEGIN IMMEDIATE")
-    for table in TABLES:
+    for table in (*TABLES, *GATES):
         db.execute(table)
     rows = [("version", VERSION), ("stream", stream or uuid.uuid4().hex), ("ids", 1), ("session", 0)]
     db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
@@ -134,7 +162,7 @@ def check(db: sqlite3.Connection, path: Path, stream: str | None = None) -> None
     try:
         db.execute("UPDATE meta SET value = value")  # a file whose header names a format to come cannot be written
         if version < VERSION:
-            _migrate(db)
+            _migrate(db, version)
         _check_sound(db)
         db.execute("COMMIT" if version < VERSION else "ROLLBACK")
     except BaseException:
@@ -156,7 +184,7 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
         )
     if version < OLDEST:
         raise LedgerError(
-            f"ledger {path}: has schema {version}, this Foveate needs {OLDEST} or {VERSION}; "
+            f"ledger {path}: has schema {version}, this Foveate needs {OLDEST} to {VERSION}; "
             "let the older version deliver what is queued, or move the file away to begin a new ledger"
         )
     return version
@@ -178,9 +206,12 @@ def checksum(seq: int, kind: str, payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(f"{seq} {kind} ".encode()))
 
 
-def _migrate(db: sqlite3.Connection) -> None:
-    """Make version 3 of version 2: what was in the outbox is still queued, what was delivered is gone."""
-    db.execute("ALTER TABLE outbox RENAME TO events")
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """Make this version of an older one. What was in the outbox of version 2 is queued, what it delivered is gone."""
+    if version < 3:
+        db.execute("ALTER TABLE outbox RENAME TO events")
+    for table in GATES:
+        db.execute(table)
     db.execute("UPDATE meta SET value = ? WHERE key = 'version'", (VERSION,))
     db.execute(f"PRAGMA user_version={VERSION}")
 
@@ -190,7 +221,7 @@ def _check_sound(db: sqlite3.Connection) -> None:
 
     Rows that are delivered may be many, and nothing depends on them: `foveate ledger verify` checks these too.
     """
-    if not _tables(db) >= set(TABLES):
+    if not _tables(db) >= {*TABLES, *GATES}:
         raise DamagedError("its tables are not those of this version")
     stream = _one(db, "SELECT value FROM meta WHERE key = 'stream'")
     if not (isinstance(stream, str) and re.fullmatch("[0-9a-f]{32}", stream)):

@@ -106,9 +106,12 @@ class Speaker:
         connection.close()
 
     def _send_state(self, connection: Connection) -> None:
+        for gate, wrong in self._ledger.gates.broken().items():
+            self._alarms.set(f"gate:{gate}", wrong)
         payload = msgspec.json.encode(
             {
                 **self._state(),
+                "gates": self._ledger.gates.tallies,
                 "online": True,
                 "session": self._session,
                 "stream": self._outbox.stream,

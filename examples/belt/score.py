@@ -49,7 +49,7 @@ def score(seed: int, frames: int, events: Sequence[Event]) -> Score:
     true = Counter(f"count/{crossing.kind}" for crossing in crossed)
     misses = sum(abs(counted[name] - true[name]) for name in counted.keys() | true.keys())
     parts = crossings(seed, frames, GATE_LINE_X - PIXEL_CENTRE)
-    verdicts = [event for event in events if isinstance(event, Verdict)]
+    verdicts = [event for event in events if isinstance(event, Verdict) and event.verdict != "EXPIRED"]
     pairs = match(parts, verdicts)
     unmatched = [v for v in verdicts if not any(v is verdict for _, verdict in pairs)]
     defects, by_class = _defects(pairs, unmatched)

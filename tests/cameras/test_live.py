@@ -15,23 +15,24 @@ import pytest
 
 from edge.config import Camera as CameraConfig
 from edge.errors import CameraError
-from edge.see.cameras import live, open_camera
+from edge.see.cameras import live, open_camera, sight
 from edge.see.cameras.capture import without_password
 from edge.see.cameras.live import LiveCamera
-from edge.types import Frame, Gap
+from edge.types import Frame, Gap, Image
 
 SIZE = (64, 48)
 CONFIG = CameraConfig(source="usb:0", stall_s=0.15)
 
 
 class Driver:
-    """A fake of OpenCV's handle; the test says frame by frame what the camera sees."""
+    """A fake of OpenCV's handle; the test says frame by frame what the camera sees: pictures of one level."""
 
     def __init__(self, size: tuple[int, int] = SIZE, present: bool = True) -> None:
         self.size, self.present = size, present
         self.steps = threading.Semaphore(1)  # one frame is there at once
         self.taken = threading.Semaphore(0)
-        self.broken = False
+        self.broken = self.still = False
+        self.paint: Image | None = None  # instead of the level
         self.opened = self.released = self.count = 0
         self.error: Exception | None = None
 
@@ -53,8 +54,8 @@ class Driver:
                 return False, None
         if image is None or image.shape[:2] != self.size[::-1]:
             image = np.empty((self.size[1], self.size[0], 3), np.uint8)
-        image[:] = self.count
-        self.count += 1
+        image[:] = self.count if self.paint is None else self.paint
+        self.count += not self.still
         return True, image
 
     def release(self) -> None:
@@ -165,6 +166,87 @@ def test_outage_gives_two_gaps_that_touch(driver: Driver, camera: LiveCamera, ca
     ]
 
 
+def test_a_picture_that_no_longer_changes_is_no_sight_until_it_does(
+    driver: Driver, camera: LiveCamera, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sight, "FROZEN_S", 0.05)
+    frame_of(camera)
+    driver.still = True
+    found: list[Frame | Gap | None] = []
+    while not any(isinstance(one, Gap) for one in found):
+        driver.steps.release()
+        time.sleep(0.01)
+        found.append(camera.read(0.0))
+    assert sum(isinstance(one, Frame) for one in found) <= 2, "nobody decides by what shows nothing new"
+    changed, frozen = found[0], found[-1]
+    assert isinstance(changed, Frame)
+    assert isinstance(frozen, Gap)
+    assert (frozen.reason, frozen.since) == ("frozen", changed.time)
+    assert 0.05 <= frozen.until - frozen.since < 2.0
+    for _ in range(5):
+        driver.give(camera)
+        assert camera.read(0.0) is None
+    driver.still = False
+    driver.give(camera)
+    assert camera.read(0.0) is None
+    driver.give(camera)
+    over, frame = camera.read(0.0), frame_of(camera)
+    assert isinstance(over, Gap)
+    assert (over.reason, over.since, over.until) == ("frozen", frozen.until, frame.time)
+    assert (frame.index, frame.dropped) == (over.index, 0), "what shows nothing new was not dropped"
+    assert [record.message.split(" source")[0] for record in caplog.records] == [
+        "camera=belt state=frozen",
+        "camera=belt state=seeing",
+    ]
+
+
+def test_a_picture_may_stand_still_where_that_is_configured(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sight, "FROZEN_S", 0.0)
+    still = CameraConfig(source="usb:0", stall_s=5.0, static_ok=True)
+    with LiveCamera("belt", still, driver.open) as camera:
+        frame_of(camera)
+        driver.still = True
+        for _ in range(10):
+            driver.give(camera)
+            assert frame_of(camera).dropped == 0
+        driver.broken = True
+
+
+def test_frames_that_are_no_pictures_are_left_out_and_counted(driver: Driver, camera: LiveCamera) -> None:
+    frame_of(camera)
+    driver.give(camera)
+    half = np.arange(48 * 64 * 3).astype(np.uint8).reshape(48, 64, 3)
+    half[24:] = sight.GREY  # as a decoder leaves half of a JPEG
+    for lost, image in enumerate((np.zeros((48, 64, 3), np.uint8), half, half), start=1):
+        driver.paint = image
+        driver.steps.release()
+        _wait_until(lambda lost=lost: camera._slot.unread == lost)
+    assert frame_of(camera).index == 1
+    assert camera.read(0.0) is None
+    driver.paint = None
+    driver.give(camera)
+    frame = frame_of(camera)
+    assert (frame.index, frame.corrupt, frame.dropped) == (5, 3, 0)
+
+
+def test_a_single_pixel_that_changes_is_a_change() -> None:
+    stillness = sight.Stillness()
+    image: Image = np.full((480, 640, 3), 7, np.uint8)
+    for i in range(100):
+        image[3, 5, 2] = i
+        assert stillness.note(image, i / 10) is None
+    found = [stillness.note(image, i / 10) for i in range(100, 130)]
+    assert found[:9] == [None] * 9
+    assert set(found[10:]) == {9.9}, "since the last picture that was another one"
+
+
+def test_a_slow_camera_that_shows_the_same_twice_now_and_then_is_not_frozen() -> None:
+    stillness = sight.Stillness()
+    for i in range(20):
+        image: Image = np.full((480, 640, 3), i // 2, np.uint8)
+        assert stillness.note(image, 2.0 * i) is None
+
+
 def test_short_break_is_one_gap(driver: Driver, camera: LiveCamera) -> None:
     seen = frame_of(camera)
     driver.broken = True
@@ -257,7 +339,7 @@ ABSENT = CameraConfig(source="rtsp://admin:hunter2@cam/1", size=SIZE, stall_s=0.
 def test_a_camera_that_is_not_there_at_the_start_is_waited_for(
     driver: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    driver.present, driver.steps = False, threading.Semaphore(0)
+    driver.present, driver.steps, driver.count = False, threading.Semaphore(0), 1
     with LiveCamera("belt", ABSENT, driver.open) as camera:
         assert (camera.size, camera.fps, camera.ended) == (SIZE, None, False)
         stall = read_until_gap(camera)
@@ -350,7 +432,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.parametrize("fault", ["end", "hang"])
 def test_stream_that_breaks_and_comes_back(stream: str, fault: str) -> None:
-    with open_camera("belt", CameraConfig(source=stream, stall_s=0.5)) as camera:
+    with open_camera("belt", CameraConfig(source=stream, stall_s=0.5, static_ok=True)) as camera:
         assert (camera.size, camera.live) == (SIZE, True)
         frames = [camera.read(1.0) for _ in range(10)]
         assert all(isinstance(frame, Frame) for frame in frames)
@@ -373,7 +455,7 @@ def _gaps(camera: Any, wanted: int) -> list[Gap]:
 
 
 def test_log_has_no_line_per_frame(stream: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG), open_camera("belt", CameraConfig(source=stream)) as camera:
+    with caplog.at_level(logging.DEBUG), open_camera("belt", CameraConfig(source=stream, static_ok=True)) as camera:
         for _ in range(10):
             camera.read(1.0)
     assert not caplog.records

@@ -143,7 +143,8 @@ def helper_of(path: Path) -> int:
 @pytest.mark.parametrize("trap", ["", "trap '' TERM; "], ids=["obedient", "deaf"])
 @pytest.mark.parametrize("live", [True, False])
 def test_close_ends_what_the_program_has_started(tmp_path: Path, live: bool, trap: str) -> None:
-    script = f"head -c {BYTES} /dev/zero; (exec 1>&-; {trap}sleep 778; true) & echo $! > {tmp_path}/pid; wait; true"
+    frame = f"head -c {BYTES} /dev/zero | tr '\\0' x"
+    script = f"{frame}; (exec 1>&-; {trap}sleep 778; true) & echo $! > {tmp_path}/pid; wait; true"
     camera = open_camera("belt", CameraConfig(command=["sh", "-c", script], size=SIZE, live=live))
     assert isinstance(next_of(camera), Frame)
     helper = helper_of(tmp_path / "pid")

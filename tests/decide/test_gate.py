@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import MOST_LOOKS, DefectLimit, Gate
-from edge.decide.gate import SHARPEST, QualityGate
+from edge.decide.evidence import SHARPEST
+from edge.decide.gate import QualityGate
 from edge.events import Verdict
-from edge.types import Frame, Gap, Tracks
+from edge.types import Frame, Gap, Seen, Tracks
 from tests.see.made import instances_of, seen_of, tracks_of
 
 CLASSES, DEFECTS = ["background", "part", "other"], ["scratch", "chip"]
@@ -32,6 +33,11 @@ def gate(**changes: object) -> QualityGate:
     return QualityGate(Gate(**{"defects": LIMITS, **fields}), CLASSES, DEFECTS)  # type: ignore[arg-type]
 
 
+def verdicts(judge: QualityGate, seen: Seen) -> list[Verdict]:
+    """Show a frame to the gate and return the verdicts alone."""
+    return [told for told in judge.decide(seen) if isinstance(told, Verdict)]
+
+
 def at(x: float, **fields: Sequence[object]) -> Tracks:
     return tracks_of([(x - 10, 90, x + 10, 110)], **fields)
 
@@ -41,12 +47,12 @@ def look(
 ) -> list[Verdict]:
     """Show one look at the part and return the verdicts."""
     seen = instances_of([(x - 10, 90, x + 10, 110)], defects=2, defects_px=[defects], scales=[scale])
-    return judge.decide(seen_of(frame(int(x)), at(x, instances=[0], keys=[key], ids=[key]), seen))
+    return verdicts(judge, seen_of(frame(int(x)), at(x, instances=[0], keys=[key], ids=[key]), seen))
 
 
 def cross(judge: QualityGate, x: float = 110, key: int = 1) -> Verdict:
     """Carry the part over the gate without a look and return its verdict."""
-    (verdict,) = judge.decide(seen_of(frame(int(x)), at(x, keys=[key], ids=[key]), NOTHING))
+    (verdict,) = verdicts(judge, seen_of(frame(int(x)), at(x, keys=[key], ids=[key]), NOTHING))
     return verdict
 
 
@@ -70,7 +76,7 @@ def test_a_defect_rejects_and_says_which_and_how_large_in_the_median() -> None:
 
 @given(st.lists(st.floats(0, 60, width=32), min_size=2, max_size=12), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 def test_k_of_n_looks_reject(areas: list[float], share: float) -> None:
-    judge = gate(defects={"scratch": DefectLimit(min_area_px=30, looks=share)})
+    judge = gate(defects={"scratch": DefectLimit(min_area_px=30, looks=share)}, doubt="PASS")
     for i, area in enumerate(areas):
         look(judge, 10 + i, (area, 0))
     over = [area for area in areas if area >= 30]
@@ -146,10 +152,10 @@ def test_a_look_in_the_frame_of_the_verdict_counts() -> None:
 @given(st.lists(st.floats(60, 140, width=32), min_size=1, max_size=60))
 def test_any_walk_gets_at_most_one_verdict_and_one_if_it_crosses(xs: list[float]) -> None:
     judge = gate()
-    verdicts = [v for i, x in enumerate(xs) for v in judge.decide(seen_of(frame(i), at(x), NOTHING))]
+    found = [v for i, x in enumerate(xs) for v in verdicts(judge, seen_of(frame(i), at(x), NOTHING))]
     clear = [x > 100 for x in xs if x != 100]
     crosses = any(not before and after for before, after in itertools.pairwise(clear))
-    assert len(verdicts) == crosses
+    assert len(found) == crosses
 
 
 def test_a_part_that_goes_the_wrong_way_gets_no_verdict() -> None:
@@ -168,7 +174,7 @@ def test_parts_side_by_side_keep_their_own_evidence() -> None:
         # the instances come in another order than the tracks
         order = [2, 0, 1] if seen else [-1, -1, -1]
         tracks = tracks_of([boxes[i] for i in (2, 0, 1)], keys=[13, 11, 12], ids=[3, 1, 2], instances=order)
-        return judge.decide(seen_of(frame(int(shift)), tracks, found))
+        return verdicts(judge, seen_of(frame(int(shift)), tracks, found))
 
     assert not step(0, seen=True)
     assert not step(10, seen=True)
@@ -192,9 +198,10 @@ def test_what_is_remembered_dies_with_its_track() -> None:
         cross(judge, key=key)
         look(judge, 120, key=key)
         judge.decide(seen_of(frame(0), tracks_of([]), NOTHING, [key]))
-    assert not judge._evidence
-    assert not judge._judged
-    assert not judge._watch._sides
+    assert not judge._evidence._shown
+    assert not judge._evidence._doubts
+    assert not len(judge._passage._keys)
+    assert not len(judge._judged)
 
 
 def test_the_evidence_is_a_copy_of_what_the_engine_may_overwrite() -> None:

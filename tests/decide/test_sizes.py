@@ -114,7 +114,7 @@ def test_sizes_die_with_their_track_and_in_a_gap_and_the_newest_looks_are_kept()
 
 
 def test_a_verdict_has_the_sizes() -> None:
-    (verdict,) = carried(*gate())
+    *_, verdict = carried(*gate())
     assert isinstance(verdict, Verdict)
     assert (verdict.verdict, set(verdict.measures)) == ("PASS", {"area_mm2", "length_mm", "width_mm"})
 
@@ -123,7 +123,7 @@ def test_a_verdict_has_the_sizes() -> None:
     ("limits", "expected"), [((10, 30), "PASS"), ((25, 30), "REJECT"), ((10, 15), "REJECT"), ((20, 30), "REVIEW")]
 )
 def test_a_part_is_held_against_its_limits(limits: tuple[float, float], expected: str) -> None:
-    (verdict,) = carried(*gate(width_mm=limits))
+    *_, verdict = carried(*gate(width_mm=limits))
     assert isinstance(verdict, Verdict)
     assert verdict.verdict == expected
     assert bool(verdict.reasons) == (expected != "PASS")

@@ -24,6 +24,7 @@ from edge.see.cameras.capture import (
     size_of,
     without_password,
 )
+from edge.see.cameras.sight import Stillness, is_picture
 from edge.types import Frame, Gap, Image
 
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0  # waits between attempts to open a lost source; each doubles the one before
@@ -43,6 +44,10 @@ class _Slot:
     index: int = -1  # of the newest frame
     time: float = 0.0  # s, monotonic, when the newest frame had come
     outage: tuple[float, float, int] | None = None  # since, until, first index after it; None: nothing to report
+    corrupt: int = 0  # frames before the newest and after the last one that was taken that were no pictures
+    unread: int = 0  # the same after the newest
+    repeated: int = 0  # frames after the newest that showed it once more
+    frozen_since: float | None = None  # s, monotonic: the newest frame and those before it are all the same
     failure: BaseException | None = None  # why the thread has ended
 
 
@@ -81,6 +86,8 @@ class LiveCamera(Source):
         self._held, self._writing = buffers(self.size, 2)
         self._last_index = -1
         self._reported: float | None = None  # until when a stall that is not over has been reported
+        self._frozen: float | None = None  # until when a frozen picture that is not over has been reported
+        self._stillness = Stillness()
         self._thread = threading.Thread(target=self._capture, name=f"capture-{name}", daemon=True)
         self._thread.start()
 
@@ -88,7 +95,8 @@ class LiveCamera(Source):
         """Return the newest frame if it has not been taken yet, a gap, or None when `timeout_s` is over.
 
         An outage gives two gaps that touch: "stall" when nothing has come for `stall_s`, "reopened" with the first
-        frame after it. Raises `CameraError` where the frame size has changed or the driver does not come back.
+        frame after it. A picture that no longer changes gives two as well, both "frozen", and its frames are not given.
+        Raises `CameraError` where the frame size has changed or the driver does not come back.
         """
         slot = self._slot
         with slot.changed:
@@ -100,6 +108,10 @@ class LiveCamera(Source):
                 return self._nothing_new()
             if slot.outage is not None:
                 return self._seeing_again(*slot.outage)
+            if slot.frozen_since is not None:
+                return self._drop_frozen(slot.newest, slot.frozen_since)
+            if self._frozen is not None:
+                return self._thawed(self._frozen)
             return self._take(slot.newest)
 
     def close(self) -> None:
@@ -124,8 +136,25 @@ class LiveCamera(Source):
         """Hand the newest frame out and give the buffer of the one before back to the thread."""
         slot = self._slot
         slot.spare, self._held, slot.newest = self._held, newest, None
-        dropped, self._last_index = slot.index - self._last_index - 1, slot.index
-        return Frame(self._name, slot.index, slot.time, newest, dropped)
+        corrupt, slot.corrupt = slot.corrupt, 0
+        dropped, self._last_index = slot.index - self._last_index - 1 - corrupt, slot.index
+        return Frame(self._name, slot.index, slot.time, newest, dropped, corrupt)
+
+    def _drop_frozen(self, newest: Image, since: float) -> Gap | None:
+        """Let go of a frame that shows what was seen before; the first of them is reported."""
+        slot = self._slot
+        slot.spare, slot.newest = newest if slot.spare is None else slot.spare, None
+        self._last_index, slot.corrupt = slot.index, 0
+        if self._frozen is not None:
+            return None
+        self._frozen = slot.time
+        _log.warning("camera=%s state=frozen source=%s same_s=%.1f", self._name, self._shown, slot.time - since)
+        return Gap(self._name, slot.index + 1, since, slot.time, "frozen")
+
+    def _thawed(self, reported: float) -> Gap:
+        self._frozen = None
+        _log.warning("camera=%s state=seeing source=%s", self._name, self._shown)
+        return Gap(self._name, self._slot.index, reported, self._slot.time, "frozen")
 
     def _nothing_new(self) -> Gap | None:
         now = self._clock()
@@ -179,20 +208,33 @@ class LiveCamera(Source):
             return False
         if size_of(image) != self.size:
             raise self._other_size(size_of(image))
-        self._put(image, reopened)
+        if is_picture(image):
+            self._put(image, reopened)
+        else:
+            with self._slot.changed:
+                self._slot.unread += 1
         return True
 
     def _put(self, image: Image, reopened: bool) -> None:
         """Make `image` the newest; its predecessor, or a buffer the reader gave back, is written to next."""
         slot, now = self._slot, self._clock()
+        if reopened:
+            self._stillness.reset()
+        frozen_since = None if self._config.static_ok else self._stillness.note(image, now)
         with slot.changed:
+            slot.frozen_since = frozen_since
+            if self._stillness.repeated and frozen_since is None:  # nobody can decide by what shows nothing new
+                slot.repeated += 1
+                return
+            index, slot.corrupt = slot.index + 1 + slot.unread + slot.repeated, slot.corrupt + slot.unread
+            slot.unread = slot.repeated = 0
             if reopened or now - slot.time >= self._config.stall_s:
                 since = slot.time if slot.outage is None else slot.outage[0]
-                slot.outage = since, now, slot.index + 1
+                slot.outage = since, now, index
             free = slot.spare if slot.newest is None else slot.newest
             if slot.newest is None:
                 slot.spare = None
-            slot.newest, slot.index, slot.time = image, slot.index + 1, now
+            slot.newest, slot.index, slot.time = image, index, now
             self._writing = buffers(self.size, 1)[0] if free is None else free
             slot.changed.notify()
 

@@ -8,6 +8,7 @@ Stiefelhagen, 2008; IDF1: Ristani et al., 2016; both at IoU 0.5. As in MOT Chall
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,11 @@ def numbered(ids: Sequence[Ids]) -> list[Ids]:
 
 def _all(ids: Sequence[Ids]) -> Ids:
     return np.unique(np.concatenate([np.zeros(0, np.int64), *ids]))
+
+
+def has_trackeval() -> bool:
+    """Return whether TrackEval is installed."""
+    return importlib.util.find_spec("trackeval") is not None
 
 
 def trackeval() -> Any:

@@ -179,7 +179,7 @@ def test_version_2_waits_for_the_daemon(tmp_path: Path) -> None:
     version_2(tmp_path / "state")
     before = contents(tmp_path / "state")
     with (
-        pytest.raises(LedgerError, match="has schema 2, and 3 can be read; the daemon that starts on it"),
+        pytest.raises(LedgerError, match="has schema 2, and 4 can be read; the daemon that starts on it"),
         read_ledger(tmp_path / "state" / "ledger.db"),
     ):
         pass

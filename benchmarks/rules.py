@@ -17,6 +17,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,11 @@ def _paths_due(hall: Place, bodies: list[world.Body]) -> list[Due]:
     return due
 
 
+def _apart(time: float, stay: tuple[float, float]) -> float:
+    """Return how far the end of a stay is from `time`, s."""
+    return abs(stay[1] - time)
+
+
 def _dwell_errors_s(bodies: list[world.Body], told: Told) -> list[float]:
     """Return by how much the dwell times of those who walked in and out are wrong."""
     hall = Place.of(world.HALL, bodies)
@@ -248,7 +254,7 @@ def _dwell_errors_s(bodies: list[world.Body], told: Told) -> list[float]:
     for event in told.events:
         if isinstance(event, ZoneEvent) and event.change == "leave" and event.reason == "crossed":
             stays = truth.runs(hall.depths[told.body(event.track)] > 0)
-            nearest = min(stays, key=lambda stay, now=event.time: abs(stay[1] - now), default=(0.0, 0.0))  # type: ignore[misc]
+            nearest = min(stays, key=partial(_apart, event.time), default=(0.0, 0.0))
             errors.append(abs(float(event.dwell_s or 0) - (nearest[1] - nearest[0])))
     return errors
 

@@ -49,7 +49,7 @@ def _findings(config: Path | None, source: str | None) -> Iterator[Finding]:
 def _tried(path: Path, source: str | None) -> Iterator[Finding]:
     from deploy import probe  # noqa: PLC0415  it needs every package, and those have been looked for only now
     from edge.config import load_config  # noqa: PLC0415
-    from edge.rehearsal import with_sources  # noqa: PLC0415
+    from edge.rehearsal import with_sources  # noqa: PLC0415  see above
 
     try:
         config = load_config(path)

@@ -148,10 +148,8 @@ def _behaviour(config: Config) -> int:
     if not config.rules:
         return 0
     paths = sum(isinstance(rule, Trajectory) for rule in config.rules)
-    speeds = PRESENT
     return (
-        speeds
-        + len(config.zones) * PRESENT
+        (1 + len(config.zones)) * PRESENT  # its speed, and where it is in each
         + len(config.rules) * (ALERT + EVENT)
         + paths * (MOST_POINTS + RAW) * PATH_POINT
     )

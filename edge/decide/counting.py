@@ -49,7 +49,7 @@ class LineCounter:
             self._counted.pop(key, None)
         return events
 
-    def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002
+    def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002  as all rules have it
         """Return nothing: who crossed meanwhile nobody saw; all tracks are forgotten."""
         self._watch.reset()
         self._doubts.reset()

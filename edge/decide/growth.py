@@ -51,7 +51,7 @@ class GrowthWatch:
         self._keep(np.asarray((self._shares > 0).any(axis=1)))
         return events
 
-    def blind(self, gap: Gap, tracks: Tracks) -> list[GrowthEvent]:  # noqa: ARG002
+    def blind(self, gap: Gap, tracks: Tracks) -> list[GrowthEvent]:  # noqa: ARG002  as all rules have it
         """Return nothing, and forget nothing: defects stay where they are."""
         return []
 

@@ -80,11 +80,6 @@ class LineWatch:
             if share is not None:
                 distance[row] = (2 * share - 1) * reach[row]
 
-    def awaits(self, key: int, direction: str) -> bool:
-        """Tell whether a track was last seen on the side from which it would cross towards `direction`."""
-        side = self._sides.get(key)
-        return side is not None and self._names[-side] == direction
-
     def side(self, key: int) -> int:
         """Return on which side a track was last clearly seen, +1 or -1; 0 where it never was."""
         return self._sides.get(key, 0)

@@ -73,7 +73,7 @@ class Sizes:
             self._looks.setdefault(int(tracks.keys[row]), deque(maxlen=MOST_LOOKS)).append(look)
         return []
 
-    def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002
+    def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002  as all rules have it
         """Forget all parts."""
         self._looks.clear()
         return []

@@ -63,7 +63,7 @@ class Behaviour:
         before, self._there = self._there, len(seen.tracks)
         return not (before or self._there or self.alerts())
 
-    def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002
+    def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002  as all rules have it
         """Return what a time without sight decides: whatever was under way is over, for all we know."""
         left = {name: watch.blind() for name, watch in self._watches.items()}
         self._speeds.clear()

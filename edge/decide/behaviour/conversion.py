@@ -46,7 +46,7 @@ class Conversion:
         at["open"] &= ~late
         return events + [self._told(frame, row, "missed") for row in at[late]]
 
-    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[ConversionEvent]:  # noqa: ARG002
+    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[ConversionEvent]:  # noqa: ARG002  as all rules have it
         """Return that nobody has reached it, for all we know."""
         gone = self._rows.clear()
         return [self._told(gap, row, "missed") for row in gone[gone["open"]]]

@@ -51,7 +51,7 @@ class AgainstFlow:
         at["on"] = (at["on"] | begins) & ~ends
         return self._alerts.update(scene, tracks.keys, at["on"], values, lambda row: [row])
 
-    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002
+    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002  as all rules have it
         """Return the ends of all alerts."""
         self._rows.clear()
         return self._alerts.blind(gap)
@@ -77,7 +77,7 @@ class Congestion:
         on, _ = self._holds.update(scene.seen.frame.time, ONE, np.asarray([len(rows) >= self._rule.least]))
         return self._alerts.update(scene, ONE, on, np.asarray([len(rows)]), lambda _: rows)
 
-    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002
+    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002  as all rules have it
         """Return the end of the alert."""
         self._holds.clear()
         return self._alerts.blind(gap)

@@ -36,7 +36,7 @@ class Dwell:
         dwell = scene.places[self._rule.zone].dwell
         return self._alerts.update(scene, scene.seen.tracks.keys, dwell >= self._rule.seconds, dwell, lambda row: [row])
 
-    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002
+    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002  as all rules have it
         """Return the ends of all alerts."""
         return self._alerts.blind(gap)
 
@@ -78,7 +78,7 @@ class Loitering:
         at["on"] = np.where(here, loiters, at["on"] & place.inside)
         return self._alerts.update(scene, tracks.keys, at["on"], reach, lambda row: [row])
 
-    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002
+    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002  as all rules have it
         """Return the ends of all alerts."""
         self._rows.clear()
         return self._alerts.blind(gap)
@@ -129,7 +129,7 @@ class SlowStation:
         on, _ = self._holds.update(scene.seen.frame.time, ONE, np.asarray([median > planned_s]))
         return self._alerts.update(scene, ONE, on, np.asarray([median]), lambda _: late)
 
-    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002
+    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002  as all rules have it
         """Return the end of the alert, and forget the times before the gap."""
         self._dwells.clear()
         self._holds.clear()

@@ -53,7 +53,7 @@ class Unattended:
         on, lasted = self._holds.update(scene.seen.frame.time, tracks.keys, true, tracks.located | ~left)
         return self._alerts.update(scene, tracks.keys, on & left, lasted, lambda row: [row])
 
-    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002
+    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002  as all rules have it
         """Return the ends of all alerts."""
         self._holds.clear()
         return self._alerts.blind(gap)
@@ -87,7 +87,7 @@ class Interaction:
         on, lasted = self._holds.update(scene.seen.frame.time, keys, near, known)
         return self._alerts.update(scene, keys, on, lasted, lambda pair: pairs[pair].tolist())
 
-    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002
+    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[Alert]:  # noqa: ARG002  as all rules have it
         """Return the ends of all alerts."""
         self._holds.clear()
         return self._alerts.blind(gap)

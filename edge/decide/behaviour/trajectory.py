@@ -58,7 +58,7 @@ class Trajectory:
             row["entered"], row["id"], row["label"] = True, stay.track, stay.label
         return self._told(frame, gone, "ended")
 
-    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[TrajectoryEvent]:  # noqa: ARG002
+    def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[TrajectoryEvent]:  # noqa: ARG002  as all rules have it
         """Return the paths of all tracks up to the gap."""
         return self._told(gap, self._rows.clear(), "blind")
 

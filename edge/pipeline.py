@@ -1,6 +1,7 @@
 """The loop: every frame is looked at, and whatever is decided is on disk before the next one.
 
-frame -> labels -> regions -> looks -> instances -> tracks -> events -> ledger
+frame -> labels -> regions -> looks -> instances -> tracks -> events -> ledger; verdicts that the labels suffice for go
+from there straight to the ledger.
 """
 
 from __future__ import annotations
@@ -62,9 +63,8 @@ def run(
         if not together:
             continue
         watch = Stopwatch()
-        moments = stations.see(together, watch, [cameras[frame.camera].live and health.waited for frame in together])
-        commit([event for moment in moments for event in moment.events])
-        watch.lap("ledger")
+        spare = [cameras[frame.camera].live and health.waited for frame in together]
+        moments = _decided(stations, together, spare, commit, watch)
         if governor is not None:
             changes = governor.govern(together[0], time.monotonic(), watch.total_ms)
             ledger.commit(changes)
@@ -73,6 +73,29 @@ def run(
         for watcher in watchers:
             for moment in moments:
                 watcher(moment)
+
+
+def _decided(
+    stations: Stations,
+    frames: Sequence[Frame],
+    spare: Sequence[bool],
+    commit: Callable[[Sequence[Event]], None],
+    watch: Stopwatch,
+) -> list[Moment]:
+    """Return all that is known of `frames`, once what is decided in them is on disk.
+
+    What needs no closer look is there before anything is looked at: a part at its gate does not wait for the others.
+    """
+    glances = []
+    for glance in stations.glances(frames, watch, spare):
+        if glance.early:
+            commit(glance.early)
+            watch.lap("ledger")
+        glances.append(glance)
+    moments = stations.look(glances, watch)
+    commit([event for moment in moments for event in moment.events[moment.early :]])
+    watch.lap("ledger")
+    return moments
 
 
 def _commit(

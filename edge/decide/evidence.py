@@ -67,9 +67,14 @@ class Evidence:
         """Return how many looks at a track there were."""
         return len(self._shown.get(key, ()))
 
+    def is_enough(self, key: int) -> bool:
+        """Tell whether the looks at a track are as many as a PASS needs, and leave no doubt."""
+        return self.looks(key) >= self._gate.min_looks and key not in self._doubts
+
     def finding(self, key: int) -> Finding:
         """Return what the looks at a track come to."""
-        shown = np.asarray(self._shown.get(key, []), np.float32).reshape(-1, len(self._names))
+        looks = self._shown.get(key, ())
+        shown = np.asarray(looks, np.float32).reshape(len(looks), len(self._names))
         over = shown >= self._least_px
         shares = over.mean(axis=0) if len(shown) else np.zeros(len(self._names))
         rejects = (shares > 0) & (shares >= self._shares)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -12,9 +13,10 @@ from edge.config import Gate
 from edge.decide.ejector import Clock, Ejector
 from edge.decide.evidence import Evidence, Finding
 from edge.decide.lane import Floats, Lane
-from edge.decide.passage import Passage, Rows, Steps
+from edge.decide.passage import Keys, Passage, Rows, Steps
+from edge.decide.sizes import SEVERITY, Sizes, conformity
 from edge.events import Arrival, Verdict
-from edge.types import Gap, Image, Seen, Tracks
+from edge.types import Frame, Gap, Image, Seen, Tracks
 
 WAIT_S = 0.25  # how long the loop may wait for a frame before it asks again
 
@@ -34,9 +36,10 @@ class _Sight:
 class QualityGate:
     """Gives the parts that come before its line one verdict each, and says so when one arrives.
 
-    A part is judged by its looks (`Evidence`) when it is seen beyond the line, or before that where it would be at the
-    ejector before the next frame. One that was not seen to cross, that comes too late, or that was under way while the
-    camera was blind gets the fail-safe. One that ends where it cannot have crossed is EXPIRED.
+    A part is judged by its looks (`Evidence`, and `Sizes` where it measures) when it is seen beyond the line, or before
+    that where it would be at the ejector before the next frame. Where these looks are enough nobody waits for one more:
+    the labels alone say that it is there. One that was not seen to cross, that comes too late, or that was under way
+    while the camera was blind gets the fail-safe. One that ends where it cannot have crossed is EXPIRED.
     """
 
     def __init__(
@@ -46,32 +49,50 @@ class QualityGate:
         defects: list[str],
         mm_per_px: float | None = None,
         clock: Clock | None = None,
+        sizes: Sizes | None = None,
     ) -> None:
         """`classes` are the instance classes, the background first; `defects` the defect classes.
 
-        `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic.
+        `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic; `sizes` are those of the
+        parts, told of each frame before the gate is, where it measures.
         """
         self._gate = gate
         self._classes = classes
         self._lane = Lane(gate.start, gate.end, gate.direction)
         self._passage = Passage(self._lane)
         self._evidence = Evidence(gate, defects)
+        self._sizes = sizes
         self._ejector = Ejector(gate, mm_per_px, clock)
-        self._judged = np.zeros(0, np.int64)  # keys of tracks that have their verdict
         self._last: _Sight | None = None
 
+    def early(self, frame: Frame, expected: Tracks) -> list[Verdict]:
+        """Return the verdicts that no look at `frame` is needed for: of parts at the gate that have had enough looks.
+
+        `expected` are all tracks where the labels of the frame alone say that they are.
+        """
+        self._ejector.see(frame)
+        rows = np.flatnonzero(self._passage.reached(expected))
+        ready = [row for row in rows.tolist() if self._is_ready(int(expected.keys[row]))]
+        if not ready:
+            return []
+        sight = _Sight(frame.camera, frame.index, frame.time, expected)
+        due = self._due(sight)
+        told = [self._judged(sight, row, due) for row in ready]
+        self._close(expected.keys[ready])
+        return told
+
     def decide(self, seen: Seen) -> Told:
-        """Return who arrived in this frame, and the verdicts."""
+        """Return who arrived in this frame, and the verdicts of those that have none yet."""
         frame, tracks = seen.frame, seen.tracks
         sight = _Sight(frame.camera, frame.index, frame.time, tracks)
-        self._evidence.gather(seen.instances, tracks, self._judged)
+        self._evidence.gather(seen.instances, tracks, self._passage.judged)
         self._ejector.see(frame)
         told: Told = [*self._ended(seen, sight)]
         steps = self._passage.follow(tracks)
         told += [self._arrival(sight, row) for row in np.flatnonzero(steps.arrived).tolist()]
         told += self._verdicts(sight, steps)
         self._evidence.forget(seen.ended)
-        self._judged, self._last = self._passage.judged(tracks.keys), sight
+        self._last = sight
         return told
 
     def doubtful(self, tracks: Tracks) -> Rows:
@@ -87,7 +108,7 @@ class QualityGate:
         self._passage.reset()
         self._evidence.clear()
         self._ejector.reset()
-        self._judged, self._last = np.zeros(0, np.int64), None
+        self._last = None
         return told
 
     def overdue(self) -> list[Verdict]:
@@ -100,24 +121,29 @@ class QualityGate:
         rows = self._passage.under_way & (self._ejector.late_s(now + WAIT_S, due) > 0)
         sight = _Sight(self._last.camera, self._last.index, now, self._last.tracks)
         told = self._unseen(sight, rows, due, f"nothing seen for {silent_s:.1f} s")
-        self._passage.done(rows)
+        self._close(sight.tracks.keys[rows])
         return told
+
+    def _is_ready(self, key: int) -> bool:
+        """Tell whether a part has had as many looks as its verdict needs."""
+        return self._evidence.is_enough(key) and (self._sizes is None or self._sizes.looks(key) > 0)
 
     def _verdicts(self, sight: _Sight, steps: Steps) -> list[Verdict]:
         """Return the verdicts of those that are through, beside the gate, or cannot wait any longer."""
-        tracks, found = sight.tracks, list[Verdict]()
-        due = self._due(sight)
+        tracks, due = sight.tracks, self._due(sight)
         pressing = self._passage.under_way & ~steps.through & ~steps.beside
         pressing &= self._ejector.pressing(self._ejector.now(sight.time), due)
         judged = steps.through | (pressing & tracks.located)
-        for row in np.flatnonzero(judged).tolist():
-            found.append(self._verdict(sight, row, self._evidence.finding(int(tracks.keys[row])), due))
+        found = [self._judged(sight, row, due) for row in np.flatnonzero(judged).tolist()]
         found += self._unseen(sight, pressing & ~tracks.located, due, "crossing not seen")
         found += [self._expired(sight, row, "beside the gate") for row in np.flatnonzero(steps.beside).tolist()]
-        gone = judged | pressing | steps.beside
-        self._passage.done(gone)
-        self._evidence.forget(tracks.keys[gone].tolist())
+        self._close(tracks.keys[judged | pressing | steps.beside])
         return found
+
+    def _close(self, keys: Keys) -> None:
+        """Note that the parts with these `keys` (n,) have their verdict: what their looks showed is needed no more."""
+        self._passage.done(keys)
+        self._evidence.forget(keys.tolist())
 
     def _ended(self, seen: Seen, sight: _Sight) -> list[Verdict]:
         """Return the verdicts of parts whose tracks ended under way: the fail-safe where they may have crossed."""
@@ -142,6 +168,22 @@ class QualityGate:
         """Return (n,) when the tracks of `sight` will be at the ejector, s."""
         beyond, _ = self._lane.place(sight.tracks.centers)
         return self._ejector.deadlines(sight.time, beyond, self._lane.speeds(sight.tracks.velocities))
+
+    def _judged(self, sight: _Sight, row: int, due: Floats) -> Verdict:
+        """Return the verdict of a part by its looks; where it is measured one never gets better by its size."""
+        key = int(sight.tracks.keys[row])
+        verdict = self._verdict(sight, row, self._evidence.finding(key), due)
+        if self._sizes is None:
+            return verdict
+        measures = self._sizes.of(key).measures
+        limits = self._gate.limits.get(verdict.label)
+        worst, reasons = ("PASS", []) if limits is None else conformity(measures, limits, self._gate.fail_safe)
+        return msgspec.structs.replace(
+            verdict,
+            verdict=max(verdict.verdict, worst, key=SEVERITY.index),
+            reasons=[*verdict.reasons, *reasons],
+            measures=measures,
+        )
 
     def _unseen(self, sight: _Sight, rows: Rows, due: Floats, reason: str) -> list[Verdict]:
         """Return the fail-safe of the tracks `rows` (n,), which nobody saw cross, for `reason`."""

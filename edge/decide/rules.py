@@ -13,9 +13,9 @@ from edge.decide.counting import Bar, LineCounter, Misses
 from edge.decide.gate import QualityGate
 from edge.decide.growth import GrowthWatch
 from edge.decide.lines import deadlines
-from edge.decide.sizes import SizedGate, SizedLine, Sizes
+from edge.decide.sizes import SizedLine, Sizes
 from edge.events import Alert, Event
-from edge.types import Gap, Seen, Stakes, Tracks
+from edge.types import Frame, Gap, Seen, Stakes, Tracks
 
 
 class Rule(Protocol):
@@ -49,11 +49,20 @@ class Rules:
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
         mm_per_px = config.cameras[camera].mm_per_px
-        self._gates = [QualityGate(gate, classes, defects, mm_per_px, clock) for gate in gates]
+        measured = any(target.measures for target in self._targets)
+        sizes = Sizes(config.cameras[camera], f"camera {camera}", defects) if measured else None
+        self._gates = [
+            QualityGate(gate, classes, defects, mm_per_px, clock, sizes if gate.measures else None) for gate in gates
+        ]
         self._counters = [LineCounter(line, classes) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
-        self._rules: list[Rule] = [*_sized(config, camera, classes, defects, self._counters, self._gates)]
+        self._rules: list[Rule] = [] if sizes is None else [sizes]  # before those that ask it
+        self._rules += [*_sized(lines, self._counters, classes, sizes), *self._gates]
         self._rules += [self._behaviour, *(GrowthWatch(rule) for rule in config.growth if rule.camera == camera)]
+
+    def early(self, frame: Frame, expected: Tracks) -> list[Event]:
+        """Return what is decided before anything in `frame` is looked at; all tracks are where they are `expected`."""
+        return [event for gate in self._gates for event in gate.early(frame, expected)]
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -88,24 +97,10 @@ class Rules:
 
 
 def _sized(
-    config: Config,
-    camera: str,
-    classes: list[str],
-    defects: list[str],
-    counters: Sequence[Rule],
-    judges: Sequence[Rule],
-) -> Sequence[Rule]:
-    """Return the rules of a camera's lines and gates, those that measure with the sizes of its parts before them."""
-    lines = [line for line in config.lines if line.camera == camera]
-    gates = [gate for gate in config.gates if gate.camera == camera]
-    if not any(line.measure for line in lines) and not any(gate.measures for gate in gates):
-        return [*counters, *judges]
-    sizes = Sizes(config.cameras[camera], f"camera {camera}", defects)
+    lines: Sequence[Line], counters: Sequence[LineCounter], classes: list[str], sizes: Sizes | None
+) -> list[Rule]:
+    """Return the counters of `lines`, those that measure with the `sizes` of what they count."""
     return [
-        sizes,
-        *(
-            SizedLine(counter, line.name, classes, sizes) if line.measure else counter
-            for line, counter in zip(lines, counters, strict=True)
-        ),
-        *(SizedGate(gate, judge, sizes) if gate.measures else judge for gate, judge in zip(gates, judges, strict=True)),
+        counter if sizes is None or not line.measures else SizedLine(counter, line.name, classes, sizes)
+        for line, counter in zip(lines, counters, strict=True)
     ]

@@ -277,7 +277,7 @@ def _last_seq(folder: Path) -> int:
 
 def _events(folder: Path, after: int) -> list[Event]:
     with contextlib.closing(sqlite3.connect(folder / "state" / "ledger.db")) as file:
-        rows = file.execute("SELECT payload FROM outbox WHERE seq > ? ORDER BY seq", (after,)).fetchall()
+        rows = file.execute("SELECT payload FROM events WHERE seq > ? ORDER BY seq", (after,)).fetchall()
     return [msgspec.json.decode(payload, type=Event) for (payload,) in rows]
 
 

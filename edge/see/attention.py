@@ -76,7 +76,6 @@ class Chooser:
         """Forget where was looked: after a time without sight, what is there now need not be what was."""
         self._memory = SpotMemory()
         self._cut = NOTHING  # boxes of unknown objects that their crop cut, widened
-        self._tight = np.zeros(0, np.int64)  # keys of tracks that their crop has cut
         self._wishes: _Wishes | None = None
         self._due = NOTHING  # (n, 4) what is to be looked at for nothing to wait
         self._whole = False  # that is the whole frame
@@ -138,12 +137,11 @@ class Chooser:
         self._memory.note(frame, looked[len(looked) - wishes.spots :], ~self._entering(wishes))
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
-        """Note what its crop cut: tracks, and objects that no track knows, get a wider one in the next frame."""
-        self._cut, self._tight = NOTHING, tracks.keys[:0]
+        """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame."""
+        self._cut = NOTHING
         if instances.whole.all():
             return
         unknown = instances.boxes[~instances.whole]
-        self._tight = tracks.keys[(tracks.since_look > 0) & (_covered(tracks.boxes, unknown) >= KNOWN)]
         unknown = unknown[_covered(unknown, tracks.boxes) < KNOWN][:MOST_SPOTS]
         if len(unknown):
             sides = (unknown[:, 2:] - unknown[:, :2]).max(axis=1)
@@ -178,9 +176,6 @@ class Chooser:
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return each track's crop, what a look is worth, for how many frames it is due, and the reason."""
         pad = self._pad_px + np.minimum(WIDEN_PX * tracks.since_look, self._pad_px)
-        if len(self._tight):
-            sides = (tracks.boxes[:, 2:] - tracks.boxes[:, :2]).max(axis=1, initial=0)
-            pad += np.where(np.isin(tracks.keys, self._tight), sides / 2, 0)
         boxes = padded(tracks.boxes, pad.astype(np.float32), self._size)
         early = tracks.looks < self._rules.inspect_looks
         why = np.where(early, YOUNG, REFRESH)

@@ -161,18 +161,6 @@ def test_a_cut_view_of_a_known_object_is_no_reason_to_look_again() -> None:
     assert len(choose.choose(1, NONE, NOBODY, STILL)) == 0
 
 
-def test_a_track_that_its_crop_cut_gets_a_wider_look_until_it_is_seen_whole() -> None:
-    """Close neighbours: its box, and with it the crop, is too small for what the network takes for one object."""
-    choose = chooser(pad=16)
-    young = track((500, 500, 560, 540), looks=[1], since_look=[2])
-    narrow = choose.choose(0, NONE, young, STILL).sources.tolist()
-    assert narrow == [[500 - 17, 500 - 17, 560 + 17, 540 + 17]]
-    choose.follow(instances_of([(498, 498, 562, 542)], whole=[False]), young)
-    assert choose.choose(1, NONE, young, STILL).sources.tolist() == [[500 - 47, 500 - 47, 560 + 47, 540 + 47]]
-    choose.follow(instances_of([(498, 498, 562, 542)]), track((500, 500, 560, 540), looks=[2], since_look=[0]))
-    assert choose.choose(2, NONE, young, STILL).sources.tolist() == narrow
-
-
 def test_what_is_cut_beside_a_track_is_looked_at_together_with_it() -> None:
     """It may be the rest of the track's object, which has grown since the border cut it."""
     choose = chooser(pad=16)

@@ -11,6 +11,7 @@ from edge.decide.lane import Floats, Lane
 from edge.types import Tracks
 
 NEW, UNDER_WAY, DONE = 0, 1, 2
+AT_PX = 2.0  # frame pixels before the line within which a part is at it: a look moves tracks by about as much
 Rows = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.int64]
 
@@ -58,12 +59,12 @@ class Passage:
             self._states[np.isin(self._keys, keys)] = DONE
 
     def reached(self, expected: Tracks) -> Rows:
-        """Return (n,) which of the tracks under way are beyond the line, between its ends, where they are `expected`.
+        """Return (n,) which of the tracks under way are at the line, between its ends, where they are `expected`.
 
         Nothing is noted: a look may still move them.
         """
         beyond, inside = self._lane.place(expected.centers)
-        there = expected.located & inside & (beyond > 0)
+        there = expected.located & inside & (beyond > -AT_PX)
         if there.any():
             there &= np.isin(expected.keys, self._keys[self.under_way])
         return np.asarray(there)

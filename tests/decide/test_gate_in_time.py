@@ -129,7 +129,7 @@ def test_a_part_that_has_had_enough_looks_is_judged_before_anything_is_looked_at
     belt = Belt(ejector_px=100.0)
     belt.inspect()
     frame = Frame("c", 3, 0.3, PICTURE)
-    assert belt.gate.early(frame, expected_at(99)) == [], "it is not there yet"
+    assert belt.gate.early(frame, expected_at(97)) == [], "it is not there yet"
     early = only(belt.gate.early(frame, expected_at(105)))
     assert (early.verdict, early.looks, early.frame, early.time, early.position) == ("PASS", 3, 3, 0.3, (105, 100))
     assert early.deadline == pytest.approx(0.3 + 0.95)

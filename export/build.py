@@ -13,21 +13,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+import onnx
 
 from edge import bundle
 from edge.bundle import Bundle, Manifest, Model, Role, open_bundle
 from edge.engines.ort import OrtEngine
 from edge.errors import ConfigError, FoveateError
 from edge.threads import available_cores
+from export.apart import TakenIn, take_in
 from export.cache_key import cache_key
-from export.candidate import candidate
+from export.candidate import Candidate
 from export.cascade import Cascade, with_coarse
-from export.coarse import coarse_candidate
 from export.heldout import held_frames
 from export.judge import Verdict, judge, timings
 from export.operate import operating_points
 from export.precision import Candidates, Progress, opened, quantize_all
-from export.recipe import Recipe, Semantic, load_recipe, sources
+from export.recipe import Instance, Recipe, Semantic, load_recipe, sources
 from export.report import write_report
 
 _BUNDLE_FILE, _REPORT_FILE = (
@@ -62,9 +63,16 @@ def _candidates(recipe: Recipe) -> Candidates:
     """Return the models of a recipe in canonical form."""
     found: Candidates = {}
     for role, source in sources(recipe).items():
-        found[role] = candidate(role, source)
-        if isinstance(source, Semantic) and source.coarse_size is not None:
-            found["coarse"] = coarse_candidate(found[role], source)
+        for taken in take_in(role, source):
+            found[taken.role] = _candidate(taken, source)
+    return found
+
+
+def _candidate(taken: TakenIn, source: Semantic | Instance) -> Candidate:
+    if taken.role == "coarse":
+        source = msgspec.structs.replace(source, input_size=taken.model.input.shape[1::-1])
+    found = Candidate(taken.role, source, onnx.load_from_string(taken.graph), taken.model, taken.sensitive)
+    found.files[found.native] = taken.graph
     return found
 
 

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from edge import memory, notify
+from edge.album import Album
 from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Camera as CameraConfig
 from edge.config import Config
@@ -37,13 +38,17 @@ from edge.site_checks import check_confidence
 from edge.spare import check_spared
 from edge.station import Models, Stations
 from edge.summary import check_target, summarise, write_json
+from edge.tell.clocks import Clock, wall_clock
 from edge.tell.delivery import Delivery
-from edge.tell.ledger import Clock, Ledger, wall_clock
+from edge.tell.evidence import Pictures
+from edge.tell.ledger import Ledger
+from edge.tell.store import EVIDENCE
 from edge.workers import Tool, Workers, cores_of, worker_counts
 
 ID_BLOCK = 1000  # track ids reserved with one write to the disk
 CHECK_S = 0.2  # how often it is looked, while cameras open, whether to stop
 STOP_S = 2.0  # how long a camera that is being opened may take when the run is to stop
+NEWEST = 4096  # events among which those of the last round are
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +62,8 @@ class Options:
     file: Path | None = None  # that the configuration was read from; it is never written to
     clock: Clock = wall_clock  # the time of day in events
     stream: str | None = None  # id of the ledger, where that begins; None: one that no other has
+    pictures: bool = True  # evidence is written; its names are the same without
+    evidence: Path | None = None  # where it goes; None: into the state folder
 
 
 def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) -> dict[str, Any]:
@@ -82,13 +89,15 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         clocks = {name: time.monotonic for name, camera in cameras.items() if camera.live}
         stations = Stations(config, models, sizes, lambda: next(ids), clocks)
         health.memory_mib = memory.claim(config, models_for(config, bundle), sizes, save=options.save is not None)
+        ledger.accounts.follow(config, options.clock)
         _note_blind_time(config, ledger, cameras)
+        album = _album(config, options, models, ledger)
         _say_what_runs(config, cameras)
         onlookers, finish = recorder(options.save, config, models, cameras)
         stack.callback(finish)
         health.on_beat(lambda: ledger.beat(time.time()))
         told = [] if any(camera.live for camera in cameras.values()) else [progress(health)]
-        failure = _look(cameras, stations, config, options, ledger, health, [*onlookers, *watchers, *told])
+        failure = _look(cameras, stations, config, options, ledger, album, health, [*onlookers, *watchers, *told])
         try:
             finish()
         except FoveateError as error:  # after the summary, and after what has ended the run
@@ -107,6 +116,7 @@ def _look(
     config: Config,
     options: Options,
     ledger: Ledger,
+    album: Album,
     health: Health,
     watchers: Sequence[Watcher],
 ) -> FoveateError | None:
@@ -118,7 +128,10 @@ def _look(
     notify.ready()
     try:
         governor = open_governor(config, coarse=stations.coarse)
-        run(cameras, stations, ledger, health, governor=governor, watchers=watchers, frames=options.frames)
+        run(
+            cameras, stations, ledger, health, governor=governor, album=album, accounts=ledger.accounts,
+            watchers=watchers, frames=options.frames,
+        )  # fmt: skip
     except FoveateError as error:
         return error
     finally:  # also after a bug: the delivery must not outlive its ledger
@@ -233,6 +246,14 @@ def _say_what_runs(config: Config, cameras: dict[str, Camera]) -> None:
 def _open_ledger(config: Config, options: Options) -> Ledger:
     receivers = config.mqtt.receivers if config.mqtt else []
     return Ledger(config.state, config.ledger, receivers, clock=options.clock, stream=options.stream)
+
+
+def _album(config: Config, options: Options, models: Models, ledger: Ledger) -> Album:
+    """Return what has the pictures, once it is settled what a kill has left of them."""
+    folder = (options.evidence or config.state / EVIDENCE) if options.pictures else None
+    pictures = Pictures(folder, config.evidence, config.ledger.max_mib)
+    pictures.open(lambda: ledger.outbox.newest(NEWEST))
+    return Album(config, models.defects, pictures)
 
 
 def _ids(ledger: Ledger) -> Iterator[int]:

@@ -144,6 +144,8 @@ def _trace(ledger: Reader, seq: int, evidence: Path) -> None:
         print(f"  {name:{width}}  {as_text(value)}")
     if known.camera:
         print(f"decided in frame {known.frame} of camera {known.camera}, at {known.time:.3f} s of its clock")
+        if source := ledger.source(known.camera, seq):
+            print(f"which was {source}")
     if picture := event.get("picture"):
         print(_picture(evidence / picture))
 

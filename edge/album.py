@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import msgspec
@@ -23,12 +24,14 @@ from edge.config import Config
 from edge.decide.evidence import SHARPEST
 from edge.events import Alert, Count, Event, Verdict
 from edge.tell.evidence import Pictures
+from edge.tell.ledger import Ledger
 from edge.tell.overlay import VERDICTS, outlined
 from edge.types import Image, Moment, Tracks
 
 MOST_PX = 1 << 20  # frame pixels of one picture; a larger one is reduced to so many
 MOST_PICTURES = 4  # of one round
 KEPT_BYTES = 16 << 20  # of the looks that are remembered, of each camera
+NEWEST = 4096  # events among which those of the last round are
 
 
 @dataclass(slots=True)
@@ -158,6 +161,13 @@ class Album:
         second = view.image.copy()
         outlined(second, view.box, view.mask, color)
         return np.hstack([view.image, second])
+
+
+def open_album(config: Config, defects: Sequence[str], ledger: Ledger, folder: Path | None) -> Album:
+    """Return what has the pictures, in `folder` or nowhere, once it is settled what a kill has left there."""
+    pictures = Pictures(folder, config.evidence, config.ledger.max_mib)
+    pictures.open(lambda: ledger.outbox.newest(NEWEST))
+    return Album(config, defects, pictures)
 
 
 def cut(moment: Moment, box: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None, pad_px: int) -> View | None:

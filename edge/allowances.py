@@ -161,7 +161,9 @@ def _behaviour(config: Config) -> int:
 
 def _evidence(config: Config) -> int:
     """Return what looks take that may become pictures, and a picture with its outline while it is encoded."""
-    cameras = {gate.camera for gate in config.gates if gate.defects} if config.evidence.verdicts else set()
+    if not config.pictured:
+        return 0
+    cameras = {gate.camera for gate in config.gates if gate.defects}
     return len(cameras) * KEPT_BYTES + 5 * PICTURE * MOST_PX + PICTURES * FILE_NAME
 
 

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from edge import memory, notify
-from edge.album import Album
+from edge.album import Album, open_album
 from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Camera as CameraConfig
 from edge.config import Config
@@ -32,6 +32,7 @@ from edge.health import Health
 from edge.onlookers import progress, recorder
 from edge.pipeline import Watcher, run
 from edge.see.cameras import Camera, open_camera
+from edge.see.cameras.capture import without_password
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
 from edge.site_checks import check_confidence
@@ -40,7 +41,6 @@ from edge.station import Models, Stations
 from edge.summary import check_target, summarise, write_json
 from edge.tell.clocks import Clock, wall_clock
 from edge.tell.delivery import Delivery
-from edge.tell.evidence import Pictures
 from edge.tell.ledger import Ledger
 from edge.tell.store import EVIDENCE
 from edge.workers import Tool, Workers, cores_of, worker_counts
@@ -48,7 +48,6 @@ from edge.workers import Tool, Workers, cores_of, worker_counts
 ID_BLOCK = 1000  # track ids reserved with one write to the disk
 CHECK_S = 0.2  # how often it is looked, while cameras open, whether to stop
 STOP_S = 2.0  # how long a camera that is being opened may take when the run is to stop
-NEWEST = 4096  # events among which those of the last round are
 log = logging.getLogger(__name__)
 
 
@@ -89,9 +88,9 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         clocks = {name: time.monotonic for name, camera in cameras.items() if camera.live}
         stations = Stations(config, models, sizes, lambda: next(ids), clocks)
         health.memory_mib = memory.claim(config, models_for(config, bundle), sizes, save=options.save is not None)
-        ledger.accounts.follow(config, options.clock)
         _note_blind_time(config, ledger, cameras)
-        album = _album(config, options, models, ledger)
+        folder = (options.evidence or config.state / EVIDENCE) if options.pictures else None
+        album = open_album(config, models.defects, ledger, folder)
         _say_what_runs(config, cameras)
         onlookers, finish = recorder(options.save, config, models, cameras)
         stack.callback(finish)
@@ -245,15 +244,11 @@ def _say_what_runs(config: Config, cameras: dict[str, Camera]) -> None:
 
 def _open_ledger(config: Config, options: Options) -> Ledger:
     receivers = config.mqtt.receivers if config.mqtt else []
-    return Ledger(config.state, config.ledger, receivers, clock=options.clock, stream=options.stream)
-
-
-def _album(config: Config, options: Options, models: Models, ledger: Ledger) -> Album:
-    """Return what has the pictures, once it is settled what a kill has left of them."""
-    folder = (options.evidence or config.state / EVIDENCE) if options.pictures else None
-    pictures = Pictures(folder, config.evidence, config.ledger.max_mib)
-    pictures.open(lambda: ledger.outbox.newest(NEWEST))
-    return Album(config, models.defects, pictures)
+    ledger = Ledger(config.state, config.ledger, receivers, clock=options.clock, stream=options.stream)
+    ledger.accounts.follow(config, options.clock)
+    sources = {name: camera.source or " ".join(camera.command) for name, camera in config.cameras.items()}
+    ledger.sources.follow({name: without_password(source) for name, source in sources.items()})
+    return ledger
 
 
 def _ids(ledger: Ledger) -> Iterator[int]:

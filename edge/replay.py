@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.ledger is not None:
         _check_new(options.ledger, config)
     if options.evidence is not None:
-        _check_empty(options.evidence)
+        _make_empty(options.evidence)
     with alone(config, options.ledger) as rehearsed:
         if not _played(rehearsed, options):
             return INTERRUPTED
@@ -68,9 +68,14 @@ def _check_new(folder: Path, config: Config) -> None:
         raise FoveateError(f"--ledger {folder}: holds a ledger already; name a new folder, or remove what is in it")
 
 
-def _check_empty(folder: Path) -> None:
-    """Raise `FoveateError` where `folder` holds something: names of pictures go on from those that are there."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+def _make_empty(folder: Path) -> None:
+    """Make `folder`; raises `FoveateError` where that cannot be, or where it holds something: names would go on."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        holds = any(folder.iterdir())
+    except OSError as error:
+        raise FoveateError(f"--evidence {folder}: {error.strerror}; name a new folder") from error
+    if holds:
         raise FoveateError(f"--evidence {folder}: holds something already; name a new folder")
 
 

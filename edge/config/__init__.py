@@ -68,6 +68,11 @@ class Config(_Table, frozen=True, kw_only=True):
     shifts: list[Shift] = []
 
     @property
+    def pictured(self) -> bool:
+        """Tell whether anything that is decided has a picture."""
+        return bool((self.gates and self.evidence.verdicts) or self.evidence.lines or self.evidence.rules)
+
+    @property
     def measures(self) -> bool:
         """Tell whether any line or gate measures."""
         return any(line.measure for line in self.lines) or any(gate.measures for gate in self.gates)

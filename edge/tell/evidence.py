@@ -125,7 +125,8 @@ class Pictures:
 
     def _read(self, folder: Path) -> None:
         """Learn what is there: one look at each file."""
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            return
         for number in sorted(int(entry.name) for entry in os.scandir(folder) if _is_group(entry)):
             with os.scandir(folder / f"{number:07d}") as files:
                 for file in files:

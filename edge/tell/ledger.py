@@ -40,6 +40,7 @@ from edge.tell.clocks import Clock, utc_text, wall_clock
 from edge.tell.gates import GateBook
 from edge.tell.history import PRESSED_SHARE, STEP_ROWS, Calendar, drop_oldest, make_room
 from edge.tell.outbox import Outbox
+from edge.tell.sources import Sources
 from edge.tell.store import Store, disk_errors
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class Ledger:
             self._full = self._read_full()
             self.gates = GateBook(self._db)
             self.accounts = Accounts(self._db)
+            self.sources = Sources(self._db)
             self.outbox = Outbox(self._store, receivers, self._seq, limits.keep_days, calendar)
             self._shrink()
             self._open_beat(folder / "beat")
@@ -144,6 +146,7 @@ class Ledger:
             self._write(draft)
             parts = self.gates.take(draft.events)
             self.accounts.take(draft.events)
+            self.sources.take(draft.events)
         if parts:
             self.gates.read()
         self._log_full(draft.full)

@@ -115,6 +115,23 @@ def test_trace_leads_to_the_picture_or_says_that_it_is_gone(tmp_path: Path, says
     assert f"picture {tmp_path}/elsewhere/{name}, 17 bytes" in found
 
 
+def test_trace_names_the_recording_of_then(tmp_path: Path, says: Said) -> None:
+    for number, source in enumerate(("a.mp4", "a.mp4", "rtsp://camera/x", "a.mp4")):
+        ledger = Ledger(tmp_path, config.Ledger(max_mib=8), [])
+        ledger.sources.follow({"c": source})
+        ledger.commit([count(number), count(number)])
+        ledger.close()
+    told = ["rtsp://camera/x" if "was rtsp" in says(0, "trace", tmp_path, seq) else "a.mp4" for seq in range(1, 9)]
+    assert told == ["a.mp4"] * 4 + ["rtsp://camera/x"] * 2 + ["a.mp4"] * 2
+    assert "which was a.mp4\n" in says(0, "trace", tmp_path, 8)
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    assert len(msgspec.json.decode(db.execute("SELECT value FROM meta WHERE key = 'sources'").fetchone()[0])) == 3
+    db.execute("UPDATE meta SET value = '{' WHERE key = 'sources'")
+    db.commit()
+    db.close()
+    assert "which was" not in says(0, "trace", tmp_path, 8)
+
+
 def test_show_has_the_summaries_of_a_shift_and_what_was_before_a_time(tmp_path: Path, says: Said) -> None:
     ledger = Ledger(
         tmp_path, config.Ledger(max_mib=8), [], clock=lambda s: datetime.fromtimestamp(s * 86400, timezone.utc)

@@ -71,6 +71,8 @@ class Pictures:
             self._read(self._folder)
             self._settle_left(self._folder, newest)
             self._drop_torn(self._folder)
+            while self._all.bytes > self._budget and self._drop_oldest(self._folder):
+                pass  # it may be less than it was; nobody waits yet
             for number in list(self._groups)[-1:]:
                 self._next = 1 + _last(self._folder / f"{number:07d}", number * GROUP)
         except OSError as error:

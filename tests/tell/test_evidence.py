@@ -107,6 +107,16 @@ def test_the_budget_holds_and_the_newest_are_kept(steps: list[tuple[int, bool]],
             assert left or not name
 
 
+def test_a_budget_that_is_less_than_it_was_holds_from_the_start(tmp_path: Path) -> None:
+    pictures = opened(tmp_path, msgspec.structs.replace(LIMITS, budget_mib=8))
+    names = [kept(pictures, side=200) for _ in range(40)]
+    assert on_disk(tmp_path) > 1 << 20
+    opened(tmp_path, msgspec.structs.replace(LIMITS, budget_mib=1))
+    left = there(tmp_path)
+    assert (1 << 20) * 0.8 < on_disk(tmp_path) <= 1 << 20
+    assert left == names[-len(left) :]
+
+
 def test_one_that_is_larger_than_the_budget_is_not_written(tmp_path: Path) -> None:
     pictures = opened(tmp_path)
     kept(pictures)

@@ -49,6 +49,9 @@ HEADINGS = {
     config.Growth: "`[[growth]]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
+    config.Evidence: "`[evidence]`",
+    config.Summary: "`[summary]`",
+    config.Shift: "`[[shifts]]`",
 }
 KINDS = [
     events.Count,
@@ -64,6 +67,7 @@ KINDS = [
     events.TrajectoryEvent,
     events.Measurement,
     events.GrowthEvent,
+    events.SummaryEvent,
 ]
 
 
@@ -182,6 +186,7 @@ def test_every_topic_is_listed() -> None:
         "state": topics.state,
         "event": topics.event("<kind>"),
         "count": topics.count("<counter>"),
+        "summary": topics.summary("<shift>"),
         "acks": topics.acks.replace("+", "<receiver>"),
     }
     assert members == set(written)

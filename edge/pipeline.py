@@ -40,17 +40,19 @@ def run(
     governor: Governor | None = None,
     watchers: Iterable[Watcher] = (),
     frames: int | None = None,
+    chores: Callable[[float], Sequence[Event]] = lambda _: (),
 ) -> None:
     """Look at every frame until the recordings end, `frames` frames were seen, or `health` says stop.
 
     The newest frames of all cameras are looked at together. `governor` is asked only where a camera is live: what is
-    decided in recordings depends on no clock, and they wait.
+    decided in recordings depends on no clock, and they wait. `chores` is called before each round with its time, s
+    monotonic, and returns what is to be told of what it did.
     """
     if not any(camera.live for camera in cameras.values()):
         governor = None
     commit = partial(_commit, ledger, health, stations.clocks)
     for seen in rounds(cameras, health, frames):
-        if waiting := stations.overdue():
+        if waiting := [*chores(_time_of(seen)), *stations.overdue()]:
             commit(waiting)
         for gap in (got for got in seen if isinstance(got, Gap)):
             commit(stations.blind(gap))
@@ -73,6 +75,13 @@ def run(
         for watcher in watchers:
             for moment in moments:
                 watcher(moment)
+
+
+def _time_of(seen: Sequence[Frame | Gap]) -> float:
+    """Return the time of the first of what a round begins with, s monotonic; now, where nothing is there."""
+    for got in seen:
+        return got.time if isinstance(got, Frame) else got.until
+    return time.monotonic()
 
 
 def _commit(

@@ -181,6 +181,9 @@ def test_tracks_that_are_no_more_keep_their_verdict() -> None:
             return [Verdict(time=0.0, camera="c", frame=1, gate="exit", track=9, label="part", position=(0, 0),
                             verdict="REJECT", reasons=["gone"], defects_px={}, looks=0)]  # fmt: skip
 
+        def inspect(self, _: object) -> list[Event]:
+            return []
+
         def blind(self, *_: object) -> list[Event]:
             return []
 

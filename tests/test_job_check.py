@@ -17,7 +17,7 @@ import pytest
 from edge import config
 from edge.config import Config, load_config
 from edge.daemon import Options, serve
-from edge.errors import CheckError, ConfigError
+from edge.errors import CheckError, ConfigError, FoveateError
 from edge.events import Event, JobCheckEvent, PresenceEvent, Verdict
 from edge.golden import Expected, Told, differences, read_golden
 from edge.types import Moment
@@ -210,6 +210,24 @@ def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out.splitlines()
     assert said[1].strip() == "both: missing right, expected left"
     assert said[-1] == "1 of 2 pictures are judged otherwise than expected"
+
+
+def test_the_doctor_reads_what_is_expected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site(tmp_path)
+    folder = golden(tmp_path / "golden")
+    (tmp_path / "site.toml").write_text(SITE)
+    main(["doctor", str(tmp_path / "site.toml")])
+    assert f"2 reference pictures in {folder}" in capsys.readouterr().out
+    (folder / "good.png").unlink()
+    assert main(["doctor", str(tmp_path / "site.toml")]) == 1
+    assert f"FIX reference picture {folder / 'good.png'}: is not there" in capsys.readouterr().out
+
+
+def test_a_reference_picture_is_not_written_over(tmp_path: Path) -> None:
+    rules = site(tmp_path)
+    folder = golden(tmp_path / "golden")
+    with pytest.raises(FoveateError, match="would replace a reference picture; name another file"):
+        serve(rules, Options(json=folder / "good.png"))
 
 
 def test_the_command_without_a_table_says_what_to_add(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from edge.rigid import Motion, Points
 
 REFINED = 3  # times that a motion is fitted to the pairs that it gives
+FINE = 0.25  # of `near`: shifts that differ by less are tried once
 STEPS = 4  # angles that are tried, for each so far as moves the outermost place by half of `near`
 
 
@@ -55,7 +56,7 @@ class Arrangement:
         x, y = self._middle.tolist()
         turned = Motion((x, y), angle)(self._places)
         shifts = (things[:, None] - turned).reshape(-1, 2)
-        shifts = shifts[np.hypot(*shifts.T) <= self._move]
+        shifts = _apart(shifts[np.hypot(*shifts.T) <= self._move], self._near * FINE)
         lost = np.zeros((len(shifts), 2))
         for place in turned:  # one at a time: room for all shifts and things
             gaps = ((place + shifts)[:, None] - things) ** 2
@@ -80,6 +81,14 @@ class Arrangement:
             dx, dy = (shift * min(1.0, self._move / far) if far else shift).tolist()
             motion = Motion((x, y), turn, (dx, dy))
         return motion
+
+
+def _apart(shifts: Points, step: float) -> Points:
+    """Return of `shifts` (n, 2) the first in each square of side `step`; all of them where that is infinite."""
+    if not math.isfinite(step):
+        return shifts
+    _, first = np.unique(np.floor(shifts / step), axis=0, return_index=True)
+    return np.asarray(shifts[np.sort(first)])
 
 
 def _turn_between(source: Points, target: Points) -> float:

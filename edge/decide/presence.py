@@ -100,9 +100,8 @@ class PresenceWatch:
     def _shares(self, seen: Seen, places: list[Points]) -> npt.NDArray[np.float64]:
         """Return (n,) what share of each of `places`, corners (k, 2) in frame pixels, is filled."""
         if self._rule.by == "labels":
-            fills = self._fills.take(seen.labels)
             cell = seen.scale[0] * seen.scale[1]
-            cells = np.asarray([_covered(fills, corners, seen.scale) for corners in places])
+            cells = np.asarray([_covered(seen.labels, self._fills, corners, seen.scale) for corners in places])
             return np.asarray(np.minimum(cells * cell / self._areas, 1.0))
         centers = seen.tracks.centers[self._in_sight(seen.tracks, self._fills)].astype(np.float64)
         inside = [bool((Polygon(corners.tolist()).depths(centers) >= 0).any()) for corners in places]
@@ -130,12 +129,15 @@ def _area(corners: Points) -> float:
     return abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2
 
 
-def _covered(fills: Image, corners: Points, scale: tuple[float, float]) -> int:
-    """Return how many cells of `fills` (h, w), 0 or 1, lie in a polygon with `corners` (k, 2), frame pixels."""
+def _covered(labels: Image, fills: Image, corners: Points, scale: tuple[float, float]) -> int:
+    """Return how many cells of `labels` (h, w) lie in a polygon and are of a class that fills it.
+
+    `fills` (256,) is 1 for these classes, `corners` (k, 2) are in frame pixels.
+    """
     points = corners / np.asarray(scale)
-    low = np.clip(np.floor(points.min(axis=0)), 0, fills.shape[::-1]).astype(int)
-    high = np.clip(np.ceil(points.max(axis=0)), low, fills.shape[::-1]).astype(int)
-    window = fills[low[1] : high[1], low[0] : high[0]]
+    low = np.clip(np.floor(points.min(axis=0)), 0, labels.shape[::-1]).astype(int)
+    high = np.clip(np.ceil(points.max(axis=0)), low, labels.shape[::-1]).astype(int)
+    window = fills.take(labels[low[1] : high[1], low[0] : high[0]])
     if not window.any():
         return 0
     mask = np.zeros(window.shape, np.uint8)

@@ -112,6 +112,19 @@ def test_doubt_is_what_the_gate_makes_of_it_and_asks_for_looks() -> None:
     assert tallies.doubtful(tracks_of([BLOCK])).tolist() == [False]
 
 
+def test_a_part_that_has_its_verdict_needs_no_more_looks() -> None:
+    tallies, rule = gate()
+    for i, found in enumerate([look(4), look(4), look(4), look(3)]):
+        for each in (tallies, rule):
+            each.decide(seen(found, i))
+    assert tallies.doubtful(tracks_of([BLOCK])).tolist() == [True]
+    for each in (tallies, rule):
+        each.decide(seen(None, 150))
+    tallies.decide(seen(look(3), 151))
+    assert tallies.doubtful(tracks_of([BLOCK])).tolist() == [False]
+    assert not tallies._looks
+
+
 def test_a_part_that_was_not_looked_at_enough_has_the_fail_safe_alone() -> None:
     verdict = judged([look(4)])
     assert (verdict.verdict, verdict.reasons) == ("REJECT", ["1 of 2 looks"])

@@ -29,7 +29,7 @@ GATE = config.Gate(
     defects={"scratch": config.DefectLimit(min_area_px=20)},
 )  # fmt: skip
 PLACES = {"left": [(20.0, 30.0), (60.0, 70.0)], "right": [(100.0, 30.0), (140.0, 70.0)]}
-PRESENCE = config.Presence(name="both", camera="c", places=PLACES, classes=["part"], trigger="frame")
+PRESENCE = config.Presence(name="both", camera="c", places=PLACES, classes=["part"], trigger="frame", window=12)
 GOOD = 'verdicts = { PASS = 1 }\ndefects = []\ncounts = { part = 1 }\nmissing = { both = ["right"] }\n'
 BAD = 'verdicts = { PASS = 1, REJECT = 1 }\ndefects = ["scratch"]\ncounts = { part = 2 }\nmissing = { both = [] }\n'
 SITE = """bundle = "bundle"

@@ -47,6 +47,8 @@ HEADINGS = {
     config.Measuring: "`[cameras.NAME.measure]`",
     config.SizeLimits: "`[gates.limits.CLASS]`",
     config.Growth: "`[[growth]]`",
+    config.Presence: "`[[presence]]`",
+    config.JobCheck: "`[job_check]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
     config.Evidence: "`[evidence]`",
@@ -67,6 +69,8 @@ KINDS = [
     events.TrajectoryEvent,
     events.Measurement,
     events.GrowthEvent,
+    events.PresenceEvent,
+    events.JobCheckEvent,
     events.SummaryEvent,
 ]
 

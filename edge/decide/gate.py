@@ -15,6 +15,7 @@ from edge.decide.evidence import Evidence, Finding
 from edge.decide.lane import Floats, Lane
 from edge.decide.passage import Keys, Passage, Rows, Steps
 from edge.decide.sizes import SEVERITY, Sizes, conformity
+from edge.decide.tallies import Tallies
 from edge.events import Arrival, Verdict
 from edge.types import Frame, Gap, Image, Seen, Tracks
 
@@ -50,18 +51,19 @@ class QualityGate:
         mm_per_px: float | None = None,
         clock: Clock | None = None,
         sizes: Sizes | None = None,
+        tallies: Tallies | None = None,
     ) -> None:
         """`classes` are the instance classes, the background first; `defects` the defect classes.
 
-        `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic; `sizes` are those of the
-        parts, told of each frame before the gate is, where it measures.
+        `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic; `sizes` and
+        `tallies` are those of the parts, where it minds them; they are told of each frame before the gate is.
         """
         self._gate = gate
         self._classes = classes
         self._lane = Lane(gate.start, gate.end, gate.direction)
         self._passage = Passage(self._lane)
         self._evidence = Evidence(gate, defects)
-        self._sizes = sizes
+        self._sizes, self._tallies = sizes, tallies
         self._ejector = Ejector(gate, mm_per_px, clock)
         self._last: _Sight | None = None
 
@@ -95,6 +97,14 @@ class QualityGate:
         self._last = sight
         return told
 
+    def inspect(self, seen: Seen) -> list[Verdict]:
+        """Return what each part in sight would be told now, wherever it lies: nobody arrives, and nothing is late."""
+        frame, tracks = seen.frame, seen.tracks
+        self._evidence.gather(seen.instances, tracks, self._passage.judged)
+        sight, never = _Sight(frame.camera, frame.index, frame.time, tracks), np.full(len(tracks), np.inf)
+        rows = np.flatnonzero(tracks.ids).tolist()
+        return [self._judged(sight, row, never) for row in rows]
+
     def doubtful(self, tracks: Tracks) -> Rows:
         """Return (n,) the tracks whose looks do not agree on a defect that would reject them."""
         return self._evidence.doubtful(tracks)
@@ -126,7 +136,8 @@ class QualityGate:
 
     def _is_ready(self, key: int) -> bool:
         """Tell whether a part has had as many looks as its verdict needs."""
-        return self._evidence.is_enough(key) and (self._sizes is None or self._sizes.looks(key) > 0)
+        measured = self._sizes is None or self._sizes.looks(key) > 0
+        return measured and self._evidence.is_enough(key) and (self._tallies is None or self._tallies.agree(key))
 
     def _verdicts(self, sight: _Sight, steps: Steps) -> list[Verdict]:
         """Return the verdicts of those that are through, beside the gate, or cannot wait any longer."""
@@ -144,6 +155,8 @@ class QualityGate:
         """Note that the parts with these `keys` (n,) have their verdict: what their looks showed is needed no more."""
         self._passage.done(keys)
         self._evidence.forget(keys.tolist())
+        if self._tallies is not None:
+            self._tallies.done(keys.tolist())
 
     def _ended(self, seen: Seen, sight: _Sight) -> list[Verdict]:
         """Return the verdicts of parts whose tracks ended under way: the fail-safe where they may have crossed."""
@@ -170,20 +183,18 @@ class QualityGate:
         return self._ejector.deadlines(sight.time, beyond, self._lane.speeds(sight.tracks.velocities))
 
     def _judged(self, sight: _Sight, row: int, due: Floats) -> Verdict:
-        """Return the verdict of a part by its looks; where it is measured one never gets better by its size."""
-        key = int(sight.tracks.keys[row])
+        """Return the verdict of a part by its looks; it never gets better by its numbers, or by its size."""
+        key, label = int(sight.tracks.keys[row]), int(sight.tracks.classes[row])
         verdict = self._verdict(sight, row, self._evidence.finding(key), due)
+        if self._tallies is not None:
+            verdict = _worse(verdict, *self._tallies.finding(key, label, self._gate.doubt))
         if self._sizes is None:
             return verdict
         measures = self._sizes.of(key).measures
         limits = self._gate.limits.get(verdict.label)
-        worst, reasons = ("PASS", []) if limits is None else conformity(measures, limits, self._gate.fail_safe)
-        return msgspec.structs.replace(
-            verdict,
-            verdict=max(verdict.verdict, worst, key=SEVERITY.index),
-            reasons=[*verdict.reasons, *reasons],
-            measures=measures,
-        )
+        if limits is not None:
+            verdict = _worse(verdict, *conformity(measures, limits, self._gate.fail_safe))
+        return msgspec.structs.replace(verdict, measures=measures)
 
     def _unseen(self, sight: _Sight, rows: Rows, due: Floats, reason: str) -> list[Verdict]:
         """Return the fail-safe of the tracks `rows` (n,), which nobody saw cross, for `reason`."""
@@ -234,6 +245,12 @@ class QualityGate:
             "label": self._classes[tracks.classes[row]],
             "position": (x, y),
         }
+
+
+def _worse(verdict: Verdict, other: str, reasons: list[str]) -> Verdict:
+    """Return the worse of a verdict and an `other`, with the reasons of both."""
+    worst = max(verdict.verdict, other, key=SEVERITY.index)
+    return msgspec.structs.replace(verdict, verdict=worst, reasons=[*verdict.reasons, *reasons])
 
 
 def _outside(points: npt.NDArray[np.float32], image: Image) -> Rows:

@@ -13,7 +13,9 @@ from edge.decide.counting import Bar, LineCounter, Misses
 from edge.decide.gate import QualityGate
 from edge.decide.growth import GrowthWatch
 from edge.decide.lines import deadlines
+from edge.decide.presence import PresenceWatch
 from edge.decide.sizes import SizedLine, Sizes
+from edge.decide.tallies import Tallies
 from edge.events import Alert, Event
 from edge.types import Frame, Gap, Seen, Stakes, Tracks
 
@@ -40,10 +42,11 @@ class Rules:
         classes: list[str],
         defects: list[str],
         clock: Callable[[], float] | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         """`classes` are the names of the instance classes, the background first; `defects` the defect classes.
 
-        `clock` is that of a live camera, s, monotonic.
+        `clock` is that of a live camera, s, monotonic; `labels` are the semantic classes, the background first.
         """
         lines = [line for line in config.lines if line.camera == camera]
         gates = [gate for gate in config.gates if gate.camera == camera]
@@ -51,14 +54,30 @@ class Rules:
         mm_per_px = config.cameras[camera].mm_per_px
         measured = any(target.measures for target in self._targets)
         sizes = Sizes(config.cameras[camera], f"camera {camera}", defects) if measured else None
+        self._tallies = {gate.name: Tallies(gate, classes, defects) for gate in gates if gate.tallies}
         self._gates = [
-            QualityGate(gate, classes, defects, mm_per_px, clock, sizes if gate.measures else None) for gate in gates
+            QualityGate(
+                gate,
+                classes,
+                defects,
+                mm_per_px,
+                clock,
+                sizes=sizes if gate.measures else None,
+                tallies=self._tallies.get(gate.name),
+            )
+            for gate in gates
         ]
         self._counters = [LineCounter(line, classes) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
-        self._rules: list[Rule] = [] if sizes is None else [sizes]  # before those that ask it
-        self._rules += [*_sized(lines, self._counters, classes, sizes), *self._gates]
+        self._gatherers: list[Rule] = [*([] if sizes is None else [sizes]), *self._tallies.values()]
+        self._presence = [
+            PresenceWatch(rule, classes, [*labels], config.attention.refresh_frames)
+            for rule in config.presence
+            if rule.camera == camera
+        ]
+        self._rules: list[Rule] = [*self._gatherers, *_sized(lines, self._counters, classes, sizes), *self._gates]
         self._rules += [self._behaviour, *(GrowthWatch(rule) for rule in config.growth if rule.camera == camera)]
+        self._rules += self._presence
 
     def early(self, frame: Frame, expected: Tracks) -> list[Event]:
         """Return what is decided before anything in `frame` is looked at; all tracks are where they are `expected`."""
@@ -84,6 +103,13 @@ class Rules:
         """Return the alerts that last, as they began."""
         return self._behaviour.alerts()
 
+    def inspect(self, seen: Seen) -> list[Event]:
+        """Return what each part in sight would be told now, and what is missing; nothing is counted, nobody crosses."""
+        for gatherer in self._gatherers:
+            gatherer.decide(seen)
+        verdicts = [event for gate in self._gates for event in gate.inspect(seen)]
+        return [*verdicts, *(presence.inspect(seen) for presence in self._presence)]
+
     def overdue(self) -> list[Event]:
         """Return what cannot wait any longer for a live camera that is silent."""
         return [event for gate in self._gates for event in gate.overdue()]
@@ -93,6 +119,8 @@ class Rules:
         doubtful = np.zeros(len(tracks), np.bool_)
         for gate in self._gates:
             doubtful |= gate.doubtful(tracks)
+        for tallies in self._tallies.values():
+            doubtful |= tallies.doubtful(tracks)
         return Stakes(deadlines(tracks, self._targets if pressed else []), doubtful)
 
 

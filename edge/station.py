@@ -90,7 +90,9 @@ class Station:
         )
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
-        self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id)
+        encoder = config.cameras[name].encoder
+        px_per_tick = None if encoder is None else encoder.px_per_tick
+        self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id, px_per_tick)
         self._rules = Rules(config, name, models.instance_classes, models.defects, clock)
         self._painter = Painter()
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
@@ -109,6 +111,7 @@ class Station:
             bars=self._rules.bars(self._audit.upper),
             zones=moment.zones,
             alerts=Counter(alert.rule for alert in moment.alerts),
+            encoder=self._tracker.fault,
         )
 
     def see(self, frame: Frame, watch: Stopwatch, *, spare: bool = False) -> Moment:
@@ -128,7 +131,7 @@ class Station:
         found = foreground(labels, self._wanted, rules.confidence)
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
-        expected = self._tracker.predict(found, labels.scale, elapsed)
+        expected = self._tracker.predict(found, labels.scale, elapsed, frame.ticks)
         explained = self._painter(expected.masks, expected.boxes, found.shape, labels.scale)
         before = self._spots + self._tracker.shift[CORNERS]
         inside = self._zones(found, labels.scale)
@@ -155,8 +158,8 @@ class Station:
             there = set(tracks.keys.tolist())
             self._slighted = self._slighted & there if glance.effort.full else there
         watch.lap("tracks")
-        seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended)
-        events = self._rules.decide(seen)
+        seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended, self._tracker.ticks)
+        events = [*self._tracker.told(frame), *self._rules.decide(seen)]
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")

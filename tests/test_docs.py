@@ -45,6 +45,7 @@ HEADINGS = {
     config.Conversion: '`[[rules]]`, `kind = "conversion"`',
     config.Trajectory: '`[[rules]]`, `kind = "trajectory"`',
     config.Measuring: "`[cameras.NAME.measure]`",
+    config.Encoder: "`[cameras.NAME.encoder]`",
     config.SizeLimits: "`[gates.limits.CLASS]`",
     config.Growth: "`[[growth]]`",
     config.Mqtt: "`[mqtt]`",
@@ -64,6 +65,8 @@ KINDS = [
     events.TrajectoryEvent,
     events.Measurement,
     events.GrowthEvent,
+    events.MeetingEvent,
+    events.EncoderEvent,
 ]
 
 

@@ -48,8 +48,9 @@ class Rules:
         lines = [line for line in config.lines if line.camera == camera]
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
-        mm_per_px = config.cameras[camera].mm_per_px
-        self._gates = [QualityGate(gate, classes, defects, mm_per_px, clock) for gate in gates]
+        mm_per_px, encoder = config.cameras[camera].mm_per_px, config.cameras[camera].encoder
+        px_per_tick = None if encoder is None else encoder.px_per_tick
+        self._gates = [QualityGate(gate, classes, defects, mm_per_px, clock, px_per_tick) for gate in gates]
         self._counters = [LineCounter(line, classes) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
         self._rules: list[Rule] = [*_sized(config, camera, classes, defects, self._counters, self._gates)]

@@ -20,8 +20,9 @@ from edge.types import Frame
 LEAST_PX = 8.0  # frame pixels by which ticks and labels may always differ
 SHARE = 0.25  # of the way, by which they may beyond that
 FADING = 0.97  # weight of a frame against the one after it: some thirty frames count
-FARTHEST = 0.5  # of the frame's extent that a belt goes unseen between two frames, at the most
-SILENT = 30  # frames without ticks after which there is no encoder
+FARTHEST = 0.5  # of the frame's extent that a belt goes from one frame to the next, at the most
+NEAR = 8  # frames apart within which the labels are heard: beyond, one part is easily taken for the next
+SILENT = 30  # frames in a row without ticks, or with a jump, after which there is no encoder
 
 Shift = npt.NDArray[np.float32]  # (2,) x, y in frame pixels
 
@@ -31,7 +32,6 @@ class Encoder:
 
     def __init__(self, px_per_tick: Point, size: tuple[int, int]) -> None:
         """`px_per_tick` is how far the belt moves with one tick; `size` is the frame's width and height."""
-        self._px_per_tick = np.asarray(px_per_tick, np.float32)
         self._length = math.hypot(*px_per_tick)
         self._way = np.asarray(px_per_tick, np.float64) / self._length
         self.axis = int(np.abs(self._way).argmax())  # along which it mostly moves
@@ -59,16 +59,18 @@ class Encoder:
         """
         before, self._ticks = self._ticks, ticks
         by_labels = float(seen @ self._way)
-        self._note_silence(ticks, frames)
-        if ticks is None or before is None:
+        by_ticks = 0.0 if ticks is None or before is None else (ticks - before) * self._length
+        counted = ticks is not None and abs(by_ticks) <= self._farthest * frames  # farther: it began anew elsewhere
+        self._note_silence(counted, frames)
+        if before is None or not counted:
             self._speed = by_labels / frames
             return seen
-        by_ticks = (ticks - before) * self._length
-        if sure:
+        heard = sure and frames <= NEAR
+        if heard:
             self._compare(by_ticks, by_labels, frames)
-        believed = not self.fault and self._can_be(by_ticks, by_labels, frames, sure=sure)
+        believed = not self.fault and (not heard or self._can_be(by_ticks, by_labels, frames))
         self._speed = (by_ticks if believed else by_labels) / frames
-        return self._px_per_tick * np.float32(ticks - before) if believed else seen
+        return (self._way * by_ticks).astype(np.float32) if believed else seen
 
     def told(self, frame: Frame) -> list[EncoderEvent]:
         """Return whether ticks are no longer believed from `frame` on, or are again."""
@@ -86,8 +88,8 @@ class Encoder:
             )
         ]
 
-    def _note_silence(self, ticks: float | None, frames: int) -> None:
-        if ticks is not None:
+    def _note_silence(self, counted: bool, frames: int) -> None:
+        if counted:
             self._without = 0
             self.fault = "" if self.fault == "silent" else self.fault
             return
@@ -107,19 +109,18 @@ class Encoder:
         apart = abs(self._by_ticks - self._by_labels)
         limit = LEAST_PX + SHARE * max(abs(self._by_ticks), abs(self._by_labels))
         if apart > limit and not self.fault:
-            self.fault = self._kind()
+            self.fault = _fault_of(by_ticks, by_labels)
         elif apart < limit / 2:
             self.fault = ""
 
-    def _kind(self) -> str:
-        """Return what is wrong with the ticks of the last frames."""
-        if abs(self._by_ticks) < SHARE * abs(self._by_labels):
-            return "stuck"
-        return "backwards" if self._by_ticks * self._by_labels < 0 else "astray"
-
-    def _can_be(self, by_ticks: float, by_labels: float, frames: int, *, sure: bool) -> bool:
+    def _can_be(self, by_ticks: float, by_labels: float, frames: int) -> bool:
         """Tell whether one of the two others can have seen a shift of `by_ticks` frame pixels."""
-        if not sure:
-            return abs(by_ticks) <= self._farthest
         most = LEAST_PX + SHARE * abs(by_ticks)
         return min(abs(by_ticks - by_labels), abs(by_ticks - self._speed * frames)) <= most
+
+
+def _fault_of(by_ticks: float, by_labels: float) -> str:
+    """Return what is wrong with ticks that say otherwise than the labels."""
+    if abs(by_ticks) < SHARE * abs(by_labels):
+        return "stuck"
+    return "backwards" if by_ticks * by_labels < 0 and abs(by_ticks) < 2 * abs(by_labels) else "astray"

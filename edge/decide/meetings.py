@@ -9,20 +9,22 @@ expected as it was alone, too.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.boxes import areas_of, common_of
+from edge.boxes import areas_of, common_of, overlaps
 from edge.decide.rows import Rows
 from edge.events import MeetingEvent
 from edge.types import Boxes, Frame, Instances
 
 COVERED = 0.7  # share of a box in another, from which it is in it
-BOTH = 0.7  # intersection over union, from which an instance's box is that round two
+BOTH = 0.7  # intersection over union, from which an instance's box is that round several
 CLEARER = 0.1  # by which it is more like that than like the box of one alone
 SETTLED = 2  # looks in a row that make a merge or a split
+FILLS = 0.9  # of an instance's side, from which one of the two is as long
 MOST_GONE = 3  # looks in a row after which one that is not in the instance any more is just lost
 
 Numbers = npt.NDArray[np.int64]
@@ -69,10 +71,12 @@ class Meetings:
 
     def alone(self, rows: Rows) -> Places | None:
         """Return where those would be that have an instance with another, were they alone; None: there are none."""
-        if not self._open:
+        as_one = [meeting for meeting in self._open.values() if not meeting.as_two]
+        if not as_one:
             return None
-        at = np.asarray([_row(rows, meeting.track) for meeting in self._open.values()])
-        points = rows.points[2:, :, at] + np.stack([meeting.own for meeting in self._open.values()], axis=2)
+        at = np.asarray([_row(rows, meeting.track) for meeting in as_one])
+        places = [_opposite(rows, one, row) for one, row in zip(as_one, at.tolist(), strict=True)]
+        points = np.stack(places, axis=2)
         return Places(at, points.reshape(6, -1)[:4].T, points[2].T)
 
     def see(self, rows: Rows, instances: Instances, pairs: Numbers, unseen: Flags, left: Flags, now: int) -> None:
@@ -125,17 +129,26 @@ class Meetings:
         """See what has become of those who have met: still one, two again, or one of them is elsewhere."""
         for meeting in list(self._open.values()):
             track, other = _row(rows, meeting.track), _row(rows, meeting.other)
+            if known[track] < 0 <= known[other]:
+                self._swap(meeting, rows.points[:, :, other] - instances.centers[known[other]])
+                track, other = other, track
             if known[track] >= 0 and known[other] >= 0:
                 self._split(meeting, track)
             elif known[track] >= 0 and unseen[other]:
                 box = instances.boxes[known[track]]
                 if _shares(rows.boxes[other : other + 1], box[None])[0, 0] >= COVERED:
-                    self._merge(meeting)
-                    _hold(rows, other, box, now)
+                    self._merge(meeting, track)
+                    _hold(rows, meeting, box, now)
                 else:
                     meeting.gone += 1
             if meeting.gone >= MOST_GONE:
                 del self._open[meeting.other]
+
+    def _swap(self, meeting: Meeting, own: Points) -> None:
+        """Let the other one have the instance."""
+        del self._open[meeting.other]
+        meeting.track, meeting.other, meeting.own = meeting.other, meeting.track, own
+        self._open[meeting.other] = meeting
 
     def _split(self, meeting: Meeting, track: int) -> None:
         if not meeting.as_two:
@@ -146,52 +159,103 @@ class Meetings:
             if meeting.since is not None:
                 self._done.append(("split", meeting))
 
-    def _merge(self, meeting: Meeting) -> None:
+    def _merge(self, meeting: Meeting, track: int) -> None:
+        if meeting.as_two:
+            self.jumped.append(track)
         meeting.as_one, meeting.gone, meeting.as_two = meeting.as_one + 1, 0, 0
         if meeting.since is None and meeting.as_one == SETTLED:
             self._done.append(("merge", meeting))
 
     def _begin(self, rows: Rows, instances: Instances, pairs: Numbers, lost: Numbers, now: int) -> None:
-        """Begin meetings of the rows `lost` (l,) with those of `pairs` (k, 2) whose instance is like both."""
+        """Begin meetings of the rows `lost` (l,) with those of `pairs` (k, 2) whose instance is like all of them."""
         lost = lost[~np.isin(rows.keys[lost], self.others)]
-        shown = instances.boxes[pairs[:, 1]]
-        for which, at in zip(*(_shares(rows.boxes[lost], shown) >= COVERED).nonzero(), strict=True):
-            other, (track, index) = int(lost[which]), pairs[at].tolist()
-            key = int(rows.keys[other])
-            if key not in self._open and _is_round(shown[at], rows.boxes[track], rows.boxes[other]):
-                own = rows.points[:, :, track] - instances.centers[index]
+        boxes, shown = rows.boxes, instances.boxes[pairs[:, 1]]
+        inside = _shares(boxes[lost], shown) >= COVERED
+        for at in inside.any(axis=0).nonzero()[0].tolist():
+            others, (track, index) = lost[inside[:, at]], pairs[at].tolist()
+            if not _is_round(shown[at], boxes[others], boxes[track]):
+                continue
+            self.jumped.append(track)
+            own = rows.points[:, :, track] - instances.centers[index]
+            for other in others.tolist():
+                key = int(rows.keys[other])
                 self._open[key] = Meeting(int(rows.keys[track]), key, own)
-                self.jumped.append(track)
-                _hold(rows, other, shown[at], now)
+                _hold(rows, self._open[key], shown[at], now)
 
     def _part(self, rows: Rows, instances: Instances, pairs: Numbers, left: Numbers) -> None:
         """Note which of the instances `left` (l,) are parts of what was one with a row of `pairs` (k, 2)."""
         before, shown = rows.boxes[pairs[:, 0]], instances.boxes[pairs[:, 1]]
-        for which, at in zip(*(_shares(instances.boxes[left], before) >= COVERED).nonzero(), strict=True):
-            index = int(left[which])
-            if _is_round(before[at], shown[at], instances.boxes[index]):
-                self._newly[index] = int(rows.keys[pairs[at, 0]])
-                self.jumped.append(int(pairs[at, 0]))
+        inside = _shares(instances.boxes[left], before) >= COVERED
+        for at in inside.any(axis=0).nonzero()[0].tolist():
+            parts = left[inside[:, at]]
+            if _is_round(before[at], instances.boxes[parts], shown[at]):
+                track = int(pairs[at, 0])
+                self._newly |= dict.fromkeys(parts.tolist(), int(rows.keys[track]))
+                self.jumped.append(track)
 
 
-def _hold(rows: Rows, other: int, box: npt.NDArray[np.float32], now: int) -> None:
-    """Put a track into the `box` (4,) that it is in, by the shortest way; it is not lost."""
-    low, high = box[:2] - rows.points[0, :, other], box[2:] - rows.points[1, :, other]
-    rows.points[:, :, other] += np.maximum(low, 0) + np.minimum(high, 0)
+def claimed(rows: Rows, instances: Instances, pairs: Numbers, left: Flags) -> Numbers:
+    """Return `pairs` (k, 2) of rows and instances with those added that only a merge or a split explains; by row.
+
+    An instance of `left` (m,) that is where two lost tracks or more should be is that of the largest of them, and where
+    two instances or more are in the place of a lost track, the largest is its own: their centres are elsewhere.
+    """
+    alone = rows.ids > 0
+    alone[pairs[:, 0]] = False
+    lost, free = alone.nonzero()[0], left.nonzero()[0]
+    if not len(lost) or not len(free):
+        return pairs
+    boxes, shown = rows.boxes[lost], instances.boxes[free]
+    more = [(int(lost[row]), int(free[one])) for one, row in _groups(shown, boxes)]
+    more += [(int(lost[one]), int(free[row])) for one, row in _groups(boxes, shown)]
+    if not more:
+        return pairs
+    both = np.concatenate([pairs, np.asarray(more, np.int64)])
+    both = both[np.unique(both[:, 0], return_index=True)[1]]
+    return np.asarray(both[np.sort(np.unique(both[:, 1], return_index=True)[1])])
+
+
+def _groups(boxes: Boxes, parts: Boxes) -> Iterator[tuple[int, int]]:
+    """Yield which of `boxes` (n, 4) are round two of `parts` (m, 4) or more, and which of these is the largest."""
+    inside = _shares(parts, boxes) >= COVERED
+    for at in (inside.sum(axis=0) > 1).nonzero()[0].tolist():
+        some = inside[:, at].nonzero()[0]
+        largest = int(some[areas_of(parts[some]).argmax()])
+        if _is_round(boxes[at], parts[some], parts[largest]):
+            yield at, largest
+
+
+def _hold(rows: Rows, meeting: Meeting, box: npt.NDArray[np.float32], now: int) -> None:
+    """Put the other one into the `box` (4,) of the instance, as near as can be; it is not lost.
+
+    The box is that round both: along an axis that the one which has it does not fill, the other reaches an end.
+    """
+    other = _row(rows, meeting.other)
+    corner, side = rows.points[0, :, other], rows.points[1, :, other] - rows.points[0, :, other]
+    room = np.maximum(box[2:] - box[:2] - side, 0)
+    place = np.clip(corner - box[:2], 0, room)
+    ends = meeting.own[1] - meeting.own[0] < FILLS * (box[2:] - box[:2])
+    place = np.where(ends, room * (place > room / 2), place)
+    rows.points[:, :, other] += box[:2] + place - corner
     rows.missed[other], rows.supported_in[other] = 0, now
 
 
-def _is_round(box: npt.NDArray[np.float32], one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
-    """Tell whether `box` (4,) is that round `one` and `other` (4,), and clearly not that of `one` alone."""
-    both = np.concatenate([np.minimum(one[:2], other[:2]), np.maximum(one[2:], other[2:])])
-    like_both, like_one = (_overlap(box, each) for each in (both, one))
-    return like_both >= BOTH and like_both >= like_one + CLEARER
+def _opposite(rows: Rows, meeting: Meeting, track: int) -> Points:
+    """Return the points (3, 2) of the one that has the instance, were it alone: at the end where the other is not."""
+    own, instance, other = meeting.own, rows.points[:, :, track], rows.points[:, :, _row(rows, meeting.other)]
+    side, length = own[1] - own[0], instance[1] - instance[0]
+    ends = np.maximum(side, other[1] - other[0]) < FILLS * length
+    at_end = np.where(other[0] + other[1] < instance[0] + instance[1], instance[1] - side, instance[0])
+    moved = np.where(ends, at_end - own[0], instance[2])
+    return np.asarray(own + moved, np.float32)
 
 
-def _overlap(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    """Return the intersection over union of boxes `a` and `b` (4,)."""
-    common = float(common_of(a[None], b[None])[0, 0])
-    return common / max(float(areas_of(np.stack([a, b])).sum()) - common, 1e-6)
+def _is_round(box: npt.NDArray[np.float32], some: Boxes, one: npt.NDArray[np.float32]) -> bool:
+    """Tell whether `box` (4,) is that round `some` (n, 4) and `one` (4,), and clearly not that of `one` alone."""
+    low, high = np.minimum(some[:, :2].min(axis=0), one[:2]), np.maximum(some[:, 2:].max(axis=0), one[2:])
+    both = np.stack([np.concatenate([low, high]), one])
+    like_all, like_one = overlaps(box[None], both)[0].tolist()
+    return bool(like_all >= BOTH and like_all >= like_one + CLEARER)
 
 
 def _shares(boxes: Boxes, of: Boxes) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ from edge.config import Point, TrackRules
 from edge.decide.association import NO_PAIRS, Pairs, associate
 from edge.decide.encoder import Encoder
 from edge.decide.kalman import BLOB_NOISE, LOOK_NOISE, later, measured
-from edge.decide.meetings import Meetings
+from edge.decide.meetings import Meetings, claimed
 from edge.decide.motion import BeltMotion, FreeMotion, Motion, common_drift
 from edge.decide.rows import all_but, new_rows, points_of
 from edge.decide.stretch import Stretch
@@ -161,12 +161,14 @@ class Tracker:
             in_sight=rows.missed == 0,
             also=self._meetings.alone(rows),
         )
+        left = usable & (instances.scores >= least)
+        left[pairs[:, 1]] = False
+        pairs = claimed(rows, instances, pairs, left)
+        left[pairs[:, 1]] = False
         unseen = self._miss(pairs, looks)
-        usable[pairs[:, 1]] = False
-        usable &= instances.scores >= least
-        self._meetings.see(rows, instances, pairs, unseen, usable, self._now)
+        self._meetings.see(rows, instances, pairs, unseen, left, self._now)
         self._measure(pairs, instances)
-        self._begin(usable, instances)
+        self._begin(left, instances)
 
     def _usable(self, instances: Instances) -> npt.NDArray[np.bool_]:
         usable = instances.whole & self._wanted[instances.classes] & np.isfinite(instances.boxes).all(axis=1)

@@ -22,7 +22,7 @@ from edge.types import Boxes, Frame, Instances
 
 COVERED = 0.7  # share of a box in another, from which it is in it
 BOTH = 0.7  # intersection over union, from which an instance's box is that round several
-CLEARER = 0.1  # by which it is more like that than like the box of one alone
+CLEARER = 0.2  # by which it is more like that than like the box of one alone
 SETTLED = 2  # looks in a row that make a merge or a split
 FILLS = 0.9  # of an instance's side, from which one of the two is as long
 MOST_GONE = 3  # looks in a row after which one that is not in the instance any more is just lost

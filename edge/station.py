@@ -90,9 +90,8 @@ class Station:
         )
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
-        encoder = config.cameras[name].encoder
-        px_per_tick = None if encoder is None else encoder.px_per_tick
-        self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id, px_per_tick)
+        known, px_per_tick = len(models.instance_classes), config.cameras[name].px_per_tick
+        self._tracker = Tracker(config.tracks, followed, known, size, new_id, px_per_tick)
         self._rules = Rules(config, name, models.instance_classes, models.defects, clock)
         self._painter = Painter()
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at

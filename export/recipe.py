@@ -88,6 +88,14 @@ class HeldOut(_Table, frozen=True, kw_only=True):
     limit: Whole = 2000
 
 
+class OperatingPoint(_Table, frozen=True, kw_only=True):
+    """``[operating_point]``: how many defective parts may escape; needs a held-out folder with truth."""
+
+    escapes: Annotated[float, msgspec.Meta(gt=0, lt=1)]  # share of the defective parts of each class, at the most
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.95  # with which that is to be claimed
+    least_px: Positive = 30.0  # frame pixels of a true defect below which the part is not defective
+
+
 class Recipe(_Table, frozen=True, kw_only=True):
     """A whole recipe."""
 
@@ -97,6 +105,7 @@ class Recipe(_Table, frozen=True, kw_only=True):
     instance: Instance | None = None
     calibration: Calibration | None = None
     heldout: HeldOut | None = None
+    operating_point: OperatingPoint | None = None
     regions: RegionRules = RegionRules()  # what the instance model gets to see, as in the configuration of the device
     provenance: dict[str, str] = {}  # copied into the manifest: where the models come from
 
@@ -152,6 +161,17 @@ def _check(recipe: Recipe, path: Path) -> None:
             if camera in known:
                 name = camera.source or " ".join(camera.command)
                 raise ConfigError(f"recipe {path}: heldout.recordings: {name} is calibrated on; held-out means others")
+    if recipe.operating_point is not None:
+        _check_point(recipe, path)
+
+
+def _check_point(recipe: Recipe, path: Path) -> None:
+    if recipe.heldout is None or recipe.heldout.folder is None:
+        raise ConfigError(
+            f"recipe {path}: operating_point needs heldout.folder, pictures with true instances and defects; add it"
+        )
+    if recipe.instance is None or not recipe.instance.defects:
+        raise ConfigError(f"recipe {path}: operating_point needs instance.defects; name them, or leave it out")
 
 
 def _check_source(setting: str, source: Semantic | Instance) -> None:

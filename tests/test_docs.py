@@ -50,6 +50,9 @@ HEADINGS = {
     config.Growth: "`[[growth]]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
+    config.Evidence: "`[evidence]`",
+    config.Summary: "`[summary]`",
+    config.Shift: "`[[shifts]]`",
 }
 KINDS = [
     events.Count,
@@ -67,6 +70,7 @@ KINDS = [
     events.GrowthEvent,
     events.MeetingEvent,
     events.EncoderEvent,
+    events.SummaryEvent,
 ]
 
 
@@ -185,6 +189,7 @@ def test_every_topic_is_listed() -> None:
         "state": topics.state,
         "event": topics.event("<kind>"),
         "count": topics.count("<counter>"),
+        "summary": topics.summary("<shift>"),
         "acks": topics.acks.replace("+", "<receiver>"),
     }
     assert members == set(written)

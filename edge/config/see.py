@@ -58,6 +58,11 @@ class Camera(Table, frozen=True, kw_only=True):
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
     static_ok: bool = False  # pictures that are the same to the last bit do not make a live source blind
 
+    @property
+    def px_per_tick(self) -> Point | None:
+        """Return how far the belt moves with a tick of its encoder; None: there is none."""
+        return None if self.encoder is None else self.encoder.px_per_tick
+
 
 class Models(Table, frozen=True, kw_only=True):
     """How the two models are run."""

@@ -48,8 +48,7 @@ class Rules:
         lines = [line for line in config.lines if line.camera == camera]
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
-        mm_per_px, encoder = config.cameras[camera].mm_per_px, config.cameras[camera].encoder
-        px_per_tick = None if encoder is None else encoder.px_per_tick
+        mm_per_px, px_per_tick = config.cameras[camera].mm_per_px, config.cameras[camera].px_per_tick
         self._gates = [QualityGate(gate, classes, defects, mm_per_px, clock, px_per_tick) for gate in gates]
         self._counters = [LineCounter(line, classes) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)

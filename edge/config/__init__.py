@@ -35,8 +35,8 @@ __all__ = [
     "MOST", "MOST_LOOKS", "AgainstFlow", "Attention", "Audit", "BehaviourRule", "Camera", "Config", "Congestion",
     "Conversion", "DefectLimit", "Dwell", "Encoder", "Evidence", "Fraction", "Gate", "Governor", "Growth",
     "Interaction", "Ledger", "Line", "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy", "Point",
-    "Positive", "RegionRules", "Shift", "SizeLimits", "SlowStation", "Summary", "Text", "TrackRules", "Trajectory", "Unattended",
-    "Whole", "Zone", "check_point", "class_numbers", "load_config", "zones_of",
+    "Positive", "RegionRules", "Shift", "SizeLimits", "SlowStation", "Summary", "Text", "TrackRules", "Trajectory",
+    "Unattended", "Whole", "Zone", "check_point", "class_numbers", "load_config", "zones_of",
 ]  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from edge.errors import BundleError, FoveateError
 from edge.events import GapEvent
 from edge.governor import open_governor
 from edge.health import Health
+from edge.job_check import JobChecker, asked_by_signal
 from edge.onlookers import progress, recorder
 from edge.pipeline import Watcher, run
 from edge.see.cameras import Camera, open_camera
@@ -87,6 +88,11 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         sizes = {name: camera.size for name, camera in cameras.items()}
         clocks = {name: time.monotonic for name, camera in cameras.items() if camera.live}
         stations = Stations(config, models, sizes, lambda: next(ids), clocks)
+        checker = JobChecker(config, models, sizes, stations, health)
+        stack.enter_context(asked_by_signal(checker))
+        ledger.commit(checker.at_start(time.monotonic() if clocks else 0.0))
+        if refusal := checker.refusal():
+            raise refusal
         health.memory_mib = memory.claim(config, models_for(config, bundle), sizes, save=options.save is not None)
         _note_blind_time(config, ledger, cameras)
         folder = (options.evidence or config.state / EVIDENCE) if options.pictures else None
@@ -96,7 +102,8 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         stack.callback(finish)
         health.on_beat(lambda: ledger.beat(time.time()))
         told = [] if any(camera.live for camera in cameras.values()) else [progress(health)]
-        failure = _look(cameras, stations, config, options, ledger, album, health, [*onlookers, *watchers, *told])
+        seen_by = [*onlookers, *watchers, *told]
+        failure = _look(cameras, stations, config, options, ledger, album, health, seen_by, checker=checker)
         try:
             finish()
         except FoveateError as error:  # after the summary, and after what has ended the run
@@ -118,6 +125,8 @@ def _look(
     album: Album,
     health: Health,
     watchers: Sequence[Watcher],
+    *,
+    checker: JobChecker,
 ) -> FoveateError | None:
     """Run the loop beside the delivery; return what ended it early: what was decided before is told first."""
     delivery = Delivery(config, ledger, health.state) if config.mqtt is not None else None
@@ -129,7 +138,7 @@ def _look(
         governor = open_governor(config, coarse=stations.coarse)
         run(
             cameras, stations, ledger, health, governor=governor, album=album, accounts=ledger.accounts,
-            watchers=watchers, frames=options.frames,
+            watchers=watchers, frames=options.frames, chores=checker.due,
         )  # fmt: skip
     except FoveateError as error:
         return error
@@ -190,10 +199,11 @@ def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> 
     def labels(model: Model, threads: int, stack: contextlib.ExitStack) -> SemanticPass:
         return SemanticPass(engine(model, threads, stack), model)
 
+    asked = {"sized": config.measures, "counted": config.counts_flaws}
     beside = _workers(config, instance, counts["instance"], partial(engine, instance), stack)
     return Models(
         labels(semantic, cores, stack),
-        InstancePass(engine(instance, cores, stack), instance, config.models.score, beside, sized=config.measures),
+        InstancePass(engine(instance, cores, stack), instance, config.models.score, beside, **asked),
         semantic.classes,
         instance.classes,
         instance.defects,

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from edge.boxes import CORNERS
 from edge.config import Attention, Config, class_numbers
 from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
-from edge.events import Event, GapEvent, tracks_of
+from edge.events import Event, GapEvent
 from edge.health import CameraReport, Stopwatch
+from edge.marking import marked
 from edge.see.attention import NOTHING, Candidates, Chooser
 from edge.see.audit import Audit
 from edge.see.instances import InstancePass
@@ -65,9 +65,12 @@ class Station:
         models: Models,
         new_id: Callable[[], int],
         clock: Callable[[], float] | None = None,
+        *,
+        inspecting: bool = False,
     ) -> None:
         """`size` is the camera's (width, height); `clock` is that of a live one, s, monotonic.
 
+        `inspecting` says that nothing is counted: each frame is told what its parts would be told now.
         Raises `ConfigError` on a class or point that is not there.
         """
         check_names(config, models.semantic_classes, models.instance_classes, models.defects)
@@ -92,8 +95,10 @@ class Station:
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
         known, px_per_tick = len(models.instance_classes), config.cameras[name].px_per_tick
         self._tracker = Tracker(config.tracks, followed, known, size, new_id, px_per_tick)
-        self._rules = Rules(config, name, models.instance_classes, models.defects, clock)
+        self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes)
         self._painter = Painter()
+        self._inspecting = inspecting
+        self.doubted = ""  # why nobody can vouch for the models, while it is so
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
         self._last: int | None = None
         self._spots = NO_SPOTS  # of the last frame
@@ -114,10 +119,7 @@ class Station:
         )
 
     def see(self, frame: Frame, watch: Stopwatch, *, spare: bool = False) -> Moment:
-        """Return all that is known of `frame`, what was decided in it included; `watch` takes each stage's time.
-
-        `spare` says that there was time left before it.
-        """
+        """Return all that is known of `frame`; `watch` takes each stage's time, `spare` says that time was left."""
         return see_together([self], [frame], self._models, self._config.attention, watch, [spare], FULL)[0]
 
     def glance(
@@ -157,8 +159,9 @@ class Station:
             there = set(tracks.keys.tolist())
             self._slighted = self._slighted & there if glance.effort.full else there
         watch.lap("tracks")
-        seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended, self._tracker.ticks)
-        events = [*self._tracker.told(frame), *self._rules.decide(seen)]
+        seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended, labels.classes, self._tracker.ticks)
+        told = self._tracker.told(frame)
+        events = self._rules.inspect(seen) if self._inspecting else [*told, *self._rules.decide(seen)]
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
@@ -188,15 +191,7 @@ class Station:
 
     def _marked(self, events: Sequence[Event], effort: Effort) -> list[Event]:
         """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`."""
-        less, ids = not effort.full, self._slighted_ids()
-        return [
-            msgspec.structs.replace(
-                event,
-                simulated=self._config.simulated,
-                degraded=less or not ids.isdisjoint(tracks_of(event)),
-            )
-            for event in events
-        ]
+        return marked(events, self._config, self._slighted_ids(), self.doubted, degraded=not effort.full)
 
     def _slighted_ids(self) -> set[int]:
         """Return the ids of tracks that were there while less was looked at."""
@@ -254,6 +249,11 @@ class Stations:
     def overdue(self) -> list[Event]:
         """Return what cannot wait any longer for live cameras that are silent."""
         return [event for name in self.clocks for event in self._stations[name].overdue(self.effort)]
+
+    def doubt(self, reason: str) -> None:
+        """Let nothing pass from now on, for `reason`; an empty one lets it again."""
+        for station in self._stations.values():
+            station.doubted = reason
 
     def report(self, moment: Moment) -> CameraReport:
         """Return what is to be told of the camera of `moment`."""

@@ -48,6 +48,8 @@ HEADINGS = {
     config.Encoder: "`[cameras.NAME.encoder]`",
     config.SizeLimits: "`[gates.limits.CLASS]`",
     config.Growth: "`[[growth]]`",
+    config.Presence: "`[[presence]]`",
+    config.JobCheck: "`[job_check]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
     config.Evidence: "`[evidence]`",
@@ -70,6 +72,8 @@ KINDS = [
     events.GrowthEvent,
     events.MeetingEvent,
     events.EncoderEvent,
+    events.PresenceEvent,
+    events.JobCheckEvent,
     events.SummaryEvent,
 ]
 

@@ -148,7 +148,7 @@ def verdicts(speeds: Iterator[float]) -> list[Verdict]:
         tracks = tracks_of(box, velocities=[(speed, 0)], instances=[0])
         frame = Frame("c", index, index / 10, np.zeros((200, 400, 3), np.uint8))
         seen = Seen(
-            frame, np.zeros((4, 4), np.uint8), (1.0, 1.0), instances_of(box, defects=1), tracks, [], 1000 + 4 * x
+            frame, np.zeros((4, 4), np.uint8), (1.0, 1.0), instances_of(box, defects=1), tracks, [], ticks=1000 + 4 * x
         )
         told += [event for event in gate.decide(seen) if isinstance(event, Verdict)]
     return told

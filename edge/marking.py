@@ -1,0 +1,76 @@
+"""What is to be known of events beside what they say: who vouches for them, and how much was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from edge.config import Config
+from edge.events import (
+    Alert,
+    Arrival,
+    Contested,
+    ConversionEvent,
+    Count,
+    Event,
+    Measurement,
+    MeetingEvent,
+    PresenceEvent,
+    TrajectoryEvent,
+    Verdict,
+    ZoneEvent,
+)
+
+
+def marked(events: Sequence[Event], config: Config, slighted: set[int], doubted: str, *, degraded: bool) -> list[Event]:
+    """Return `events` as they are to be told.
+
+    `degraded` says that less than everything is looked at now, `slighted` are the ids of tracks that were there while
+    it was so. `doubted` is why nobody can vouch for the models: then nothing passes. Empty: somebody can.
+    """
+    return [
+        msgspec.structs.replace(
+            distrusted(event, config, doubted) if doubted else event,
+            simulated=config.simulated,
+            degraded=degraded or not slighted.isdisjoint(tracks_of(event)),
+        )
+        for event in events
+    ]
+
+
+def distrusted(event: Event, config: Config, reason: str) -> Event:
+    """Return `event` with the fail-safe of its gate in the place of PASS and REVIEW, and NOK in that of OK.
+
+    `reason` is added to what is changed; all else stays as it is.
+    """
+    match event:
+        case Verdict(verdict="PASS" | "REVIEW"):
+            changed: str = next(gate.fail_safe for gate in config.gates if gate.name == event.gate)
+        case PresenceEvent(verdict="OK"):
+            changed = "NOK"
+        case _:
+            return event
+    return msgspec.structs.replace(event, verdict=changed, reasons=[*event.reasons, reason])
+
+
+def tracks_of(event: Event) -> list[int]:
+    """Return the ids of the objects that `event` is about."""
+    match event:
+        case (
+            Count()
+            | Contested()
+            | Arrival()
+            | Verdict()
+            | Measurement()
+            | ZoneEvent()
+            | ConversionEvent()
+            | TrajectoryEvent()
+        ):
+            return [event.track]
+        case Alert():
+            return event.tracks
+        case MeetingEvent():
+            return [event.track, event.other]
+        case _:
+            return []

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import Gate
+from edge.config import Gate, Point
 from edge.decide.ejector import Clock, Ejector
 from edge.decide.evidence import Evidence, Finding
 from edge.decide.lane import Floats, Lane
@@ -32,6 +32,7 @@ class _Sight:
     index: int
     time: float  # s, monotonic
     tracks: Tracks
+    ticks: float | None = None  # of the belt's encoder, in the frame that shows them
 
 
 class QualityGate:
@@ -50,13 +51,16 @@ class QualityGate:
         defects: list[str],
         mm_per_px: float | None = None,
         clock: Clock | None = None,
+        px_per_tick: Point | None = None,
+        *,
         sizes: Sizes | None = None,
         tallies: Tallies | None = None,
     ) -> None:
         """`classes` are the instance classes, the background first; `defects` the defect classes.
 
-        `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic; `sizes` and
-        `tallies` are those of the parts, where it minds them; they are told of each frame before the gate is.
+        `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic; `px_per_tick` is how far the
+        belt moves with a tick of its encoder. `sizes` and `tallies` are those of the parts, where the gate minds them;
+        they are told of each frame before it is.
         """
         self._gate = gate
         self._classes = classes
@@ -64,20 +68,21 @@ class QualityGate:
         self._passage = Passage(self._lane)
         self._evidence = Evidence(gate, defects)
         self._sizes, self._tallies = sizes, tallies
-        self._ejector = Ejector(gate, mm_per_px, clock)
+        ticks_way = self._lane.speeds(np.asarray([px_per_tick or (0.0, 0.0)], np.float32))
+        self._ejector = Ejector(gate, mm_per_px, clock, float(ticks_way[0]))
         self._last: _Sight | None = None
 
-    def early(self, frame: Frame, expected: Tracks) -> list[Verdict]:
+    def early(self, frame: Frame, expected: Tracks, ticks: float | None = None) -> list[Verdict]:
         """Return the verdicts that no look at `frame` is needed for: of parts at the gate that have had enough looks.
 
-        `expected` are all tracks where the labels of the frame alone say that they are.
+        `expected` are all tracks where the labels of the frame alone say that they are, `ticks` those of the encoder.
         """
         self._ejector.see(frame)
         rows = np.flatnonzero(self._passage.reached(expected))
         ready = [row for row in rows.tolist() if self._is_ready(int(expected.keys[row]))]
         if not ready:
             return []
-        sight = _Sight(frame.camera, frame.index, frame.time, expected)
+        sight = _Sight(frame.camera, frame.index, frame.time, expected, ticks)
         due = self._due(sight)
         told = [self._judged(sight, row, due) for row in ready]
         self._close(expected.keys[ready])
@@ -86,7 +91,7 @@ class QualityGate:
     def decide(self, seen: Seen) -> Told:
         """Return who arrived in this frame, and the verdicts of those that have none yet."""
         frame, tracks = seen.frame, seen.tracks
-        sight = _Sight(frame.camera, frame.index, frame.time, tracks)
+        sight = _Sight(frame.camera, frame.index, frame.time, tracks, seen.ticks)
         self._evidence.gather(seen.instances, tracks, self._passage.judged)
         self._ejector.see(frame)
         told: Told = [*self._ended(seen, sight)]
@@ -129,7 +134,7 @@ class QualityGate:
         due = self._due(self._last)
         now = self._ejector.now(self._last.time)
         rows = self._passage.under_way & (self._ejector.late_s(now + WAIT_S, due) > 0)
-        sight = _Sight(self._last.camera, self._last.index, now, self._last.tracks)
+        sight = _Sight(self._last.camera, self._last.index, now, self._last.tracks, self._last.ticks)
         told = self._unseen(sight, rows, due, f"nothing seen for {silent_s:.1f} s")
         self._close(sight.tracks.keys[rows])
         return told
@@ -170,7 +175,7 @@ class QualityGate:
         beyond, inside = self._lane.place(moved)
         crossed = inside & (beyond >= -self._lane.reaches(last.tracks.boxes))
         due = self._ejector.deadlines(sight.time, beyond, self._lane.speeds(last.tracks.velocities))
-        gone = _Sight(sight.camera, sight.index, sight.time, last.tracks)
+        gone = _Sight(sight.camera, sight.index, sight.time, last.tracks, last.ticks)
         told = self._unseen(gone, lost & crossed, due, "crossing not seen")
         outside = _outside(moved, seen.frame.image)
         for row in np.flatnonzero(lost & ~crossed).tolist():
@@ -223,7 +228,13 @@ class QualityGate:
             looks=finding.looks,
             deadline=round(float(due[row]), 4) if np.isfinite(due[row]) else None,
             late=late_s > 0,
+            ejector_ticks=self._ejector_ticks(sight, row),
         )
+
+    def _ejector_ticks(self, sight: _Sight, row: int) -> float | None:
+        """Return what the encoder will say when a part is at the ejector, whatever the belt does until then."""
+        beyond, _ = self._lane.place(sight.tracks.centers[row : row + 1])
+        return self._ejector.ticks(sight.ticks, float(beyond[0]))
 
     def _expired(self, sight: _Sight, row: int, reason: str) -> Verdict:
         looks = self._evidence.looks(int(sight.tracks.keys[row]))

@@ -51,7 +51,7 @@ class Rules:
         lines = [line for line in config.lines if line.camera == camera]
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
-        mm_per_px = config.cameras[camera].mm_per_px
+        mm_per_px, px_per_tick = config.cameras[camera].mm_per_px, config.cameras[camera].px_per_tick
         measured = any(target.measures for target in self._targets)
         sizes = Sizes(config.cameras[camera], f"camera {camera}", defects) if measured else None
         self._tallies = {gate.name: Tallies(gate, classes, defects) for gate in gates if gate.tallies}
@@ -62,6 +62,7 @@ class Rules:
                 defects,
                 mm_per_px,
                 clock,
+                px_per_tick,
                 sizes=sizes if gate.measures else None,
                 tallies=self._tallies.get(gate.name),
             )
@@ -79,9 +80,12 @@ class Rules:
         self._rules += [self._behaviour, *(GrowthWatch(rule) for rule in config.growth if rule.camera == camera)]
         self._rules += self._presence
 
-    def early(self, frame: Frame, expected: Tracks) -> list[Event]:
-        """Return what is decided before anything in `frame` is looked at; all tracks are where they are `expected`."""
-        return [event for gate in self._gates for event in gate.early(frame, expected)]
+    def early(self, frame: Frame, expected: Tracks, ticks: float | None) -> list[Event]:
+        """Return what is decided before anything in `frame` is looked at, tracks being where they are `expected`.
+
+        `ticks` are those of the encoder in it, where it is to be believed.
+        """
+        return [event for gate in self._gates for event in gate.early(frame, expected, ticks)]
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""

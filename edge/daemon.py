@@ -30,6 +30,7 @@ from edge.governor import open_governor
 from edge.health import Health
 from edge.onlookers import progress, recorder
 from edge.pipeline import Watcher, run
+from edge.see.appearance import Embedder
 from edge.see.cameras import Camera, open_camera
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
@@ -168,7 +169,7 @@ def _close(opened: Future[Camera]) -> None:
 def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> Models:
     """Load the models of `bundle` that `config` runs; raises `BundleError`, `EngineError` or `ConfigError`."""
     semantic, instance = _model(bundle, "semantic"), _model(bundle, "instance")
-    coarse = models_for(config, bundle).get("coarse")
+    coarse, appearance = (models_for(config, bundle).get(role) for role in ("coarse", "appearance"))
     check_confidence(config, semantic.outputs)
     counts, cores = worker_counts(config), cores_of(config)
 
@@ -188,6 +189,7 @@ def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> 
         _workers(config, semantic, counts["semantic"], partial(labels, semantic), stack),
         labels(coarse, cores, stack) if coarse is not None else None,
         _workers(config, coarse, counts["semantic"], partial(labels, coarse), stack) if coarse is not None else None,
+        Embedder(engine(appearance, cores, stack), appearance) if appearance is not None else None,
     )
 
 

@@ -174,6 +174,29 @@ class TrajectoryEvent(_Event, frozen=True, kw_only=True, tag="trajectory"):
     within_px: float  # it was never farther from this path, at that time, in any sighting
 
 
+class ReturnEvent(_Event, frozen=True, kw_only=True, tag="return"):
+    """An object that had left is back under its old id; or nobody can tell whether it is, and it has a new one."""
+
+    track: int  # its id from now on
+    label: str
+    sure: bool  # it is that object; False: it may be one of `candidates`, or a new one
+    candidates: list[int]  # ids that it might have had, most alike first, at most 8; empty where that is sure
+    similarity: float  # to the one that it looks like most
+    away_s: float | None  # s since that one was last seen; None: not sure
+    position: tuple[float, float]  # x, y of its centre, frame pixels
+
+
+class VisitorEvent(_Event, frozen=True, kw_only=True, tag="visitor"):
+    """An object entered a zone in which it had never been."""
+
+    rule: str
+    zone: str
+    track: int
+    label: str  # class that it had when it entered
+    position: tuple[float, float]  # x, y of its anchor, frame pixels
+    total: int = 0  # different objects of this class so far; the counter is "<rule>/<class>"
+
+
 class GrowthEvent(_Event, frozen=True, kw_only=True, tag="growth"):
     """A defect at a fixed place begins to persist or to grow, or is gone."""
 
@@ -199,9 +222,24 @@ Event = Union[
     Alert,
     ConversionEvent,
     TrajectoryEvent,
+    ReturnEvent,
+    VisitorEvent,
     Measurement,
     GrowthEvent,
 ]
+
+
+# Who goes where: in a ledger that is nearly full these only raise their totals.
+PASSING = (
+    Count,
+    Arrival,
+    Measurement,
+    ZoneEvent,
+    ConversionEvent,
+    TrajectoryEvent,
+    ReturnEvent,
+    VisitorEvent,
+)
 
 
 def counter_of(event: Event) -> str | None:
@@ -221,6 +259,8 @@ def counter_of(event: Event) -> str | None:
             counter = f"{event.gate}/{event.verdict}"
         case ZoneEvent():
             counter = f"{event.zone}/{event.label}/{event.change}"
+        case VisitorEvent():
+            counter = f"{event.rule}/{event.label}"
         case ConversionEvent():
             counter = f"{event.rule}/{event.label}/{event.step}"
         case _:
@@ -240,6 +280,8 @@ def tracks_of(event: Event) -> list[int]:
             | ZoneEvent()
             | ConversionEvent()
             | TrajectoryEvent()
+            | ReturnEvent()
+            | VisitorEvent()
         ):
             return [event.track]
         case Alert():

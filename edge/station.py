@@ -15,31 +15,18 @@ from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
 from edge.events import Event, GapEvent, tracks_of
 from edge.health import CameraReport, Stopwatch
+from edge.identity import Identity
+from edge.models import Models, Semantic
 from edge.see.attention import NOTHING, Candidates, Chooser
 from edge.see.audit import Audit
-from edge.see.instances import InstancePass
 from edge.see.regions import NO_SPOTS, Painter, find_regions, foreground, scaled, wanted, widened
 from edge.see.sharing import share
 from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
 from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Seen, Tracks
-from edge.workers import Workers, results
+from edge.workers import results
 
-Semantic = Callable[[Frame], Labels]
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The models of a bundle, loaded."""
-
-    semantic: Semantic
-    instances: InstancePass
-    semantic_classes: list[str]
-    instance_classes: list[str]
-    defects: list[str]
-    semantics: Workers[Semantic] | None = None  # for the frames of several cameras at once
-    coarse: Semantic | None = None  # `semantic` with a smaller input, for the governor
-    coarses: Workers[Semantic] | None = None  # the same for several cameras
+__all__ = ["Glance", "Models", "Station", "Stations", "see_together"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +77,9 @@ class Station:
         )
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
-        self._tracker = Tracker(config.tracks, followed, len(models.instance_classes), size, new_id)
+        self._identity = Identity(config.tracks, models.embedder, size, models.instance_classes, new_id)
+        known, own_id = len(models.instance_classes), self._identity.tracker_id
+        self._tracker = Tracker(config.tracks, followed, known, size, own_id)
         self._rules = Rules(config, name, models.instance_classes, models.defects, clock)
         self._painter = Painter()
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
@@ -149,6 +138,7 @@ class Station:
         self._attention.settle(frame.index, looks)
         watch.lap("attention")
         tracks, ended = self._tracker.update(instances, looks)
+        tracks, returned = self._identity.of(frame, instances, tracks)
         self._attention.follow(instances, tracks)
         self._tracks = tracks
         if self._slighted or not glance.effort.full:
@@ -156,7 +146,7 @@ class Station:
             self._slighted = self._slighted & there if glance.effort.full else there
         watch.lap("tracks")
         seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended)
-        events = self._rules.decide(seen)
+        events = returned + self._rules.decide(seen)
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
@@ -174,6 +164,7 @@ class Station:
             events += self._rules.blind(gap, self._tracks)
         marked = self._marked(events, effort)
         self._tracker.reset()
+        self._identity.blind()
         self._attention.reset()
         self._audit.reset()
         self._spots, self._tracks = NO_SPOTS, None

@@ -21,10 +21,11 @@ from edge.config.behaviour import (
     SlowStation,
     Trajectory,
     Unattended,
+    Unique,
     zones_of,
 )
 from edge.config.checks import check
-from edge.config.decide import DefectLimit, Gate, Growth, Line, SizeLimits, TrackRules, Zone
+from edge.config.decide import DefectLimit, Gate, Growth, Line, Reidentify, SizeLimits, TrackRules, Zone
 from edge.config.see import Attention, Audit, Camera, Governor, Measuring, Models, RegionRules
 from edge.config.tell import Ledger, Mqtt
 from edge.config.values import MOST, MOST_LOOKS, Fraction, Name, Point, Positive, Text, Whole
@@ -34,9 +35,9 @@ from edge.errors import ConfigError
 __all__ = [
     "MOST", "MOST_LOOKS", "AgainstFlow", "Attention", "Audit", "BehaviourRule", "Camera", "Config", "Congestion",
     "Conversion", "DefectLimit", "Dwell", "Fraction", "Gate", "Governor", "Growth", "Interaction", "Ledger", "Line",
-    "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive", "RegionRules", "SizeLimits",
-    "SlowStation", "Text", "TrackRules", "Trajectory", "Unattended", "Whole", "Zone", "check_point", "class_numbers",
-    "load_config", "zones_of",
+    "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive", "RegionRules", "Reidentify",
+    "SizeLimits", "SlowStation", "Text", "TrackRules", "Trajectory", "Unattended", "Unique", "Whole", "Zone",
+    "check_point", "class_numbers", "load_config", "zones_of",
 ]  # fmt: skip
 
 

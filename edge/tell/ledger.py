@@ -23,18 +23,7 @@ from pathlib import Path
 import msgspec
 
 from edge import config
-from edge.events import (
-    Arrival,
-    ConversionEvent,
-    Count,
-    Event,
-    GapEvent,
-    Measurement,
-    TrajectoryEvent,
-    Verdict,
-    ZoneEvent,
-    counter_of,
-)
+from edge.events import PASSING, Event, GapEvent, Verdict, counter_of
 from edge.tell import schema
 from edge.tell.gates import GateBook
 from edge.tell.history import PRESSED_SHARE, STEP_ROWS, Calendar, drop_oldest, make_room
@@ -259,7 +248,7 @@ class Ledger:
         """Return whether `event` may take the file to `pages`. The last ones are kept for totals and tallies."""
         cap = self._store.pages
         match event:
-            case Count() | Arrival() | Measurement() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
+            case event if isinstance(event, PASSING):
                 return not draft.full.lost and pages <= cap * 3 / 4
             case Verdict(verdict="PASS"):
                 return pages <= cap * 7 / 8

@@ -32,8 +32,8 @@ from edge.see.appearance import Appearance, Rings, Stripes
 from edge.types import Instances
 
 FIRST_SEED: Final = 700
-THINGS, QUICK_THINGS = 500, 20
-ALIKE, QUICK_ALIKE = 40, 10  # parts that all look the same
+THINGS, QUICK_THINGS = 500, 80  # more than a frame shows: they must leave before they return
+ALIKE, QUICK_ALIKE = 80, 60  # parts that all look the same
 QUICK_FRAMES: Final = 450  # of the street: some of its second half
 SIDE: Final = 100  # frame pixels of an object whose appearance is timed
 COME, PRESENT = 5, 30  # tracks that get an id in one frame, and that are in sight

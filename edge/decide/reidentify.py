@@ -153,7 +153,7 @@ class Identities:
             sure=sure,
             candidates=matches.candidates[i],
             similarity=round(float(matches.similarities[i]), 4),
-            away_s=round(away_s, 3) if sure else None,
+            away_s=round(float(away_s), 3) if sure else None,
             position=(x, y),
         )
 

@@ -133,6 +133,25 @@ def test_another_class_is_another_object() -> None:
     assert scene.show({2: RED}, classes=[2]) == {2: 102}
 
 
+def test_another_class_is_another_object_where_its_own_is_remembered_too() -> None:
+    scene = Scene()
+    scene.show({1: RED, 2: GREEN}, classes=[1, 2])
+    scene.rest(1)
+    assert scene.show({3: RED}, classes=[2]) == {3: 103}
+
+
+def test_who_is_as_much_like_somebody_in_sight_is_not_surely_back() -> None:
+    scene = Scene()
+    scene.show({1: RED, 2: BLUE})
+    scene.show({2: BLUE})
+    found = scene.show({2: BLUE, 3: np.float32(0.82) * RED + np.float32(0.57) * BLUE}, instances=[-1, 1])
+    assert found == {2: 102, 3: 101}
+    other = Scene(margin=0.3)
+    other.show({1: RED, 2: BLUE})
+    other.show({2: BLUE})
+    assert other.show({2: BLUE, 3: np.float32(0.82) * RED + np.float32(0.57) * BLUE}) == {2: 102, 3: 103}
+
+
 def test_who_was_away_for_too_long_is_forgotten() -> None:
     scene = Scene(memory_s=2.0)
     scene.show({1: RED})

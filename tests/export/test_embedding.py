@@ -13,7 +13,7 @@ from onnx import helper
 from edge.bundle import read_engine
 from edge.engines import open_engine
 from edge.errors import ConfigError
-from edge.types import Array, Image
+from edge.types import Array
 from export.build import export_bundle
 from export.candidate import Candidate, candidate
 from export.errors import ModelError
@@ -109,7 +109,8 @@ def test_what_a_recipe_may_not_ask_of_it(tmp_path: Path, line: str, said: str) -
 def test_a_real_network_gives_what_it_gives_by_itself() -> None:
     path = data("weights/osnet_x0_25_msmt17.onnx")
     found = exported(path, mean=list(MEAN), std=list(STD))
-    picture: Image = cv2.resize(np.random.default_rng(0).integers(0, 256, (8, 4, 3)).astype(np.uint8), (128, 256))
+    coarse = np.random.default_rng(0).integers(0, 256, (8, 4, 3)).astype(np.uint8)
+    picture = np.asarray(cv2.resize(coarse, (128, 256)), np.uint8)
     vector = engine_of(found).infer({"image": picture})["embedding"]
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     pixels = ((picture[:, :, ::-1] / 255.0 - MEAN) / STD).astype(np.float32).transpose(2, 0, 1)[None]

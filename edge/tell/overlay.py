@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge.config import Config, Gate, Line
 from edge.errors import FoveateError
-from edge.events import ConversionEvent, Count, GrowthEvent, Measurement, Verdict, counter_of
+from edge.events import ConversionEvent, Count, GrowthEvent, Measurement, Verdict, VisitorEvent, counter_of
 from edge.types import Boxes, Image, Labels, Moment, Tracks
 
 Color = tuple[int, int, int]  # BGR
@@ -66,7 +66,7 @@ class Overlay:
 
     def _remember(self, moment: Moment) -> None:
         for event in moment.events:
-            if isinstance(event, (Count, ConversionEvent)):
+            if isinstance(event, (Count, ConversionEvent, VisitorEvent)):
                 self._counts[str(counter_of(event))] += 1
             elif isinstance(event, Verdict):
                 self._verdicts[event.track] = event.verdict

@@ -25,6 +25,7 @@ COMMANDS = {
     "run": _Command("edge.__main__:main", "look at cameras or recordings, count, judge, tell the broker"),
     "demo": _Command("examples.belt.demo:main", "see it work: a simulated belt, a broker and a receiver"),
     "export": _Command("export.cli:main", "make a bundle from trained models and recordings"),
+    "calibrate": _Command("calibration.cli:main", "millimetres per pixel from pictures of a printed board"),
     "bench": _Command("deploy.bench:main", "what a configuration costs on this device, stage by stage"),
     "doctor": _Command("deploy.doctor:main", "check this machine and a configuration, and say what to fix"),
     "replay": _Command("edge.replay:main", "what is decided in a recording, the same bytes on every run"),

@@ -83,8 +83,8 @@ def clock() -> Finding:
     return Finding(OK, "the clock is synchronised")
 
 
-def state_folder(folder: Path, needed_mib: int) -> Iterator[Finding]:
-    """Check that the ledger can grow to `needed_mib` in `folder`, which may not be there yet."""
+def state_folder(folder: Path, ledger_mib: int, pictures_mib: int = 0) -> Iterator[Finding]:
+    """Check that ledger and pictures can grow to so much in `folder`, which may not be there yet."""
     place = folder
     while not os.path.lexists(place) and place != place.parent:  # a link to nowhere is in the way
         place = place.parent
@@ -92,10 +92,10 @@ def state_folder(folder: Path, needed_mib: int) -> Iterator[Finding]:
         yield Finding(FIX, f"state folder {folder} cannot be written", f"give this user the right to write in {place}")
         return
     yield Finding(OK, f"state folder {folder} can be written")
-    free_mib = shutil.disk_usage(place).free >> 20
-    enough = free_mib >= 2 * needed_mib
-    how = f"free {2 * needed_mib} MiB (twice ledger.max_mib) or lower ledger.max_mib"
-    yield Finding(OK if enough else FIX, f"{free_mib} MiB free for a ledger of up to {needed_mib} MiB", how)
+    free_mib, needed_mib = shutil.disk_usage(place).free >> 20, 2 * ledger_mib + pictures_mib
+    how = f"free {needed_mib} MiB (twice ledger.max_mib, and evidence.budget_mib) or lower these"
+    what = f"{free_mib} MiB free for a ledger of up to {ledger_mib} MiB and {pictures_mib} MiB of pictures"
+    yield Finding(OK if free_mib >= needed_mib else FIX, what, how)
 
 
 def _package(module: str, distribution: str) -> Finding:

@@ -62,7 +62,8 @@ def _tried(path: Path, source: str | None) -> Iterator[Finding]:
     yield from probe.models(config)
     yield from probe.cameras(config)
     yield from probe.broker(config)
-    yield from checks.state_folder(config.state, config.ledger.max_mib)
+    pictures_mib = config.evidence.budget_mib if config.pictured else 0
+    yield from checks.state_folder(config.state, config.ledger.max_mib, pictures_mib)
 
 
 def _line(finding: Finding) -> str:

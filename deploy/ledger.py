@@ -17,9 +17,10 @@ import msgspec
 from deploy.ledger_files import COMMON, as_text, check_spared, write_csv, write_jsonl
 from edge.config import load_config
 from edge.errors import LedgerError
-from edge.events import Event, counter_of
+from edge.events import Event, SummaryEvent, counter_of
 from edge.tell.reader import Kept, Reader, read_ledger
 from edge.tell.schema import BROKER, MOST
+from edge.tell.store import EVIDENCE
 from edge.tell.verify import verify
 
 CONFIGS = {".toml", ".json"}
@@ -32,16 +33,21 @@ class Filter:
     kind: str | None = None
     counter: str | None = None
     since: str | None = None  # ISO 8601 in UTC, as in events
+    until: str | None = None  # the same
+    shift: str | None = None  # of summaries
 
     def takes(self, row: Kept) -> bool:
         """Tell whether `row` is one of them."""
         if self.kind is not None and row.kind != self.kind:
             return False
-        if self.counter is None and self.since is None:
+        if self == Filter(self.kind):
             return True
         event = _decoded(row, Event)
-        return (self.counter is None or counter_of(event) == self.counter) and (
-            self.since is None or event.utc >= self.since
+        return (
+            (self.counter is None or counter_of(event) == self.counter)
+            and (self.since is None or event.utc >= self.since)
+            and (self.until is None or event.utc < self.until)
+            and (self.shift is None or (isinstance(event, SummaryEvent) and event.shift == self.shift))
         )
 
 
@@ -56,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             case "show":
                 _show(ledger, _filter(options), options.last)
             case "trace":
-                _trace(ledger, options.seq)
+                _trace(ledger, options.seq, options.evidence or path.parent / EVIDENCE)
             case "verify":
                 _verify(ledger)
             case _:
@@ -125,7 +131,7 @@ def _newest(ledger: Reader, asked: Filter, last: int) -> list[Kept]:
     return found[::-1]
 
 
-def _trace(ledger: Reader, seq: int) -> None:
+def _trace(ledger: Reader, seq: int, evidence: Path) -> None:
     row = ledger.row(seq)
     if row is None:
         gone = "is no longer kept" if seq <= ledger.last else "was not given yet"
@@ -138,6 +144,18 @@ def _trace(ledger: Reader, seq: int) -> None:
         print(f"  {name:{width}}  {as_text(value)}")
     if known.camera:
         print(f"decided in frame {known.frame} of camera {known.camera}, at {known.time:.3f} s of its clock")
+        if source := ledger.source(known.camera, seq):
+            print(f"which was {source}")
+    if picture := event.get("picture"):
+        print(_picture(evidence / picture))
+
+
+def _picture(path: Path) -> str:
+    """Say where a picture is, or that it is not there."""
+    try:
+        return f"picture {path}, {path.stat().st_size} bytes"
+    except OSError as error:
+        return f"picture {path}: {error.strerror}; it was the oldest when the budget was used up, or was never written"
 
 
 def _verify(ledger: Reader) -> None:
@@ -176,7 +194,7 @@ def _decoded(row: Kept, kind: Any) -> Any:
 
 
 def _filter(options: argparse.Namespace) -> Filter:
-    return Filter(options.kind, options.counter, options.since)
+    return Filter(options.kind, options.counter, options.since, options.until, options.shift)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -189,6 +207,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--last", type=_number, default=20, metavar="N", help="so many events (default 20)")
     trace = _command(commands, "trace", "one event: the camera and the frame that it was decided in")
     trace.add_argument("seq", type=_number, help="its number")
+    trace.add_argument(
+        "--evidence", type=Path, metavar="FOLDER", help="where the pictures are (default: beside the ledger)"
+    )
     _command(commands, "verify", "hold everything against everything; exit code 74 where something does not add up")
     export = _command(commands, "export", "write the events into a file")
     _add_filter(export)
@@ -208,6 +229,8 @@ def _add_filter(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kind", help="only events of this kind: count, verdict, gap …")
     command.add_argument("--counter", help="only those that raised this total, such as door/person/left")
     command.add_argument("--since", type=_time, metavar="TIME", help="only those from this time on, ISO 8601 in UTC")
+    command.add_argument("--until", type=_time, metavar="TIME", help="only those before this time")
+    command.add_argument("--shift", metavar="NAME", help="only the summaries of this shift; off, every: the others")
 
 
 def _number(text: str) -> int:

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Mapping
 
+from edge.album import KEPT_BYTES, MOST_PX
 from edge.bundle import Model
 from edge.config import MOST_LOOKS, Camera, Config, Conversion, Interaction, Trajectory, Unattended, Unique
 from edge.config.values import MOST_CORNERS
@@ -29,6 +30,7 @@ from edge.see.prototypes import MOST_BOXES, MOST_OBJECTS
 from edge.see.regions import MOST_KEPT_BYTES
 from edge.see.spots import MOST_REMEMBERED as MOST_REMEMBERED_SPOTS
 from edge.tell.connection import MAX_IN_FLIGHT, MAX_MESSAGE_BYTES
+from edge.tell.evidence import GROUP as PICTURES
 from edge.tell.schema import CACHE_KIB
 from edge.workers import worker_counts
 
@@ -60,6 +62,7 @@ SIZES = KIB  # of one track: its queue of looks, beside these
 PICTURE_SHARE = 8  # of one defect in one picture that growth remembers: the number, and a copy of it for a moment
 GROUP, JUDGED = 2 * KIB, 256  # of an audit's group beside its window; of a track in it
 ROUND = KIB  # of the times of one round
+FILE_NAME = 256  # of a picture, as a text
 OVERLAY_PICTURES = 8  # of --save: the drawn one and those that the encoder holds
 TLS_BYTES = 8 * MIB
 THREAD_BYTES = 512 * KIB  # of stack and heap that a thread of ours touches
@@ -97,6 +100,7 @@ def allowances(
         "attention": cameras * 4 * OBJECT * (MOST_SPOTS + MOST_REMEMBERED_SPOTS),
         "work": _work(config, cells, instance, cameras),
         "times": ROUNDS * ROUND,
+        "evidence": _evidence(config),
         "ledger": 2 * CACHE_KIB * KIB + MIB,  # pages of both connections; the index of the write-ahead log
         "delivery": _delivery(config),
         "threads": (cameras + 1 + _workers(config, coarse=coarse is not None)) * THREAD_BYTES,
@@ -177,6 +181,14 @@ def _behaviour(config: Config) -> int:
         + len(config.rules) * (ALERT + EVENT)
         + paths * (MOST_POINTS + RAW) * PATH_POINT
     )
+
+
+def _evidence(config: Config) -> int:
+    """Return what looks take that may become pictures, and a picture with its outline while it is encoded."""
+    if not config.pictured:
+        return 0
+    cameras = {gate.camera for gate in config.gates if gate.defects}
+    return len(cameras) * KEPT_BYTES + 5 * PICTURE * MOST_PX + PICTURES * FILE_NAME
 
 
 def _audit(instance: Model) -> int:

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from edge import memory, notify
+from edge.album import Album, open_album
 from edge.bundle import Bundle, Model, Role, open_bundle, read_engine
 from edge.config import Camera as CameraConfig
 from edge.config import Config
@@ -32,14 +33,17 @@ from edge.onlookers import progress, recorder
 from edge.pipeline import Watcher, run
 from edge.see.appearance import Embedder
 from edge.see.cameras import Camera, open_camera
+from edge.see.cameras.capture import without_password
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
 from edge.site_checks import check_confidence
 from edge.spare import check_spared
 from edge.station import Models, Stations
 from edge.summary import check_target, summarise, write_json
+from edge.tell.clocks import Clock, wall_clock
 from edge.tell.delivery import Delivery
-from edge.tell.ledger import Clock, Ledger, wall_clock
+from edge.tell.ledger import Ledger
+from edge.tell.store import EVIDENCE
 from edge.workers import Tool, Workers, cores_of, worker_counts
 
 ID_BLOCK = 1000  # track ids reserved with one write to the disk
@@ -58,6 +62,8 @@ class Options:
     file: Path | None = None  # that the configuration was read from; it is never written to
     clock: Clock = wall_clock  # the time of day in events
     stream: str | None = None  # id of the ledger, where that begins; None: one that no other has
+    pictures: bool = True  # evidence is written; its names are the same without
+    evidence: Path | None = None  # where it goes; None: into the state folder
 
 
 def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) -> dict[str, Any]:
@@ -84,12 +90,14 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         stations = Stations(config, models, sizes, lambda: next(ids), clocks)
         health.memory_mib = memory.claim(config, models_for(config, bundle), sizes, save=options.save is not None)
         _note_blind_time(config, ledger, cameras)
+        folder = (options.evidence or config.state / EVIDENCE) if options.pictures else None
+        album = open_album(config, models.defects, ledger, folder)
         _say_what_runs(config, cameras)
         onlookers, finish = recorder(options.save, config, models, cameras)
         stack.callback(finish)
         health.on_beat(lambda: ledger.beat(time.time()))
         told = [] if any(camera.live for camera in cameras.values()) else [progress(health)]
-        failure = _look(cameras, stations, config, options, ledger, health, [*onlookers, *watchers, *told])
+        failure = _look(cameras, stations, config, options, ledger, album, health, [*onlookers, *watchers, *told])
         try:
             finish()
         except FoveateError as error:  # after the summary, and after what has ended the run
@@ -108,6 +116,7 @@ def _look(
     config: Config,
     options: Options,
     ledger: Ledger,
+    album: Album,
     health: Health,
     watchers: Sequence[Watcher],
 ) -> FoveateError | None:
@@ -119,7 +128,10 @@ def _look(
     notify.ready()
     try:
         governor = open_governor(config, coarse=stations.coarse)
-        run(cameras, stations, ledger, health, governor=governor, watchers=watchers, frames=options.frames)
+        run(
+            cameras, stations, ledger, health, governor=governor, album=album, accounts=ledger.accounts,
+            watchers=watchers, frames=options.frames,
+        )  # fmt: skip
     except FoveateError as error:
         return error
     finally:  # also after a bug: the delivery must not outlive its ledger
@@ -234,7 +246,11 @@ def _say_what_runs(config: Config, cameras: dict[str, Camera]) -> None:
 
 def _open_ledger(config: Config, options: Options) -> Ledger:
     receivers = config.mqtt.receivers if config.mqtt else []
-    return Ledger(config.state, config.ledger, receivers, clock=options.clock, stream=options.stream)
+    ledger = Ledger(config.state, config.ledger, receivers, clock=options.clock, stream=options.stream)
+    ledger.accounts.follow(config, options.clock)
+    sources = {name: camera.source or " ".join(camera.command) for name, camera in config.cameras.items()}
+    ledger.sources.follow({name: without_password(source) for name, source in sources.items()})
+    return ledger
 
 
 def _ids(ledger: Ledger) -> Iterator[int]:

@@ -38,6 +38,7 @@ class Count(_Event, frozen=True, kw_only=True, tag="count"):
     track: int
     position: tuple[float, float]  # x, y of the anchor, frame pixels
     total: int = 0
+    picture: str = ""  # file of it among the evidence; empty: there is none
 
 
 class Contested(_Event, frozen=True, kw_only=True, tag="contested"):
@@ -77,6 +78,7 @@ class Verdict(_Event, frozen=True, kw_only=True, tag="verdict"):
     late: bool = False  # the ejector may not hear of it in time
     total: int = 0  # verdicts of this kind at this gate
     measures: dict[str, Measured] = {}  # as of `Measurement`, where the gate measures
+    picture: str = ""  # as of `Count`
 
 
 class Measurement(_Event, frozen=True, kw_only=True, tag="measurement"):
@@ -149,6 +151,7 @@ class Alert(_Event, frozen=True, kw_only=True, tag="alert"):
     labels: list[str]  # their classes
     value: float  # what was too much
     limit: float  # and what it may be
+    picture: str = ""  # as of `Count`: of its beginning
 
 
 class ConversionEvent(_Event, frozen=True, kw_only=True, tag="conversion"):
@@ -210,6 +213,21 @@ class GrowthEvent(_Event, frozen=True, kw_only=True, tag="growth"):
     trend: float  # of its share over these pictures: z of the Mann-Kendall test
 
 
+class SummaryEvent(_Event, frozen=True, kw_only=True, tag="summary"):
+    """What a shift, or another stretch of time, came to: all that was decided since the summary before it."""
+
+    shift: str  # its name; "off": between shifts; "every": so many seconds
+    since: str  # ISO 8601 in UTC
+    until: str
+    reason: str  # ended; down: it ended while nothing ran; changed: the clock was set, or the shifts are others
+    counted: dict[str, int]  # by how much each total rose; those that did not are left out
+    bars: dict[str, tuple[int, int]]  # of the counts of lines: less what may be counted twice, with what may be missed
+    blind_s: dict[str, float]  # s in which a camera did not see, by camera
+    degraded_s: float  # s in which the governor held something back
+    lost_events: int  # that are in `counted` and had no room in the ledger
+    first_seq: int  # number of the first event since then
+
+
 Event = Union[
     Count,
     Contested,
@@ -226,20 +244,12 @@ Event = Union[
     VisitorEvent,
     Measurement,
     GrowthEvent,
+    SummaryEvent,
 ]
 
 
 # Who goes where: in a ledger that is nearly full these only raise their totals.
-PASSING = (
-    Count,
-    Arrival,
-    Measurement,
-    ZoneEvent,
-    ConversionEvent,
-    TrajectoryEvent,
-    ReturnEvent,
-    VisitorEvent,
-)
+PASSING = (Count, Arrival, Measurement, ZoneEvent, ConversionEvent, TrajectoryEvent, ReturnEvent, VisitorEvent)
 
 
 def counter_of(event: Event) -> str | None:

@@ -67,6 +67,7 @@ class Health:
         """`beats` are called once a frame, and when nothing comes from a live camera: the loop moves."""
         self.stopping = False
         self.governor: dict[str, Any] = {}  # what it tells; replaced, never changed
+        self.evidence: dict[str, Any] = {}  # what is told of pictures; the same
         self.waited = False  # something was waited for since the last frame
         self.frames = 0
         self.looks = 0
@@ -115,6 +116,11 @@ class Health:
             self._gaps += 1
             self._blind[gap.camera] = gap.reason
         self._moves()
+
+    def blind(self) -> dict[str, str]:
+        """Return which cameras do not see now, and the reason of the gap that each is in."""
+        with self._lock:
+            return dict(self._blind)
 
     def skip(self, frames: Sequence[Frame]) -> None:
         """Note `frames` that are not looked at: the governor leaves them out."""
@@ -203,6 +209,7 @@ class Health:
             }
         state |= _of_cameras(cameras)
         state["governor"] = self.governor
+        state["evidence"] = self.evidence
         state["spent"] = _shares(spent_px)
         state["saved_ms"] = round(float(np.mean(saved_ms)), 2) if saved_ms else 0.0
         latencies_ms = [sum(stages.values()) for _, stages in rounds]

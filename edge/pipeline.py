@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+from edge.album import Album
 from edge.events import Event, Verdict
 from edge.governor import Governor
 from edge.health import Health, Stopwatch
 from edge.see.cameras import Camera
 from edge.station import Stations
+from edge.tell.accounts import Accounts
 from edge.types import Frame, Gap, Moment
 
 WAIT_S = 0.2  # how long the loop waits for a frame before it looks after other things
@@ -38,19 +40,22 @@ def run(
     health: Health,
     *,
     governor: Governor | None = None,
+    album: Album | None = None,
+    accounts: Accounts | None = None,
     watchers: Iterable[Watcher] = (),
     frames: int | None = None,
 ) -> None:
     """Look at every frame until the recordings end, `frames` frames were seen, or `health` says stop.
 
     The newest frames of all cameras are looked at together. `governor` is asked only where a camera is live: what is
-    decided in recordings depends on no clock, and they wait.
+    decided in recordings depends on no clock, and they wait. `album` has the pictures of what is decided,
+    `accounts` says when a shift is over.
     """
     if not any(camera.live for camera in cameras.values()):
         governor = None
-    commit = partial(_commit, ledger, health, stations.clocks)
+    commit = partial(_commit, ledger, health, stations.clocks, album)
     for seen in rounds(cameras, health, frames):
-        if waiting := stations.overdue():
+        if waiting := [*_over(accounts, seen, health), *stations.overdue()]:
             commit(waiting)
         for gap in (got for got in seen if isinstance(got, Gap)):
             commit(stations.blind(gap))
@@ -63,7 +68,7 @@ def run(
             continue
         watch = Stopwatch()
         moments = stations.see(together, watch, [cameras[frame.camera].live and health.waited for frame in together])
-        commit([event for moment in moments for event in moment.events])
+        commit([event for moment in moments for event in moment.events], moments)
         watch.lap("ledger")
         if governor is not None:
             changes = governor.govern(together[0], time.monotonic(), watch.total_ms)
@@ -76,13 +81,32 @@ def run(
 
 
 def _commit(
-    ledger: EventSink, health: Health, clocks: Mapping[str, Callable[[], float]], events: Sequence[Event]
+    ledger: EventSink,
+    health: Health,
+    clocks: Mapping[str, Callable[[], float]],
+    album: Album | None,
+    events: Sequence[Event],
+    moments: Sequence[Moment] = (),
 ) -> None:
-    """Write `events`, and note what of them is on disk too late; `clocks` are those of the live cameras."""
-    told = ledger.commit(events)
+    """Write `events`, decided in `moments`, and note what of them is on disk too late.
+
+    `clocks` are those of the live cameras.
+    """
+    told = ledger.commit(events if album is None else album.illustrate(events, moments))
     passed = [event for event in told if isinstance(event, Verdict) and event.verdict == "PASS" and event.deadline]
     late = [event for event in passed if event.camera in clocks and clocks[event.camera]() > (event.deadline or 0)]
     health.committed(told, len(late))
+    if album is not None:
+        album.settle()
+        health.evidence = album.report()
+
+
+def _over(accounts: Accounts | None, seen: Sequence[Frame | Gap], health: Health) -> Sequence[Event]:
+    """Return the summaries of what was over before `seen`; before now, where only live cameras have nothing new."""
+    if accounts is None:
+        return []
+    times = [got.time if isinstance(got, Frame) else got.until for got in seen]
+    return accounts.due(max(times) if times else time.monotonic(), health.blind)
 
 
 def rounds(cameras: dict[str, Camera], health: Health, frames: int | None) -> Iterable[list[Frame | Gap]]:

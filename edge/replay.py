@@ -22,7 +22,7 @@ from edge.__main__ import INTERRUPTED, positive
 from edge.config import Config, load_config
 from edge.errors import ConfigError, FoveateError
 from edge.rehearsal import alone, is_live, with_sources
-from edge.tell.ledger import clock_from
+from edge.tell.clocks import clock_from
 from edge.tell.reader import read_ledger
 
 STREAM = "0" * 32  # of every replay: it is none that a device has
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = _config(options)
     if options.ledger is not None:
         _check_new(options.ledger, config)
+    if options.evidence is not None:
+        _make_empty(options.evidence)
     with alone(config, options.ledger) as rehearsed:
         if not _played(rehearsed, options):
             return INTERRUPTED
@@ -66,11 +68,25 @@ def _check_new(folder: Path, config: Config) -> None:
         raise FoveateError(f"--ledger {folder}: holds a ledger already; name a new folder, or remove what is in it")
 
 
+def _make_empty(folder: Path) -> None:
+    """Make `folder`; raises `FoveateError` where that cannot be, or where it holds something: names would go on."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        holds = any(folder.iterdir())
+    except OSError as error:
+        raise FoveateError(f"--evidence {folder}: {error.strerror}; name a new folder") from error
+    if holds:
+        raise FoveateError(f"--evidence {folder}: holds something already; name a new folder")
+
+
 def _played(config: Config, options: argparse.Namespace) -> bool:
     """Run the loop to the end of the recordings; return whether it was reached. Raises a `FoveateError`."""
     from edge.daemon import Options, serve  # noqa: PLC0415  the pins come before NumPy and its threads
 
-    given = Options(options.json, options.save, options.frames, options.config, clock_from(options.start), STREAM)
+    given = Options(
+        options.json, options.save, options.frames, options.config, clock_from(options.start), STREAM,
+        pictures=options.evidence is not None, evidence=options.evidence,
+    )  # fmt: skip
     summary = serve(config, given)
     if summary["ledger"]["lost"]:
         raise FoveateError(
@@ -109,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (docs/config.md)")
     parser.add_argument("--hash", action="store_true", help="write the SHA-256 of the events instead of them")
     parser.add_argument("--ledger", type=Path, metavar="FOLDER", help="keep the events there, and write their SHA-256")
+    parser.add_argument("--evidence", type=Path, metavar="FOLDER", help="write the pictures there; changes no event")
     parser.add_argument(
         "--start", type=_time, default=datetime.fromtimestamp(0, timezone.utc), metavar="TIME",
         help="what time it was at the first frame, ISO 8601 in UTC (default 1970-01-01)",

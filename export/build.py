@@ -13,23 +13,28 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+import onnx
 
 from edge import bundle
 from edge.bundle import Bundle, Manifest, Model, Role, open_bundle
 from edge.engines.ort import OrtEngine
 from edge.errors import ConfigError, FoveateError
 from edge.threads import available_cores
+from export.apart import TakenIn, take_in
 from export.cache_key import cache_key
-from export.candidate import candidate
+from export.candidate import Candidate
 from export.cascade import Cascade, with_coarse
-from export.coarse import coarse_candidate
 from export.heldout import held_frames
 from export.judge import Verdict, judge, timings
+from export.operate import operating_points
 from export.precision import Candidates, Progress, opened, quantize_all
-from export.recipe import Recipe, Semantic, load_recipe, sources
+from export.recipe import Appearance, Instance, Recipe, Semantic, load_recipe, sources
 from export.report import write_report
 
-_BUNDLE_FILE, _REPORT_FILE = re.compile(r"manifest\.json|.*\.(onnx|plan)"), re.compile(r"report\.(html|json)")
+_BUNDLE_FILE, _REPORT_FILE = (
+    re.compile(r"manifest\.json|.*\.(onnx|plan)"),
+    re.compile(r"report\.(html|json)|gate\.toml"),
+)
 _FOUND_BYTES = 8192  # room in the manifest for what the export finds out
 
 
@@ -58,9 +63,16 @@ def _candidates(recipe: Recipe) -> Candidates:
     """Return the models of a recipe in canonical form."""
     found: Candidates = {}
     for role, source in sources(recipe).items():
-        found[role] = candidate(role, source)
-        if isinstance(source, Semantic) and source.coarse_size is not None:
-            found["coarse"] = coarse_candidate(found[role], source)
+        for taken in take_in(role, source):
+            found[taken.role] = _candidate(taken, source)
+    return found
+
+
+def _candidate(taken: TakenIn, source: Semantic | Instance | Appearance) -> Candidate:
+    if taken.role == "coarse":
+        source = msgspec.structs.replace(source, input_size=taken.model.input.shape[1::-1])
+    found = Candidate(taken.role, source, onnx.load_from_string(taken.graph), taken.model, taken.sensitive)
+    found.files[found.native] = taken.graph
     return found
 
 
@@ -169,12 +181,24 @@ def _judge(recipe: Recipe, candidates: Candidates, models: dict[Role, Model], pr
                 cascades["coarse"] = Cascade(changed, with_coarse(models), recipe.regions)
             step = "judge on held-out frames"
             verdict = judge(frames(), count, cascades, models, lambda share: progress(step, share))
+        _choose_points(recipe, models, verdict)
         _drop_trivial(verdict, candidates)
         for role, found in candidates.items():
             keys = {"float": found.native, "bundle": found.preferred}
             variants = {f"{role}_{key}": engines[side][role] for side, key in keys.items()}
             verdict.figures |= timings(variants, models[role].input)
     return verdict
+
+
+def _choose_points(recipe: Recipe, models: dict[Role, Model], verdict: Verdict) -> None:
+    """Choose where the gate's thresholds are to be, if the recipe wants that; raises `ConfigError` without truth."""
+    wanted = recipe.operating_point
+    if wanted is None:
+        return
+    if not verdict.frames:
+        raise ConfigError("recipe: operating_point: heldout.folder has no instances; add them, or leave the table out")
+    defects = models["instance"].defects
+    verdict.points = operating_points(verdict.frames, defects, wanted.escapes, wanted.least_px, wanted.confidence)
 
 
 def _engines(candidates: Candidates, stack: contextlib.ExitStack) -> dict[str, dict[Role, OrtEngine]]:

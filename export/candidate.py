@@ -7,11 +7,13 @@ import math
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 import onnx
+import onnxruntime as ort
 
 from calibration.ranges import Sample, find_ranges, sample_activations
 from edge import bundle
-from edge.engines.ort import OrtEngine
+from edge.engines.ort import ERRORS, OrtEngine
 from edge.errors import ConfigError
 from edge.types import Image
 from export.centers import centers_meaning
@@ -26,6 +28,7 @@ from export.rewrite import argmax_before_shuffle
 from export.yolo import yolo_meaning
 
 AS_IS = "as is"
+FATAL = 4  # onnxruntime's severity
 
 
 @dataclass
@@ -120,6 +123,17 @@ def _model(
     if wrong:
         raise ModelError(f"model {source.model}: {wrong}; export another one")
     return model
+
+
+def run_once(found: Candidate) -> None:
+    """Run the network once: shapes that contradict each other may show only then. Raises `ModelError`."""
+    options, run = ort.SessionOptions(), ort.RunOptions()
+    options.log_severity_level = run.log_severity_level = FATAL  # what it has to say is in the exception
+    try:
+        session = ort.InferenceSession(found.files[found.native], options, providers=["CPUExecutionProvider"])
+        session.run(None, {found.model.input.name: np.zeros(found.model.input.shape, np.uint8)}, run)
+    except ERRORS as error:
+        raise ModelError(f"onnxruntime cannot run it: {str(error).splitlines()[0]}") from error
 
 
 @dataclass

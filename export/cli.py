@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from edge.bundle import Bundle
 from edge.errors import FoveateError
 from export.build import export_bundle
+from export.operate import GATE_FILE
 
 INTERRUPTED = 130  # as shells report Ctrl-C
 
@@ -70,6 +72,14 @@ def _summary(bundle: Bundle, seconds: float) -> None:
                 what = (key + end).replace("_", " ")
                 note = " (used only where the governor asks for it)" if end else ""
                 print(f"  {what} with the float models: {quality[key + end]:.4f}{note}")
+    gate = bundle.path.with_name(bundle.path.name + ".report") / GATE_FILE
+    if gate.exists():
+        print(
+            f"  thresholds of defects, {gate}:",
+            textwrap.indent(gate.read_text(encoding="utf-8"), "    "),
+            sep="\n",
+            end="",
+        )
     print(f"  report: {bundle.path.with_name(bundle.path.name + '.report') / 'report.html'}")
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import msgspec
-import numpy as np
-import onnxruntime as ort
 
-from edge.engines.ort import ERRORS
 from edge.errors import ConfigError
-from export.candidate import Candidate, candidate
+from export.candidate import Candidate, candidate, run_once
 from export.errors import ModelError
 from export.recipe import Semantic
 
-FATAL = 4  # onnxruntime's severity
 NEAR = 1  # label pixels by which the size of the labels may differ from the same share of the input
 
 
@@ -28,7 +24,7 @@ def coarse_candidate(full: Candidate, source: Semantic) -> Candidate:
         raise ConfigError(f"{setting}, the input is {[columns, rows]}; give a smaller size, or remove coarse_size")
     try:
         found = candidate("coarse", msgspec.structs.replace(source, input_size=(width, height)))
-        _run(found)
+        run_once(found)
     except ModelError as error:
         raise ModelError(
             f"{setting}, and the graph does not work at it: {error}; give multiples of the network's largest stride "
@@ -36,17 +32,6 @@ def coarse_candidate(full: Candidate, source: Semantic) -> Candidate:
         ) from error
     _check_labels(full, found, setting)
     return found
-
-
-def _run(found: Candidate) -> None:
-    """Run the network once: shapes that contradict each other may show only then."""
-    options, run = ort.SessionOptions(), ort.RunOptions()
-    options.log_severity_level = run.log_severity_level = FATAL  # what it has to say is in the exception
-    try:
-        session = ort.InferenceSession(found.files[found.native], options, providers=["CPUExecutionProvider"])
-        session.run(None, {found.model.input.name: np.zeros(found.model.input.shape, np.uint8)}, run)
-    except ERRORS as error:
-        raise ModelError(f"onnxruntime cannot run it: {str(error).splitlines()[0]}") from error
 
 
 def _check_labels(full: Candidate, found: Candidate, setting: str) -> None:

@@ -20,6 +20,7 @@ from edge.types import Image, Instances
 from export.cascade import Cascade, Result
 from export.heldout import HeldFrame
 from export.metrics import DEFECT_PX, Panoptic, confusion, has_coco, mask_ap, mean_iou
+from export.operate import Frames, Points
 from export.pictures import panels
 
 EXAMPLES = 6  # frames with pictures: half spread over all, half those that agree least
@@ -42,6 +43,8 @@ class Verdict:
     figures: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
+    frames: Frames = ()  # true instances and the bundle's, of pictures that have them
+    points: Points | None = None
 
 
 @dataclass
@@ -125,6 +128,7 @@ def judge(
         progress((number + 1) / count)
     verdict.examples += worst
     verdict.figures["heldout_frames"] = float(count)
+    verdict.frames = sums.sides["bundle"].frames
     _between(sums, verdict, models)
     _against_truth(sums, verdict, models)
     return verdict

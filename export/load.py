@@ -18,6 +18,7 @@ from export.refuse import refuse_axes, refuse_excess, refuse_names, refuse_refer
 FILE_LIMIT_BYTES = 512 << 20
 OLDEST_OPSET, LOWEST_OPSET, HIGHEST_OPSET = 7, 17, 21  # what is taken in, and what bundles hold
 IR_VERSION = 10
+_INVALID = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
 DEFAULT_DOMAINS = {"", "ai.onnx"}
 ELEMENT_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
 
@@ -200,7 +201,7 @@ def _inferred(model: onnx.ModelProto, name: str, shape: tuple[int, ...], path: P
     try:
         fixed = onnx.shape_inference.infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(fixed, full_check=True)
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+    except _INVALID as error:
         raise ModelError(f"model {path}: is not a valid ONNX model: {_first_line(error)}; export it again") from error
     return fixed
 

@@ -95,6 +95,14 @@ class HeldOut(_Table, frozen=True, kw_only=True):
     limit: Whole = 2000
 
 
+class OperatingPoint(_Table, frozen=True, kw_only=True):
+    """``[operating_point]``: how many defective parts may escape; needs a held-out folder with truth."""
+
+    escapes: Annotated[float, msgspec.Meta(gt=0, lt=1)]  # share of the defective parts of each class, at the most
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.95  # with which that is to be claimed
+    least_px: Positive = 30.0  # frame pixels of a true defect below which the part is not defective
+
+
 class Recipe(_Table, frozen=True, kw_only=True):
     """A whole recipe."""
 
@@ -105,6 +113,7 @@ class Recipe(_Table, frozen=True, kw_only=True):
     appearance: Appearance | None = None
     calibration: Calibration | None = None
     heldout: HeldOut | None = None
+    operating_point: OperatingPoint | None = None
     regions: RegionRules = RegionRules()  # what the instance model gets to see, as in the configuration of the device
     provenance: dict[str, str] = {}  # copied into the manifest: where the models come from
 
@@ -148,8 +157,6 @@ def _check(recipe: Recipe, path: Path) -> None:
         raise ConfigError(f"recipe {path}: no model; add a table [semantic], [instance] or both")
     for role, source in models.items():
         _check_source(f"recipe {path}: {role}", source)
-        if isinstance(source, Appearance):
-            _check_appearance(f"recipe {path}: {role}", source)
         if source.precision != "as is" and "int8" in source.precision and recipe.calibration is None:
             raise ConfigError(
                 f"recipe {path}: {role}.precision has int8 and there is no [calibration]; "
@@ -166,6 +173,17 @@ def _check(recipe: Recipe, path: Path) -> None:
             if camera in known:
                 name = camera.source or " ".join(camera.command)
                 raise ConfigError(f"recipe {path}: heldout.recordings: {name} is calibrated on; held-out means others")
+    if recipe.operating_point is not None:
+        _check_point(recipe, path)
+
+
+def _check_point(recipe: Recipe, path: Path) -> None:
+    if recipe.heldout is None or recipe.heldout.folder is None:
+        raise ConfigError(
+            f"recipe {path}: operating_point needs heldout.folder, pictures with true instances and defects; add it"
+        )
+    if recipe.instance is None or not recipe.instance.defects:
+        raise ConfigError(f"recipe {path}: operating_point needs instance.defects; name them, or leave it out")
 
 
 def _check_appearance(setting: str, source: Appearance) -> None:
@@ -179,6 +197,8 @@ def _check_appearance(setting: str, source: Appearance) -> None:
 
 
 def _check_source(setting: str, source: Semantic | Instance | Appearance) -> None:
+    if isinstance(source, Appearance):
+        _check_appearance(setting, source)
     if not source.precision:
         raise ConfigError(f'{setting}.precision: is empty; use ["int8", "float32"], ["float32"] or "as is"')
     for key, value in (("mean", source.mean), ("std", source.std)):

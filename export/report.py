@@ -12,6 +12,7 @@ import onnxruntime
 
 from edge.bundle import EngineFile, Manifest
 from export.judge import Verdict
+from export.operate import GATE_FILE, as_config
 
 EXPLAINED = {
     "semantic_miou_agreement": "mean IoU of the bundle's label maps with the float model's",
@@ -45,9 +46,11 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}figur
 
 
 def write_report(folder: Path, manifest: Manifest, verdict: Verdict) -> None:
-    """Write both files into `folder`, which exists."""
+    """Write the files into `folder`, which exists; ``gate.toml`` only where thresholds were chosen."""
     folder.joinpath("report.json").write_bytes(msgspec.json.format(msgspec.json.encode(_document(manifest, verdict))))
     folder.joinpath("report.html").write_text(_page(manifest, verdict), encoding="utf-8")
+    if verdict.points is not None:
+        folder.joinpath(GATE_FILE).write_text(as_config(verdict.points), encoding="utf-8")
 
 
 def machine() -> dict[str, str]:
@@ -69,6 +72,7 @@ def _document(manifest: Manifest, verdict: Verdict) -> dict[str, object]:
         "figures": {key: round(value, 6) for key, value in sorted(verdict.figures.items())},
         "calibration": manifest.calibration,
         "files": [_file(role, e) for role, model in manifest.models.items() for e in model.engines],
+        "operating_point": verdict.points,
         "notes": verdict.notes,
         "examples": {example.name: round(example.agreement, 6) for example in verdict.examples},
     }
@@ -87,6 +91,7 @@ def _page(manifest: Manifest, verdict: Verdict) -> str:
         *(f"<p><strong>{escape(note)}</strong></p>" for note in verdict.notes),
         "<h2>Decisions</h2>",
         _table([(EXPLAINED[key], f"{v:.4g}") for key, v in verdict.figures.items() if key in EXPLAINED]),
+        *_points(verdict),
         "<h2>Time of one inference</h2>",
         _table(_times(verdict.figures)),
         "<h2>Files</h2>",
@@ -97,6 +102,12 @@ def _page(manifest: Manifest, verdict: Verdict) -> str:
         *(_figure(example.name, example.agreement, example.picture) for example in verdict.examples),
     ]
     return "\n".join(parts) + "\n</html>\n"
+
+
+def _points(verdict: Verdict) -> list[str]:
+    if verdict.points is None:
+        return []
+    return ["<h2>Thresholds of defects</h2>", f"<pre>{escape(as_config(verdict.points))}</pre>"]
 
 
 def _engines(manifest: Manifest) -> list[EngineFile]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edge import config, events, memory
+from edge.album import Album
 from edge.allowances import HEAP_BYTES, LASTING, MIB, _behaviour, _decoding, _outputs, allowances
 from edge.bundle import EngineFile, Head, TensorSpec
 from edge.daemon import Options, serve
@@ -37,7 +38,9 @@ from edge.see.instances import MOST_INSTANCES, distinct
 from edge.see.prototypes import decode_prototypes
 from edge.see.regions import Painter
 from edge.see.spots import MOST_REMEMBERED, SpotMemory
+from edge.tell.evidence import Pictures
 from edge.types import Array, Boxes, Frame, Gap, Instances, Labels, Looks, Moment, Regions, Seen
+from tests.faults.line import verdict
 from tests.see.coded import FRAME, instance_model, semantic_model, write_belt, write_bundle
 from tests.see.made import instances_of, looks_of, tracks_of
 
@@ -365,3 +368,28 @@ def test_a_daemon_that_does_not_fit_says_so_before_it_writes_an_event(
         serve(rules, Options())
     monkeypatch.undo()
     assert serve(rules, Options())["ledger"]["counted"] == 0
+
+
+def test_the_looks_that_may_become_pictures_weigh_no_more(tmp_path: Path) -> None:
+    """Largest first: fewer than the rows of arrays, but each a picture."""
+    rules = settings(tmp_path, gates=[msgspec.structs.replace(GATE, defects={"scratch": config.DefectLimit()})])
+    limit = allowances(rules, semantic_model(FILE), instance_model(FILE), {"c": SIZE})["evidence"]
+    image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    for side in (1100, 200):
+        pictures = Pictures(tmp_path / f"{side}", config.Evidence(outline=True))
+        album = Album(msgspec.structs.replace(rules, evidence=config.Evidence(outline=True)), ["scratch"], pictures)
+        before = weighed()
+        tracemalloc.reset_peak()
+        boxes = [(0, 0, side, side)] * FEW * 3
+        found = instances_of(boxes, defects=1, defects_px=[(9,)] * len(boxes))
+        seen = Moment(
+            Frame("c", 0, 0.0, image), Labels(NOTHING, None, (1.0, 1.0)),
+            Regions(np.zeros((0, 4), np.int32), np.zeros(0, np.float32)),
+            looks_of([], []), found, tracks_of(boxes, instances=range(len(boxes))), [], {},
+        )  # fmt: skip
+        rejected = [msgspec.structs.replace(verdict("REJECT"), track=number) for number in (len(boxes), 1)]
+        told = album.illustrate(rejected, [seen])
+        album.settle()
+        assert isinstance(told[0], events.Verdict)
+        assert told[0].picture
+        assert 0.3 * limit < tracemalloc.get_traced_memory()[1] - before < limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from edge import config
 from edge.config import Config, check_point, class_numbers, load_config
+from edge.config.tell_checks import check_shifts
 from edge.errors import ConfigError
 
 CAMERA = '[cameras.c]\nsource = "clip.mp4"\n'
@@ -25,6 +27,8 @@ STATION = '[[rules]]\nkind = "slow_station"\nname = "s"\nzone = "z"\nplanned_s =
 CONVERSION = '[[rules]]\nkind = "conversion"\nname = "v"\nzone = "z"\nto = "y"\nseconds = 5\n'
 GATE = '[[gates]]\nname = "g"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\ndirection = "right"\n'
 GROWTH = '[[growth]]\nname = "z"\ncamera = "c"\n'
+SHIFT = '[[shifts]]\nname = "early"\nstart = "06:00"\nend = "14:00"\n'
+NIGHT = '[[shifts]]\nname = "night"\nstart = "22:00"\nend = "06:01"\n'
 MEASURE = "[cameras.c.measure]\nscale_u = 0.001\n"
 TABLES = [
     kind for kind in vars(config).values()
@@ -192,6 +196,11 @@ def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
         (LEAST + "[mqtt]\nkeepalive_s = 70000\n", "$.mqtt.keepalive_s"),
         (LEAST + "[mqtt]\ndrain_s = inf\n", "$.mqtt.drain_s"),
         (LEAST + "[ledger]\nmax_mib = 0\n", "$.ledger.max_mib"),
+        (LEAST + "[evidence]\nverdicts = ['REJECT', 'BAD']\n", "$.evidence.verdicts[1]"),
+        (LEAST + "[evidence]\nquality = 101\n", "$.evidence.quality"),
+        (LEAST + SHIFT.replace("06:00", "6:00"), "$.shifts[0].start"),
+        (LEAST + SHIFT.replace("14:00", "24:00"), "$.shifts[0].end"),
+        (LEAST + "[summary]\nevery_s = 0\n", "$.summary.every_s"),
         ('site = "a/b"\n' + LEAST, "$.site"),
         (LEAST.replace("clip.mp4", "a\\u0000b"), "$.cameras.c.source"),
         (LEAST.replace('"state"', '"a\\u0000b"'), "$.state"),
@@ -246,6 +255,13 @@ def test_a_wrong_type_or_range_names_its_table_and_key(tmp_path: Path, text: str
         (LEAST + LINE.replace("[5, 9]", "[5, 0]"), "line 'a': start and end are the same point (5.0, 0.0)"),
         (LEAST + LINE + 'direction = "up"\n', "direction 'up'; from (5.0, 0.0) to (5.0, 9.0) it can be right or left"),
         (LEAST + GATE.replace("[5, 9]", "[99, 0]"), "gate 'g': nothing crosses it in direction 'right'"),
+        (LEAST + SHIFT + NIGHT, "shifts 'early' (06:00 to 14:00) and 'night' (22:00 to 06:01) overlap; let one end"),
+        (LEAST + SHIFT + SHIFT, "shift 'early': the name is used twice; give each shift its own"),
+        (LEAST + SHIFT.replace("early", "off"), "shift 'off': the name is taken for other summaries; take another"),
+        (LEAST + "[summary]\ntimezone = 'Europe'\n", "summary.timezone 'Europe': is not known here; give a name"),
+        (LEAST + "[summary]\ntimezone = '../x'\n", "summary.timezone '../x': is not known here"),
+        (LEAST + LINE + "[evidence]\nlines = ['b']\n", "evidence.lines: no line 'b'; there is a"),
+        (LEAST + "[evidence]\nrules = ['b']\n", "evidence.rules: no rule 'b'; there is none"),
         (LEAST + '[mqtt]\nhost = "broker.example"\n', "mqtt: broker broker.example is not on this machine"),
         (LEAST + '[mqtt]\nhost = "10.0.0.1"\n', "set ca_file for TLS, or plaintext = true"),
         (LEAST + '[mqtt]\nhost = "127.example.com"\n', "is not on this machine"),
@@ -316,6 +332,9 @@ ROWS = st.one_of(
             "[models]",
             "[[zones]]",
             "[[rules]]",
+            "[[shifts]]",
+            "[summary]",
+            "[evidence]",
             'kind = "dwell"',
             'kind = "conversion"',
         ]
@@ -336,3 +355,14 @@ def test_no_text_whatever_raises_anything_but_a_config_error(tmp_path: Path, row
         assert str(path) in str(error)  # noqa: PT017  either is fine, nothing else
     else:
         assert got.cameras
+
+
+@given(st.lists(st.tuples(st.integers(0, 47), st.integers(0, 47)), min_size=2, max_size=3))
+def test_shifts_are_refused_where_they_have_a_minute_in_common(spans: list[tuple[int, int]]) -> None:
+    """Against the definition: one by one, the half hours of a day that each of them has."""
+    taken = [{(start + i) % 48 for i in range((end - start) % 48 or 48)} for start, end in spans]
+    apart = sum(map(len, taken)) == len(set.union(*taken))
+    texts = [tuple(f"{half // 2:02d}:{half % 2 * 30:02d}" for half in span) for span in spans]
+    shifts = [config.Shift(name=f"s{i}", start=start, end=end) for i, (start, end) in enumerate(texts)]
+    with contextlib.nullcontext() if apart else pytest.raises(ConfigError, match="overlap"):
+        check_shifts("c", shifts, "UTC")

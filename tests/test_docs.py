@@ -51,6 +51,9 @@ HEADINGS = {
     config.Growth: "`[[growth]]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
+    config.Evidence: "`[evidence]`",
+    config.Summary: "`[summary]`",
+    config.Shift: "`[[shifts]]`",
 }
 KINDS = [
     events.Count,
@@ -68,6 +71,7 @@ KINDS = [
     events.VisitorEvent,
     events.Measurement,
     events.GrowthEvent,
+    events.SummaryEvent,
 ]
 
 
@@ -186,6 +190,7 @@ def test_every_topic_is_listed() -> None:
         "state": topics.state,
         "event": topics.event("<kind>"),
         "count": topics.count("<counter>"),
+        "summary": topics.summary("<shift>"),
         "acks": topics.acks.replace("+", "<receiver>"),
     }
     assert members == set(written)

@@ -88,7 +88,7 @@ def test_a_replay_decides_what_a_run_decides(site: Path, tmp_path: Path) -> None
     )
     told = [msgspec.json.decode(line) for line in lines.splitlines()]
     decided = [msgspec.json.decode(msgspec.json.encode(event)) for event in seen]
-    own = ("stream", "seq", "utc", "total")
+    own = ("stream", "seq", "utc", "total", "picture")
     assert [{**event, **dict.fromkeys(own)} for event in told] == [{**event, **dict.fromkeys(own)} for event in decided]
     assert {event["utc"][:14] for event in told} == {"2026-11-23T08:"}
 
@@ -164,6 +164,38 @@ def test_the_ledger_goes_into_a_folder_of_its_own(
     arguments = ["belt", "--config", "site.toml", "--ledger"]
     assert "holds a ledger already; name a new folder" in refused(1, *arguments, str(tmp_path), capsys=capsys)
     assert "is the state folder of the configuration" in refused(1, *arguments, "state", capsys=capsys)
+
+
+def test_pictures_change_no_event_and_go_into_a_new_folder(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(site)
+    arguments = ["belt", "--config", "site.toml"]
+    plain = replayed(site, *arguments).stdout
+    assert replayed(site, *arguments, "--evidence", str(tmp_path / "seen")).stdout == plain
+    events = [msgspec.json.decode(line) for line in plain.splitlines()]
+    named = [event["picture"] for event in events if event.get("verdict") == "REJECT"]
+    assert [str(path.relative_to(tmp_path / "seen")) for path in (tmp_path / "seen").rglob("*.jpg")] == named != []
+    assert not list(site.rglob("*.jpg"))
+    again = refused(1, *arguments, "--evidence", str(tmp_path / "seen"), capsys=capsys)
+    assert "holds something already; name a new folder" in again
+
+
+def test_shifts_are_by_the_time_of_the_recording(site: Path) -> None:
+    rules = (site / "site.toml").read_text()
+    (site / "shifts.toml").write_text(
+        rules + '[[shifts]]\nname = "a"\nstart = "08:00"\nend = "14:00"\n' + "[summary]\nevery_s = 1\n"
+    )
+    arguments = ["belt", "--config", "shifts.toml"]
+    lines = replayed(site, *arguments, "--start", "2026-11-23T13:59:58").stdout
+    assert replayed(site, *arguments, "--start", "2026-11-23T13:59:58", "--threads", "2").stdout == lines
+    events = [msgspec.json.decode(line) for line in lines.splitlines()]
+    (shift,) = [event for event in events if event.get("shift") == "a"]
+    assert (shift["since"], shift["until"]) == ("2026-11-23T13:59:58.000Z", "2026-11-23T14:00:00.000Z")
+    assert [event["until"][17:19] for event in events if event.get("shift") == "every"] == [
+        "59", *(f"{second:02d}" for second in range(6))
+    ]  # fmt: skip
+    assert replayed(site, *arguments).stdout == replayed(site, "belt", "--config", "site.toml").stdout, "no time of day"
 
 
 def test_events_that_had_no_room_and_a_replay_that_was_stopped_give_no_hash(

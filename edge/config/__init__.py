@@ -27,16 +27,17 @@ from edge.config.behaviour import (
 from edge.config.checks import check
 from edge.config.decide import DefectLimit, Gate, Growth, Line, Reidentify, SizeLimits, TrackRules, Zone
 from edge.config.see import Attention, Audit, Camera, Governor, Measuring, Models, RegionRules
-from edge.config.tell import Ledger, Mqtt
+from edge.config.tell import Evidence, Ledger, Mqtt, Shift, Summary
 from edge.config.values import MOST, MOST_LOOKS, Fraction, Name, Point, Positive, Text, Whole
 from edge.config.values import Table as _Table
 from edge.errors import ConfigError
 
 __all__ = [
     "MOST", "MOST_LOOKS", "AgainstFlow", "Attention", "Audit", "BehaviourRule", "Camera", "Config", "Congestion",
-    "Conversion", "DefectLimit", "Dwell", "Fraction", "Gate", "Governor", "Growth", "Interaction", "Ledger", "Line",
-    "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive", "RegionRules", "Reidentify",
-    "SizeLimits", "SlowStation", "Text", "TrackRules", "Trajectory", "Unattended", "Unique", "Whole", "Zone",
+    "Conversion", "DefectLimit", "Dwell", "Evidence", "Fraction", "Gate", "Governor", "Growth", "Interaction", "Ledger",
+    "Line", "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive", "RegionRules",
+    "Reidentify", "Shift", "SizeLimits", "SlowStation", "Summary", "Text", "TrackRules", "Trajectory", "Unattended",
+    "Unique", "Whole", "Zone",
     "check_point", "class_numbers", "load_config", "zones_of",
 ]  # fmt: skip
 
@@ -64,6 +65,14 @@ class Config(_Table, frozen=True, kw_only=True):
     growth: list[Growth] = []
     mqtt: Mqtt | None = None
     ledger: Ledger = Ledger()
+    evidence: Evidence = Evidence()
+    summary: Summary = Summary()
+    shifts: list[Shift] = []
+
+    @property
+    def pictured(self) -> bool:
+        """Tell whether anything that is decided has a picture."""
+        return bool((self.gates and self.evidence.verdicts) or self.evidence.lines or self.evidence.rules)
 
     @property
     def measures(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.config.behaviour import AgainstFlow, BehaviourRule, SlowStation, ZoneRule, zones_of
+from edge.config.tell_checks import check_evidence, check_shifts
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:  # it calls us
@@ -36,6 +37,8 @@ def check(config: Config, path: Path) -> None:
                 f"configuration {path}: regions.min_area_mm2 needs cameras.{name}.mm_per_px; set it, or give "
                 "min_area_px alone"
             )
+    check_evidence(f"configuration {path}: evidence", config)
+    check_shifts(f"configuration {path}", config.shifts, config.summary.timezone)
     if config.mqtt is not None:
         _check_mqtt(f"configuration {path}: mqtt", config.mqtt)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
-from edge.config.values import Name, NotNegative, Table, Text, Whole
+from edge.config.values import Name, NotNegative, Table, Text, TimeOfDay, Whole
 
 
 class Mqtt(Table, frozen=True, kw_only=True):
@@ -31,3 +31,30 @@ class Ledger(Table, frozen=True, kw_only=True):
 
     max_mib: Whole = 256
     keep_days: Annotated[int, msgspec.Meta(ge=0, le=36500)] = 30  # of what is delivered; 0: nothing of it
+
+
+class Evidence(Table, frozen=True, kw_only=True):
+    """Which pictures of what was decided are kept, and how much room they have."""
+
+    verdicts: tuple[Literal["PASS", "REJECT", "REVIEW", "EXPIRED"], ...] = ("REJECT", "REVIEW")
+    lines: list[Name] = []  # whose counts have a picture
+    rules: list[Name] = []  # whose alerts have one, as they begin
+    pad_px: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 16  # frame pixels round the object
+    outline: bool = False  # the same picture once more beside it, with the outline of the mask
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 92  # of the JPEG
+    budget_mib: Whole = 256  # on disk; beyond it the oldest go
+
+
+class Summary(Table, frozen=True, kw_only=True):
+    """When sums are told."""
+
+    timezone: Text = "UTC"  # of the shifts: a name of the IANA database
+    every_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] | None = None  # beside those of the shifts
+
+
+class Shift(Table, frozen=True, kw_only=True):
+    """A part of every day, at the end of which a summary is told; it ends on the next day where `end` is not later."""
+
+    name: Name
+    start: TimeOfDay
+    end: TimeOfDay

@@ -21,6 +21,7 @@ Degrees = Annotated[float, msgspec.Meta(ge=20, le=150)]  # Celsius
 Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}\Z")]
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]  # what the system takes as a name: no NUL in it
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]  # as "06:00"
 Point = tuple[float, float]  # x, y in frame pixels
 
 

@@ -15,9 +15,8 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import msgspec
@@ -25,27 +24,18 @@ import msgspec
 from edge import config
 from edge.events import PASSING, Event, GapEvent, Verdict, counter_of
 from edge.tell import schema
+from edge.tell.accounts import Accounts
+from edge.tell.clocks import Clock, utc_text, wall_clock
 from edge.tell.gates import GateBook
 from edge.tell.history import PRESSED_SHARE, STEP_ROWS, Calendar, drop_oldest, make_room
 from edge.tell.outbox import Outbox
+from edge.tell.sources import Sources
 from edge.tell.store import Store, disk_errors
 
-Clock = Callable[[float], datetime]  # the time for people when it is so many s by the clock of the frames
 log = logging.getLogger(__name__)
 
 _BEAT_S = 1.0
 _RESERVE_PAGES = 16
-
-
-def wall_clock(_time: float) -> datetime:
-    """Return the time for people: now."""
-    return datetime.now(timezone.utc)
-
-
-def clock_from(start: datetime) -> Clock:
-    """Return a clock for recordings, whose frames count from 0: it was `start` then."""
-    most_s = (datetime.max.replace(tzinfo=timezone.utc) - start).total_seconds() - 1
-    return lambda time: start + timedelta(seconds=min(time, most_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +101,8 @@ class Ledger:
             self._totals: dict[str, int] = dict(self._db.execute("SELECT counter, total FROM totals"))
             self._full = self._read_full()
             self.gates = GateBook(self._db)
+            self.accounts = Accounts(self._db)
+            self.sources = Sources(self._db)
             self.outbox = Outbox(self._store, receivers, self._seq, limits.keep_days, calendar)
             self._shrink()
             self._open_beat(folder / "beat")
@@ -142,6 +134,8 @@ class Ledger:
             self._draft(draft, events)
             self._write(draft)
             parts = self.gates.take(draft.events)
+            self.accounts.take(draft.events)
+            self.sources.take(draft.events)
         if parts:
             self.gates.read()
         self._log_full(draft.full)
@@ -222,7 +216,7 @@ class Ledger:
 
     def _draft_event(self, draft: _Draft, event: Event, used: int) -> None:
         counter = counter_of(event)
-        changes: dict[str, object] = {"stream": self.stream, "utc": _text(self._clock(event.time))}
+        changes: dict[str, object] = {"stream": self.stream, "utc": utc_text(self._clock(event.time))}
         if counter is not None:
             draft.totals[counter] = draft.totals.get(counter, self._totals.get(counter, 0)) + 1
             changes["total"] = draft.totals[counter]
@@ -283,7 +277,3 @@ def _pages(payload: bytes) -> float:
     """Return about how many pages a row takes: its share of a leaf, or whole pages if it overflows one."""
     size = len(payload) + 32
     return size / schema.PAGE_BYTES * 1.1 if size < schema.PAGE_BYTES / 4 else size // schema.PAGE_BYTES + 2
-
-
-def _text(time: datetime) -> str:
-    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"

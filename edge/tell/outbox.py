@@ -87,6 +87,12 @@ class Outbox:
             self._sent = max(self._sent, rows[-1].seq)
         return rows
 
+    def newest(self, limit: int) -> list[bytes]:
+        """Return the payloads of at most `limit` events, the newest ones; raises `LedgerError`."""
+        query = "SELECT payload FROM events ORDER BY seq DESC LIMIT ?"
+        with self._lock, disk_errors(self._store.path):
+            return [bytes(payload) for (payload,) in self._db.execute(query, (limit,))]
+
     def acknowledge(self, receiver: str, stream: str, seq: int) -> Answer:
         """Take note that `receiver` has everything up to `seq`; what all have is delivered. Raises `LedgerError`.
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge.config import Config, Gate, Line
 from edge.errors import FoveateError
 from edge.events import ConversionEvent, Count, GrowthEvent, Measurement, Verdict, VisitorEvent, counter_of
-from edge.types import Boxes, Image, Labels, Moment, Tracks
+from edge.types import Array, Boxes, Image, Labels, Moment, Tracks
 
 Color = tuple[int, int, int]  # BGR
 
@@ -202,8 +202,23 @@ def shade(picture: Image, box: Boxes, mask: npt.NDArray[np.bool_], color: Color,
     part, inside = picture[top:bottom, left:right], fine[top - y0 : bottom - y0, left - x0 : right - x0]
     mixed = part * (1 - opacity) + np.asarray(color) * opacity
     np.copyto(part, mixed.astype(np.uint8), where=(inside > 0)[..., None])
+    _contour(picture, fine, (x0, y0), color, 2)
+
+
+def outlined(picture: Image, box: Boxes, mask: npt.NDArray[np.bool_] | None, color: Color) -> None:
+    """Draw the outline of a mask, stretched over `box` (4,), into `picture` (h, w, 3); without one, the box."""
+    x0, y0, x1, y1 = np.round(box).astype(int).tolist()
+    if mask is None or x1 <= x0 or y1 <= y0:
+        cv2.rectangle(picture, (x0, y0), (x1, y1), color, 1)
+    else:
+        fine = cv2.resize(mask.view(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
+        _contour(picture, fine, (x0, y0), color, 1)
+
+
+def _contour(picture: Image, fine: Array, at: tuple[int, int], color: Color, thickness: int) -> None:
+    """Draw the outline of `fine` (h, w), whose corner is at `at`, into `picture` (h, w, 3)."""
     outlines, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(picture, outlines, -1, color, 2, cv2.LINE_AA, offset=(x0, y0))
+    cv2.drawContours(picture, outlines, -1, color, thickness, cv2.LINE_AA, offset=at)
 
 
 def _alarms(picture: Image, moment: Moment, unit: float) -> None:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from edge.errors import LedgerError
 from edge.tell import schema
 from edge.tell.ledger import Identity
+from edge.tell.sources import source_of
 
 PATIENCE_S = 5.0  # with a program that keeps a ledger for itself
 
@@ -60,6 +61,10 @@ class Reader:
         """Return up to which number each receiver has acknowledged; `schema.BROKER` stands for the broker's word."""
         rows = self._db.execute("SELECT receiver, seq FROM acknowledged ORDER BY receiver")
         return {str(receiver): _whole(seq) for receiver, seq in rows}
+
+    def source(self, camera: str, seq: int) -> str | None:
+        """Return where the frames of `camera` came from when event `seq` was decided; None where nobody knows."""
+        return source_of(self._db, camera, seq)
 
     def row(self, seq: int) -> Kept | None:
         """Return row number `seq`, or None where it is not kept."""

@@ -51,6 +51,7 @@ class Speaker:
         self._session = 0
         self._taken: set[int] = set()  # rows that the broker has taken, above the acknowledged one
         self._told_totals: dict[str, int] = {}
+        self._told_summaries: dict[str, bytes] = {}
         self._totals_due = 0.0  # s, monotonic
         self._told_state = b""
         self._state_due = 0.0  # s, monotonic
@@ -64,7 +65,7 @@ class Speaker:
         self.confirmed = False
         self._session = session
         self._taken.clear()
-        self._told_totals, self._told_state = {}, b""
+        self._told_totals, self._told_summaries, self._told_state = {}, {}, b""
         self._totals_due = self._state_due = 0.0
         for lane in self._lanes:
             lane.restart()
@@ -88,6 +89,7 @@ class Speaker:
             self._send_state(connection)
         if now >= self._totals_due and self._send_totals(connection):
             self._totals_due = now + _TOTALS_S
+            self._send_summaries(connection)
         self._send_events(connection, now)
 
     def farewell(self, connection: Connection, until: float) -> None:
@@ -108,9 +110,14 @@ class Speaker:
     def _send_state(self, connection: Connection) -> None:
         for gate, wrong in self._ledger.gates.broken().items():
             self._alarms.set(f"gate:{gate}", wrong)
+        state = self._state()
+        if failing := state.get("evidence", {}).get("failing"):
+            self._alarms.set("evidence", failing)
+        else:
+            self._alarms.clear("evidence")
         payload = msgspec.json.encode(
             {
-                **self._state(),
+                **state,
                 "gates": self._ledger.gates.tallies,
                 "online": True,
                 "session": self._session,
@@ -135,6 +142,13 @@ class Speaker:
             payload = msgspec.json.encode({"total": total, "stream": self._outbox.stream})
             connection.publish(self._topics.count(counter), payload, retain=True)
         return True
+
+    def _send_summaries(self, connection: Connection) -> None:
+        """Send the newest summary of each shift that has a new one."""
+        for shift, payload in self._ledger.accounts.told.items():
+            if self._told_summaries.get(shift) != payload and connection.room > _KEPT_FREE:
+                self._told_summaries[shift] = payload
+                connection.publish(self._topics.summary(shift), payload, retain=True)
 
     def _send_events(self, connection: Connection, now: float) -> None:
         for lane in self._lanes:

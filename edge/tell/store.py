@@ -25,6 +25,8 @@ from edge.tell import schema
 
 log = logging.getLogger(__name__)
 
+EVIDENCE = "evidence"  # folder of the pictures, beside the ledger
+
 _LOCK_WAIT_S = 2.0  # a daemon that was just killed may still be on its way out
 _NO_FOLDER = {errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _NO_RIGHT = ("permission", "readonly", "read-only", "unable to open", "not permitted")

@@ -38,6 +38,10 @@ class Topics:
         """Return the retained topic of a running total; characters that MQTT forbids are escaped as in URLs."""
         return f"{self.root}/count/{counter.translate(_ESCAPES)}"
 
+    def summary(self, shift: str) -> str:
+        """Return the retained topic of the newest summary of a shift."""
+        return f"{self.root}/summary/{shift}"
+
     def receiver(self, topic: str) -> str:
         """Return the name of the receiver that wrote to `topic`, or what stands in its place."""
         return topic.removeprefix(f"{self.root}/ack/")

@@ -155,7 +155,9 @@ def allowed(code: int) -> bool:
     return code in {0, 1, 2, 16}  # 16: nobody listens
 
 
-@pytest.mark.parametrize("below", ["event/count", "count/exit/nut/right", "state", "reply/7", "preview/front"])
+@pytest.mark.parametrize(
+    "below", ["event/count", "count/exit/nut/right", "summary/early", "state", "reply/7", "preview/front"]
+)
 def test_device_writes_its_own(connect: Connect, below: str) -> None:
     device = connect(DEVICE)
     assert allowed(device.publish(f"foveate/{DEVICE}/{below}"))

@@ -143,6 +143,7 @@ def test_packages_that_are_missing(config: Path, examine: Examine, monkeypatch: 
 def test_state_folder(tmp_path: Path) -> None:
     assert [f.status for f in checks.state_folder(tmp_path / "a" / "b", 1)] == [OK, OK]
     assert [f.status for f in checks.state_folder(tmp_path, 1 << 40)] == [OK, FIX]
+    assert [f.status for f in checks.state_folder(tmp_path, 1, 1 << 40)] == [OK, FIX]
     (tmp_path / "file").write_text("")
     assert [f.status for f in checks.state_folder(tmp_path / "file" / "state", 1)] == [FIX]
 

@@ -16,6 +16,7 @@ import pytest
 
 import foveate
 from edge import config
+from edge.events import Event, SummaryEvent
 from edge.tell.ledger import Ledger
 from tests.faults.line import count
 from tests.tell.test_reader import contents, filled
@@ -95,6 +96,63 @@ def test_trace_leads_to_the_frame(state: Path, says: Said) -> None:
     assert "decided in frame 4 of camera c, at 2.000 s of its clock" in shown
     assert "  reason       stall" in shown
     assert "delivered: every receiver has it" in says(0, "trace", state, 4)
+
+
+def test_trace_leads_to_the_picture_or_says_that_it_is_gone(tmp_path: Path, says: Said) -> None:
+    state, name = tmp_path / "state", "0000000/0000000001-c-2-2.jpg"
+    ledger = Ledger(state, config.Ledger(max_mib=8), [])
+    ledger.commit([msgspec.structs.replace(count(2), picture=name), count(3)])
+    ledger.close()
+    assert f"picture {state}/evidence/{name}: No such file or directory; it was the oldest" in says(
+        0, "trace", state, 1
+    )
+    assert "picture /" not in says(0, "trace", state, 2)
+    for folder in (state / "evidence", tmp_path / "elsewhere"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(bytes(17))
+    assert f"picture {state}/evidence/{name}, 17 bytes" in says(0, "trace", state, 1)
+    found = says(0, "trace", state, 1, "--evidence", tmp_path / "elsewhere")
+    assert f"picture {tmp_path}/elsewhere/{name}, 17 bytes" in found
+
+
+def test_trace_names_the_recording_of_then(tmp_path: Path, says: Said) -> None:
+    for number, source in enumerate(("a.mp4", "a.mp4", "rtsp://camera/x", "a.mp4")):
+        ledger = Ledger(tmp_path, config.Ledger(max_mib=8), [])
+        ledger.sources.follow({"c": source})
+        ledger.commit([count(number), count(number)])
+        ledger.close()
+    told = ["rtsp://camera/x" if "was rtsp" in says(0, "trace", tmp_path, seq) else "a.mp4" for seq in range(1, 9)]
+    assert told == ["a.mp4"] * 4 + ["rtsp://camera/x"] * 2 + ["a.mp4"] * 2
+    assert "which was a.mp4\n" in says(0, "trace", tmp_path, 8)
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    assert len(msgspec.json.decode(db.execute("SELECT value FROM meta WHERE key = 'sources'").fetchone()[0])) == 3
+    db.execute("UPDATE meta SET value = '{' WHERE key = 'sources'")
+    db.commit()
+    db.close()
+    assert "which was" not in says(0, "trace", tmp_path, 8)
+
+
+def test_show_has_the_summaries_of_a_shift_and_what_was_before_a_time(tmp_path: Path, says: Said) -> None:
+    ledger = Ledger(
+        tmp_path, config.Ledger(max_mib=8), [], clock=lambda s: datetime.fromtimestamp(s * 86400, timezone.utc)
+    )
+    summary = SummaryEvent(
+        time=0, camera="", frame=0, shift="early", since="", until="", reason="ended", counted={"door/part": 3},
+        bars={}, blind_s={}, degraded_s=0, lost_events=0, first_seq=1,
+    )  # fmt: skip
+    late = msgspec.structs.replace(summary, shift="late")
+    told: list[Event] = [count(1), summary, late, summary, count(2)]
+    ledger.commit([msgspec.structs.replace(event, time=float(day)) for day, event in enumerate(told)])
+    ledger.close()
+
+    def numbers(*arguments: str) -> list[int]:
+        rows = says(0, "show", tmp_path, *arguments).partition("  utc  ")[2].splitlines()[1:]
+        return [int(row.split()[0]) for row in rows]
+
+    assert numbers("--shift", "early") == [2, 4]
+    assert numbers("--shift", "night") == []
+    assert numbers("--until", "1970-01-03") == [1, 2]
+    assert numbers("--since", "1970-01-02", "--until", "1970-01-04T00:00:00Z") == [2, 3]
 
 
 def test_trace_of_what_is_not_there(tmp_path: Path, state: Path, says: Said) -> None:

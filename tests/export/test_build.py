@@ -82,6 +82,33 @@ def test_report_judges_against_truth(recipe: Path, tmp_path: Path) -> None:
         assert quality[f"instance_ap50_{side}"] == 1
 
 
+def test_thresholds_come_from_pictures_with_truth(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "truth"
+    squares(folder / "images", 4)
+    for kind in ("instances", "defects"):
+        (folder / kind).mkdir()
+    for path in (folder / "images").iterdir():
+        square = (np.asarray(cv2.imread(str(path)))[..., 0] > 128).astype(np.uint8)
+        cv2.imwrite(str(folder / "instances" / path.name), square)
+        cv2.imwrite(str(folder / "defects" / path.name), square * 0)
+    rewritten(
+        recipe,
+        ('recordings = [{ source = "others" }]', 'folder = "truth"'),
+        ("[regions]", "[operating_point]\nescapes = 0.05\n[regions]"),
+    )
+    assert main([str(recipe), "--out", str(tmp_path / "out")]) == 0
+    said = "# scratch: nothing can be claimed of 0 parts, 0 of them missed; 59 more are needed"
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "out.report" / "gate.toml").read_text()
+    assert said in (tmp_path / "out.report" / "report.html").read_text()
+    export_bundle(recipe, tmp_path / "out")  # the report's place may be taken again
+    rewritten(recipe, ('defects = ["scratch"]\n', ""))
+    with pytest.raises(ConfigError, match=r"operating_point needs instance\.defects"):
+        export_bundle(recipe, tmp_path / "out")
+
+
 def test_float_only_needs_no_calibration(recipe: Path, tmp_path: Path) -> None:
     text = recipe.read_text().split("[regions]")[0].replace("[semantic]", '[semantic]\nprecision = ["float32"]')
     recipe.write_text(text.split("[instance]")[0])

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from edge.config import Config, Mqtt
+from edge.config import Config, Mqtt, Shift
 from edge.config import Ledger as Limits
 from edge.errors import BrokerError, ConfigError, LedgerError
 from edge.tell.connection import MAX_MESSAGE_BYTES, Connection, Login
@@ -396,4 +397,21 @@ def test_what_is_delivered_is_dropped_by_the_delivery_thread_whether_or_not_ther
     device = Device(msgspec.structs.replace(config, ledger=Limits(max_mib=64, keep_days=0)))
     assert wait_for(lambda: rows(device.ledger) == 0, 5)
     assert device.connected() is not away
+    device.end()
+
+
+def test_the_summary_of_a_shift_is_an_event_and_there_for_whoever_comes_later(broker: Broker, tmp_path: Path) -> None:
+    config = msgspec.structs.replace(
+        configuration(tmp_path / "state", broker.port), shifts=[Shift(name="early", start="06:00", end="14:00")]
+    )
+    device = Device(config)
+    times = iter([datetime(2026, 11, 23, hour, tzinfo=timezone.utc) for hour in (7, 14)])
+    device.ledger.accounts.follow(config, lambda _: next(times))
+    assert device.ledger.accounts.due(0.0, dict) == []
+    device.ledger.commit([count(1)])
+    (summary,) = device.ledger.commit(device.ledger.accounts.due(1.0, dict))
+    assert wait_for(lambda: "nobody" in device.alarms(), 5), "who is there hears nothing"
+    latecomer = Ear(broker.port)
+    assert wait_for(lambda: latecomer.payloads("/summary/early") == [msgspec.json.encode(summary)], 5)
+    latecomer.close()
     device.end()

@@ -29,6 +29,7 @@ COMMANDS = {
     "bench": _Command("deploy.bench:main", "what a configuration costs on this device, stage by stage"),
     "doctor": _Command("deploy.doctor:main", "check this machine and a configuration, and say what to fix"),
     "replay": _Command("edge.replay:main", "what is decided in a recording, the same bytes on every run"),
+    "check": _Command("deploy.check:main", "whether reference pictures are still judged as expected"),
     "ledger": _Command("deploy.ledger:main", "what was decided, who has it, and whether it adds up"),
 }
 _OUR_PACKAGES = {"edge", "calibration", "export", "deploy", "examples", "foveate"}

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(
             f"benchmarks {given.name}: needs {error.name}, which is not installed; in the checkout: "
-            "pip install -e '.[demo,export,bench]' (street, defects: '.[train]' too)",
+            "pip install -e '.[demo,export,bench]' (street, defects, screws: '.[train]' too)",
             file=sys.stderr,
         )
         return FoveateError.exit_code
@@ -94,9 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="less of everything: to see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="cascade, defects: where the picture goes; beside the JSON"
-    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="cascade, defects, screws: where the picture goes")
     parser.add_argument(
         "--peers-python", type=Path, metavar="FILE", help="peers, cascade, mot: an interpreter with their packages"
     )

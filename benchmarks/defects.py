@@ -1,5 +1,7 @@
 """A pit that grows on a ball screw, found in real pictures over days; and a place that wears without one.
 
+The figures of `screws`, screws that are there or missing, come with it.
+
 The spindle was photographed 69 times at two places. The network (`pit_net`) has seen ten pictures of another machine
 and the first 20 pictures of either place, none of which shows a pit; all later ones are scored, but the last, which has
 no labels. They go through the daemon itself as a folder of pictures at the size of the first: the camera's resolution
@@ -14,13 +16,14 @@ import importlib.util
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 
+from benchmarks import screws
 from benchmarks.common import Options, data_folder
 from benchmarks.pit_lessons import read_labelled, stock
 from edge.blobs import blobs_of
@@ -95,7 +98,7 @@ def run(options: Options) -> dict[str, Any]:
         pit = _curve(grown, _extent(grown))
         others = {"the rest of it": _curve(grown) - pit, "the place without a pit": _curve(worn)}
         growth_curve.draw(options.plot, grown.indices, pit, grown.true_shares, right, others)
-    return figures | _grown_figures(grown) | _worn_figures(worn)
+    return figures | _grown_figures(grown) | _worn_figures(worn) | screws.run(replace(options, plot=None))
 
 
 def pit_bundle(data: Path, *, quick: bool) -> Bundle:

@@ -61,6 +61,7 @@ def _tried(path: Path, source: str | None) -> Iterator[Finding]:
     yield Finding(OK, f"configuration {path}")
     yield from probe.models(config)
     yield from probe.cameras(config)
+    yield from probe.golden(config)
     yield from probe.broker(config)
     pictures_mib = config.evidence.budget_mib if config.pictured else 0
     yield from checks.state_folder(config.state, config.ledger.max_mib, pictures_mib)

@@ -19,6 +19,7 @@ from edge.config import Config, Mqtt
 from edge.daemon import open_models
 from edge.engines import choose_engine, models_for, open_engine
 from edge.errors import FoveateError
+from edge.golden import read_golden
 from edge.memory import claim
 from edge.see.cameras import open_camera
 from edge.site_checks import check_confidence, check_names, check_places
@@ -120,6 +121,18 @@ def _memory(config: Config, sizes: dict[str, Size]) -> Iterator[Finding]:
             yield _failed(error)
             return
     yield Finding(OK, f"memory: at most {ceiling} MiB")
+
+
+def golden(config: Config) -> Iterator[Finding]:
+    """Read what is expected of the reference pictures; `foveate check` judges them."""
+    if config.job_check is None:
+        return
+    try:
+        pictures = read_golden(config.job_check.folder, config)
+    except FoveateError as error:
+        yield _failed(error)
+        return
+    yield Finding(OK, f"{len(pictures)} reference pictures in {config.job_check.folder}: foveate check judges them")
 
 
 def broker(config: Config) -> Iterator[Finding]:

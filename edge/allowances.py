@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from edge.album import KEPT_BYTES, MOST_PX
 from edge.bundle import Model
 from edge.config import MOST_LOOKS, Camera, Config, Conversion, Interaction, Trajectory, Unattended, Unique
-from edge.config.values import MOST_CORNERS
+from edge.config.values import MOST_CORNERS, MOST_PLACES
 from edge.decide.behaviour.trajectory import MOST_POINTS, RAW
 from edge.decide.gallery import MOST_REMEMBERED
 from edge.decide.growth import MOST_DEFECTS
+from edge.decide.presence import MOST_THINGS
 from edge.decide.reidentify import MOST_NAMED
 from edge.decide.tracks import MOST_TRACKS
 from edge.health import WINDOW as ROUNDS
@@ -42,6 +43,7 @@ READ_BUFFERS = 2  # pictures of a recording or program: the one that is looked a
 LIVE_BUFFERS = 4  # of a live source: looked at, newest, written to, given back
 DRIVER_BUFFERS = 5  # of a USB camera: OpenCV asks for four, and decodes one
 FOLDER_BUFFERS = 4  # of a folder: looked at, the next, its file, the decoder's own
+CHECKED = 2 * PICTURE  # of a reference picture: its file and itself, or the decoder's own
 REFERENCES = 16  # pictures that an H.264 or HEVC stream may refer to, at the most
 DECODER_THREADS = 16  # FFmpeg's own limit; each holds a picture
 STREAM_BYTES = 8 * MIB  # packets and tables of a demuxer and a decoder
@@ -60,6 +62,7 @@ ALERT = 2 * KIB  # of one track by one rule: its records, its alert as it began 
 PATH_POINT = 3 * 8 * 3 + 160  # of a path: in its record while that is copied, in the event and its payload
 SIZES = KIB  # of one track: its queue of looks, beside these
 PICTURE_SHARE = 8  # of one defect in one picture that growth remembers: the number, and a copy of it for a moment
+PLACE = KIB  # of a presence check: its corners, and what an event says of it
 GROUP, JUDGED = 2 * KIB, 256  # of an audit's group beside its window; of a track in it
 ROUND = KIB  # of the times of one round
 FILE_NAME = 256  # of a picture, as a text
@@ -86,18 +89,20 @@ def allowances(
     of re-identification; `save` says that an overlay video is written.
     """
     cameras = len(sizes)
+    stations = cameras + (config.job_check is not None)  # which has one of its own
     passes = [semantic] if coarse is None else [semantic, coarse]
     cells = max(_cells(model, "labels") for model in passes)
     found = {
-        "frames": sum(_frames(config.cameras[name], size) for name, size in sizes.items()),
+        "frames": sum(_frames(config.cameras[name], size) for name, size in sizes.items())
+        + (stations - cameras) * CHECKED * max(map(_pixels, sizes.values()), default=0),
         "halves": _halves(config, sizes, coarse=coarse is not None),
-        "labels": cameras * KEPT_CELL * cells,
-        "tracks": cameras * MOST_TRACKS * _track(instance),
-        "painted": cameras * MOST_KEPT_BYTES,
+        "labels": stations * KEPT_CELL * cells,
+        "tracks": stations * MOST_TRACKS * _track(instance),
+        "painted": stations * MOST_KEPT_BYTES,
         "rules": _rules(config, instance),
         "identities": cameras * _identities(config, appearance),
-        "audit": cameras * _audit(instance),
-        "attention": cameras * 4 * OBJECT * (MOST_SPOTS + MOST_REMEMBERED_SPOTS),
+        "audit": stations * _audit(instance),
+        "attention": stations * 4 * OBJECT * (MOST_SPOTS + MOST_REMEMBERED_SPOTS),
         "work": _work(config, cells, instance, cameras),
         "times": ROUNDS * ROUND,
         "evidence": _evidence(config),
@@ -154,7 +159,10 @@ def _rules(config: Config, instance: Model) -> int:
         found += (
             MOST_TRACKS * len(config.cameras) * (SIZES + EVENT + MOST_LOOKS * (2 * OBJECT + 48 * len(instance.defects)))
         )
-    return found + sum(MOST_DEFECTS * (EVENT + PICTURE_SHARE * rule.window) for rule in config.growth)
+    found += sum(MOST_DEFECTS * (EVENT + PICTURE_SHARE * rule.window) for rule in config.growth)
+    found += sum(rule.window * (OBJECT + MOST_PLACES) + MOST_PLACES * PLACE for rule in config.presence)
+    looks = KIB + MOST_LOOKS * (OBJECT + 4 * (len(instance.classes) + len(instance.defects)))
+    return found + MOST_TRACKS * sum(gate.tallies for gate in config.gates) * looks
 
 
 def _identities(config: Config, appearance: Model | None) -> int:
@@ -214,6 +222,7 @@ def _work(config: Config, cells: int, instance: Model, cameras: int) -> int:
         "association": MOST_TRACKS * most * PAIR + 8 * both * both,  # `lap` fills a square matrix of float64
         "zones": MOST_TRACKS * MOST_CORNERS * PAIR * bool(config.rules),
         "pairs": MOST_TRACKS**2 * PAIR * any(isinstance(rule, (Unattended, Interaction)) for rule in config.rules),
+        "places": MOST_THINGS**2 * MOST_PLACES * PAIR * any(rule.moves for rule in config.presence),
     }
     return instances + max(stages.values())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,6 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import cv2
@@ -29,6 +27,7 @@ from edge.errors import BundleError, FoveateError
 from edge.events import GapEvent
 from edge.governor import open_governor
 from edge.health import Health
+from edge.job_check import JobChecker, asked_by_signal
 from edge.onlookers import progress, recorder
 from edge.pipeline import Watcher, run
 from edge.see.appearance import Embedder
@@ -39,6 +38,7 @@ from edge.see.semantic import SemanticPass
 from edge.site_checks import check_confidence
 from edge.spare import check_spared
 from edge.station import Models, Stations
+from edge.stopping import stopped_by_signals
 from edge.summary import check_target, summarise, write_json
 from edge.tell.clocks import Clock, wall_clock
 from edge.tell.delivery import Delivery
@@ -79,7 +79,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
     cv2.setNumThreads(1)  # the models have the cores; a second pool only steals from them
     with contextlib.ExitStack() as stack:
         health = Health(notify.watchdog)
-        stack.enter_context(_stopped_by_signals(health))
+        stack.enter_context(stopped_by_signals(health))
         bundle = open_bundle(config.bundle)
         cameras, models = _open(config, bundle, health, stack)
         ledger = _open_ledger(config, options)
@@ -88,6 +88,11 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         sizes = {name: camera.size for name, camera in cameras.items()}
         clocks = {name: time.monotonic for name, camera in cameras.items() if camera.live}
         stations = Stations(config, models, sizes, lambda: next(ids), clocks)
+        checker = JobChecker(config, models, sizes, stations, health)
+        stack.enter_context(asked_by_signal(checker))
+        ledger.commit(checker.at_start(time.monotonic() if clocks else 0.0))
+        if refusal := checker.refusal():
+            raise refusal
         health.memory_mib = memory.claim(config, models_for(config, bundle), sizes, save=options.save is not None)
         _note_blind_time(config, ledger, cameras)
         folder = (options.evidence or config.state / EVIDENCE) if options.pictures else None
@@ -97,7 +102,8 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         stack.callback(finish)
         health.on_beat(lambda: ledger.beat(time.time()))
         told = [] if any(camera.live for camera in cameras.values()) else [progress(health)]
-        failure = _look(cameras, stations, config, options, ledger, album, health, [*onlookers, *watchers, *told])
+        seen_by = [*onlookers, *watchers, *told]
+        failure = _look(cameras, stations, config, options, ledger, album, health, seen_by, checker=checker)
         try:
             finish()
         except FoveateError as error:  # after the summary, and after what has ended the run
@@ -119,6 +125,8 @@ def _look(
     album: Album,
     health: Health,
     watchers: Sequence[Watcher],
+    *,
+    checker: JobChecker,
 ) -> FoveateError | None:
     """Run the loop beside the delivery; return what ended it early: what was decided before is told first."""
     delivery = Delivery(config, ledger, health.state) if config.mqtt is not None else None
@@ -130,7 +138,7 @@ def _look(
         governor = open_governor(config, coarse=stations.coarse)
         run(
             cameras, stations, ledger, health, governor=governor, album=album, accounts=ledger.accounts,
-            watchers=watchers, frames=options.frames,
+            watchers=watchers, frames=options.frames, chores=checker.due,
         )  # fmt: skip
     except FoveateError as error:
         return error
@@ -191,10 +199,11 @@ def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> 
     def labels(model: Model, threads: int, stack: contextlib.ExitStack) -> SemanticPass:
         return SemanticPass(engine(model, threads, stack), model)
 
+    asked = {"sized": config.measures, "counted": config.counts_flaws}
     beside = _workers(config, instance, counts["instance"], partial(engine, instance), stack)
     return Models(
         labels(semantic, cores, stack),
-        InstancePass(engine(instance, cores, stack), instance, config.models.score, beside, sized=config.measures),
+        InstancePass(engine(instance, cores, stack), instance, config.models.score, beside, **asked),
         semantic.classes,
         instance.classes,
         instance.defects,
@@ -271,22 +280,3 @@ def _note_blind_time(config: Config, ledger: Ledger, cameras: dict[str, Camera])
     )
     live = [name for name, camera in cameras.items() if camera.live]
     ledger.commit([msgspec.structs.replace(gap, camera=name) for name in live])
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(health: Health) -> Iterator[None]:
-    """Let signals end the loop after the frame it is at; a second SIGINT ends the process."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        log.info("stopping signal=%s", signal.Signals(number).name)
-        health.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,7 +6,8 @@
     ├── EngineError         exit 70   an inference back end
     ├── CameraError         exit 69   a video, folder, device or stream
     ├── LedgerError         exit 74   the disk under the ledger
-    └── BrokerError         exit 76   a broker that this command cannot do without
+    ├── BrokerError         exit 76   a broker that this command cannot do without
+    └── CheckError          exit 79   reference pictures that are judged otherwise  (systemd does not restart)
 
 Only entry points turn an error into its exit code.
 """
@@ -54,3 +55,9 @@ class BrokerError(FoveateError):
     """A broker is needed and cannot be had."""
 
     exit_code = 76
+
+
+class CheckError(FoveateError):
+    """Reference pictures are judged otherwise than expected, and the configuration lets no such daemon run."""
+
+    exit_code = 79

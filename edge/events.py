@@ -213,6 +213,28 @@ class GrowthEvent(_Event, frozen=True, kw_only=True, tag="growth"):
     trend: float  # of its share over these pictures: z of the Mann-Kendall test
 
 
+class PresenceEvent(_Event, frozen=True, kw_only=True, tag="presence"):
+    """Whether everything is where it belongs."""
+
+    rule: str
+    verdict: str  # OK or NOK
+    missing: list[str]  # names of the places that are not filled
+    shares: dict[str, float]  # of each place that is covered in this frame by what belongs there; by instances 0 or 1
+    moved: tuple[float, float, float]  # all places together: px to the right, px down, degrees clockwise
+    reasons: list[str]  # why it is NOK
+    total: int = 0  # verdicts of this kind by this rule; the counter is "<rule>/<verdict>"
+
+
+class JobCheckEvent(_Event, frozen=True, kw_only=True, tag="job_check"):
+    """The reference pictures were judged again."""
+
+    verdict: str  # OK or NOK
+    trigger: str  # start or signal
+    pictures: int  # that were judged
+    failed: int  # of them, judged otherwise than expected
+    differences: list[str]  # what was otherwise, at most 16 of them: "<picture>: <what>, expected <what>"
+
+
 class SummaryEvent(_Event, frozen=True, kw_only=True, tag="summary"):
     """What a shift, or another stretch of time, came to: all that was decided since the summary before it."""
 
@@ -244,57 +266,7 @@ Event = Union[
     VisitorEvent,
     Measurement,
     GrowthEvent,
+    PresenceEvent,
+    JobCheckEvent,
     SummaryEvent,
 ]
-
-
-# Who goes where: in a ledger that is nearly full these only raise their totals.
-PASSING = (Count, Arrival, Measurement, ZoneEvent, ConversionEvent, TrajectoryEvent, ReturnEvent, VisitorEvent)
-
-
-def counter_of(event: Event) -> str | None:
-    """Return the name of the running total that `event` increments, or None.
-
-    Every event of a kind with a field `total` increments one, and no other does: the ledger is held against that.
-    """
-    counter: str | None
-    match event:
-        case Count():
-            counter = event.counter
-        case Contested():
-            counter = f"{event.counter}/{event.error}"
-        case Arrival():
-            counter = f"{event.gate}/seen"
-        case Verdict():
-            counter = f"{event.gate}/{event.verdict}"
-        case ZoneEvent():
-            counter = f"{event.zone}/{event.label}/{event.change}"
-        case VisitorEvent():
-            counter = f"{event.rule}/{event.label}"
-        case ConversionEvent():
-            counter = f"{event.rule}/{event.label}/{event.step}"
-        case _:
-            counter = None
-    return counter
-
-
-def tracks_of(event: Event) -> list[int]:
-    """Return the ids of the objects that `event` is about."""
-    match event:
-        case (
-            Count()
-            | Contested()
-            | Arrival()
-            | Verdict()
-            | Measurement()
-            | ZoneEvent()
-            | ConversionEvent()
-            | TrajectoryEvent()
-            | ReturnEvent()
-            | VisitorEvent()
-        ):
-            return [event.track]
-        case Alert():
-            return event.tracks
-        case _:
-            return []

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.events import Arrival, AuditEvent, Contested, Event, Verdict, counter_of
+from edge.event_facts import counter_of
+from edge.events import Arrival, AuditEvent, Contested, Event, Verdict
 from edge.types import REASONS, Frame, Gap, Moment
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Health:
         """`beats` are called once a frame, and when nothing comes from a live camera: the loop moves."""
         self.stopping = False
         self.governor: dict[str, Any] = {}  # what it tells; replaced, never changed
+        self.job_check: dict[str, Any] = {}  # the same of the last job check; empty: there was none
         self.evidence: dict[str, Any] = {}  # what is told of pictures; the same
         self.waited = False  # something was waited for since the last frame
         self.frames = 0
@@ -209,6 +211,7 @@ class Health:
             }
         state |= _of_cameras(cameras)
         state["governor"] = self.governor
+        state["job_check"] = self.job_check
         state["evidence"] = self.evidence
         state["spent"] = _shares(spent_px)
         state["saved_ms"] = round(float(np.mean(saved_ms)), 2) if saved_ms else 0.0

@@ -44,18 +44,22 @@ def run(
     accounts: Accounts | None = None,
     watchers: Iterable[Watcher] = (),
     frames: int | None = None,
+    chores: Callable[[float], Sequence[Event]] = lambda _: (),
 ) -> None:
     """Look at every frame until the recordings end, `frames` frames were seen, or `health` says stop.
 
     The newest frames of all cameras are looked at together. `governor` is asked only where a camera is live: what is
     decided in recordings depends on no clock, and they wait. `album` has the pictures of what is decided,
-    `accounts` says when a shift is over.
+    `accounts` says when a shift is over. `chores` is called before each round with its time, s monotonic, and returns
+    what is to be told of what it did.
     """
     if not any(camera.live for camera in cameras.values()):
         governor = None
     commit = partial(_commit, ledger, health, stations.clocks, album)
     for seen in rounds(cameras, health, frames):
-        if waiting := [*_over(accounts, seen, health), *stations.overdue()]:
+        now = _time_of(seen)
+        over = accounts.due(now, health.blind) if accounts is not None else []
+        if waiting := [*chores(now), *over, *stations.overdue()]:
             commit(waiting)
         for gap in (got for got in seen if isinstance(got, Gap)):
             commit(stations.blind(gap))
@@ -80,6 +84,12 @@ def run(
                 watcher(moment)
 
 
+def _time_of(seen: Sequence[Frame | Gap]) -> float:
+    """Return the latest time of what a round begins with, s monotonic; now, where only live cameras have nothing."""
+    times = [got.time if isinstance(got, Frame) else got.until for got in seen]
+    return max(times) if times else time.monotonic()
+
+
 def _commit(
     ledger: EventSink,
     health: Health,
@@ -99,14 +109,6 @@ def _commit(
     if album is not None:
         album.settle()
         health.evidence = album.report()
-
-
-def _over(accounts: Accounts | None, seen: Sequence[Frame | Gap], health: Health) -> Sequence[Event]:
-    """Return the summaries of what was over before `seen`; before now, where only live cameras have nothing new."""
-    if accounts is None:
-        return []
-    times = [got.time if isinstance(got, Frame) else got.until for got in seen]
-    return accounts.due(max(times) if times else time.monotonic(), health.blind)
 
 
 def rounds(cameras: dict[str, Camera], health: Health, frames: int | None) -> Iterable[list[Frame | Gap]]:

@@ -6,7 +6,18 @@ import math
 from collections.abc import Sequence
 
 from edge.bundle import TensorSpec
-from edge.config import Camera, Config, Gate, Interaction, Line, Unattended, check_point, class_numbers, zones_of
+from edge.config import (
+    Camera,
+    Config,
+    Gate,
+    Interaction,
+    Line,
+    Presence,
+    Unattended,
+    check_point,
+    class_numbers,
+    zones_of,
+)
 from edge.decide.measure import plane_of
 from edge.errors import ConfigError
 from edge.polygons import Polygon
@@ -21,6 +32,10 @@ def check_names(config: Config, semantic: list[str], instance: list[str], defect
         class_numbers(list(gate.defects), defects, f"gate {gate.name!r}: defects")
         class_numbers(list(gate.limits), instance[1:], f"gate {gate.name!r}: limits")
     tracked = config.tracks.classes or instance[1:]
+    for gate in config.gates:
+        _check_contents(gate, instance[1:], tracked)
+    for presence in config.presence:
+        _check_presence(presence, semantic[1:], tracked)
     within = {zone.name: zone.classes or tracked for zone in config.zones}
     for zone in config.zones:
         _check_among(zone.classes, tracked, f"zone {zone.name!r}: classes", "is tracked")
@@ -29,6 +44,29 @@ def check_names(config: Config, semantic: list[str], instance: list[str], defect
             inside = f"can be in zone {rule.zone!r}"
             _check_among(rule.classes, within[rule.zone], f"rule {rule.name!r}: classes", inside)
             _check_among(rule.others, tracked, f"rule {rule.name!r}: others", "is tracked")
+
+
+def _check_contents(gate: Gate, known: Sequence[str], tracked: Sequence[str]) -> None:
+    """Raise `ConfigError` where parts are to contain what is no class, or what is a part itself."""
+    setting = f"gate {gate.name!r}: contains"
+    _check_among(list(gate.contains), tracked, setting, "is tracked")
+    for part, held in gate.contains.items():
+        class_numbers(list(held), list(known), f"{setting}.{part}")
+        for name in [name for name in held if name in tracked]:
+            raise ConfigError(
+                f"{setting}.{part}: class {name!r} is tracked, so each of them is a part of its own; name the parts "
+                "alone in tracks.classes"
+            )
+
+
+def _check_presence(presence: Presence, semantic: Sequence[str], tracked: Sequence[str]) -> None:
+    """Raise `ConfigError` for a class that the model which shows what is there does not have."""
+    for key, names in (("classes", presence.classes), ("empty", presence.empty)):
+        setting = f"presence {presence.name!r}: {key}"
+        if presence.by == "labels":
+            class_numbers(names, list(semantic), setting)
+        else:
+            _check_among(names, tracked, setting, "is tracked")
 
 
 def _check_among(names: Sequence[str], known: Sequence[str], setting: str, what: str) -> None:
@@ -45,9 +83,7 @@ def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
         if rule.camera == name:
             check_point(rule.start, size, f"line or gate {rule.name!r}: start")
             check_point(rule.end, size, f"line or gate {rule.name!r}: end")
-    for zone in config.zones:
-        for point in zone.points if zone.camera == name else []:
-            check_point(point, size, f"zone {zone.name!r}: points")
+    _check_areas(config, name, size)
     _check_plane(config.cameras[name], f"camera {name}", size)
     smallest_px = scaled(config.regions, config.cameras[name].mm_per_px).min_area_px
     if smallest_px > size[0] * size[1]:
@@ -64,6 +100,17 @@ def check_places(config: Config, name: str, size: tuple[int, int]) -> None:
                 f"set less than {reach:g}"
             )
     _check_zones(config, name)
+
+
+def _check_areas(config: Config, name: str, size: tuple[int, int]) -> None:
+    """Raise `ConfigError` where a zone or a place of camera `name` leaves its frame of `size` (w, h)."""
+    for zone in config.zones:
+        for point in zone.points if zone.camera == name else []:
+            check_point(point, size, f"zone {zone.name!r}: points")
+    for presence in config.presence:
+        for place, points in presence.places.items() if presence.camera == name else ():
+            for point in points:
+                check_point(point, size, f"presence {presence.name!r}: places.{place}")
 
 
 def _check_zones(config: Config, name: str) -> None:

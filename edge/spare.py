@@ -42,7 +42,10 @@ def _inputs(config: Config, file: Path | None) -> Iterator[tuple[str, Path]]:
 
 def _inside(config: Config, path: Path) -> str | None:
     """Return what `path` is a part of, by the folder that it lies in."""
-    for what, folder in (("a part of the bundle", config.bundle), ("a part of the state folder", config.state)):
+    folders = [("a part of the bundle", config.bundle), ("a part of the state folder", config.state)]
+    if config.job_check is not None:
+        folders.append(("a reference picture", config.job_check.folder))
+    for what, folder in folders:
         if any(_same(above, folder) for above in Path(os.path.realpath(path)).parents):
             return what
     for name, camera in config.cameras.items():

@@ -13,9 +13,10 @@ from edge.boxes import CORNERS
 from edge.config import Attention, Config, class_numbers
 from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
-from edge.events import Event, GapEvent, tracks_of
+from edge.events import Event, GapEvent
 from edge.health import CameraReport, Stopwatch
 from edge.identity import Identity
+from edge.marking import marked
 from edge.models import Models, Semantic
 from edge.see.attention import NOTHING, Candidates, Chooser
 from edge.see.audit import Audit
@@ -52,8 +53,12 @@ class Station:
         models: Models,
         new_id: Callable[[], int],
         clock: Callable[[], float] | None = None,
+        *,
+        inspecting: bool = False,
     ) -> None:
         """`size` is the camera's (width, height); `clock` is that of a live one, s, monotonic.
+
+        `inspecting` says that nothing is counted: each frame is told what its parts would be told now.
 
         Raises `ConfigError` on a class or point that is not there.
         """
@@ -77,11 +82,20 @@ class Station:
         )
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
-        self._identity = Identity(config.tracks, models.embedder, size, models.instance_classes, new_id)
+        again = None if inspecting else config.tracks.reidentify  # reference pictures show nobody who left
+        self._identity = Identity(
+            msgspec.structs.replace(config.tracks, reidentify=again),
+            models.embedder,
+            size,
+            models.instance_classes,
+            new_id,
+        )
         known, own_id = len(models.instance_classes), self._identity.tracker_id
         self._tracker = Tracker(config.tracks, followed, known, size, own_id)
-        self._rules = Rules(config, name, models.instance_classes, models.defects, clock)
+        self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes)
         self._painter = Painter()
+        self._inspecting = inspecting
+        self.doubted = ""  # why nobody can vouch for the models, while it is so
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
         self._last: int | None = None
         self._spots = NO_SPOTS  # of the last frame
@@ -145,8 +159,8 @@ class Station:
             there = set(tracks.keys.tolist())
             self._slighted = self._slighted & there if glance.effort.full else there
         watch.lap("tracks")
-        seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended)
-        events = returned + self._rules.decide(seen)
+        seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended, labels.classes)
+        events = returned + (self._rules.inspect(seen) if self._inspecting else self._rules.decide(seen))
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
@@ -177,15 +191,7 @@ class Station:
 
     def _marked(self, events: Sequence[Event], effort: Effort) -> list[Event]:
         """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`."""
-        less, ids = not effort.full, self._slighted_ids()
-        return [
-            msgspec.structs.replace(
-                event,
-                simulated=self._config.simulated,
-                degraded=less or not ids.isdisjoint(tracks_of(event)),
-            )
-            for event in events
-        ]
+        return marked(events, self._config, self._slighted_ids(), self.doubted, degraded=not effort.full)
 
     def _slighted_ids(self) -> set[int]:
         """Return the ids of tracks that were there while less was looked at."""
@@ -243,6 +249,11 @@ class Stations:
     def overdue(self) -> list[Event]:
         """Return what cannot wait any longer for live cameras that are silent."""
         return [event for name in self.clocks for event in self._stations[name].overdue(self.effort)]
+
+    def doubt(self, reason: str) -> None:
+        """Let nothing pass from now on, for `reason`; an empty one lets it again."""
+        for station in self._stations.values():
+            station.doubted = reason
 
     def report(self, moment: Moment) -> CameraReport:
         """Return what is to be told of the camera of `moment`."""

@@ -136,6 +136,7 @@ class Instances:
     scales: npt.NDArray[np.float32]  # (n,) canvas pixels per frame pixel of the look it was found in
     whole: npt.NDArray[np.bool_]  # (n,) False where an edge of the look cuts the object
     flaws_px: npt.NDArray[np.float32] | None = None  # (n, d, 2) their length and width, frame pixels; None: not asked
+    flaw_counts: npt.NDArray[np.int32] | None = None  # (n, d) connected spots of each defect class; None: not asked
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -172,6 +173,7 @@ class Seen:
     instances: Instances
     tracks: Tracks  # after this frame
     ended: list[int]  # keys of the tracks that are no more
+    labels: Image = field(default_factory=lambda: np.zeros((1, 1), np.uint8))  # (h, w) semantic class of each cell
 
 
 @dataclass(frozen=True, slots=True)

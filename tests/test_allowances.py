@@ -25,8 +25,10 @@ from edge.decide.gallery import MOST_REMEMBERED as MOST_REMEMBERED_GONE
 from edge.decide.gate import QualityGate
 from edge.decide.growth import GrowthWatch
 from edge.decide.lasting import Lasting
+from edge.decide.presence import PresenceWatch
 from edge.decide.reidentify import Identities
 from edge.decide.sizes import Sizes
+from edge.decide.tallies import Tallies
 from edge.decide.tracks import MOST_TRACKS, Tracker
 from edge.errors import ConfigError
 from edge.health import WINDOW, CameraReport, Health, Stopwatch
@@ -368,6 +370,52 @@ def test_a_daemon_that_does_not_fit_says_so_before_it_writes_an_event(
         serve(rules, Options())
     monkeypatch.undo()
     assert serve(rules, Options())["ledger"]["counted"] == 0
+
+
+def test_what_gates_count_and_presence_remembers_weighs_no_more(tmp_path: Path) -> None:
+    places = {f"p{i}": [(float(20 * i), 0.0), (20.0 * i + 10, 10.0)] for i in range(64)}
+    check = config.Presence(name="p", camera="c", places=places, classes=["part"], window=256)
+    full = msgspec.structs.replace(GATE, contains={"part": {"screw": (1, 2)}})
+    counting = settings(tmp_path, gates=[full], presence=[check])
+    more = allowances(counting, semantic_model(FILE), instance_model(FILE), {"c": SIZE})["rules"]
+    limit = more - bounds(tmp_path)["rules"]
+    following, found = tracker(), flood(FEW, 64)
+    following.predict(NOTHING, (20.0, 20.0), 1)
+    tracks, _ = following.update(found, looked())
+    seen = Seen(Frame("c", 0, 0.0, NOTHING), NOTHING, (20.0, 20.0), found, tracks, [], NOTHING)
+
+    def filled() -> tuple[Tallies, PresenceWatch]:
+        tallies, watch = Tallies(full, ["", "part", "screw"], []), PresenceWatch(check, ["", "part"], ["", "part"])
+        for _ in range(config.MOST_LOOKS + 3):
+            tallies.decide(seen)
+        for _ in range(check.window + 3):
+            watch.decide(seen)
+        return tallies, watch
+
+    filled()  # NumPy imports what it needs
+    before, kept = weighed(), filled()
+    weight = weighed() - before
+    assert len(kept) == 2
+    assert 0.2 * limit < weight * MOST_TRACKS / FEW
+    assert weight < limit
+
+
+def test_looking_for_places_that_moved_takes_no_more(tmp_path: Path) -> None:
+    places = {
+        f"p{i}": [(30.0 * (i % 8), 30.0 * (i // 8)), (30.0 * (i % 8) + 9, 30.0 * (i // 8) + 9)] for i in range(64)
+    }
+    check = config.Presence(name="p", camera="c", places=places, classes=["part"], move_px=400, turn_deg=5)
+    watch = PresenceWatch(check, ["", "part"], ["", "part"])
+    labels = np.zeros((60, 100), np.uint8)
+    labels[1:50:6, 1:50:6] = 1
+    labels[2:50:6, 1:50:6] = 1
+    nobody = tracker().predict(NOTHING, (20.0, 20.0), 1)
+    seen = Seen(Frame("c", 0, 0.0, NOTHING), labels, (5.0, 5.0), flood(0, 64), nobody, [], labels)
+    limit = allowances(settings(tmp_path, presence=[check]), semantic_model(FILE), instance_model(FILE), {"c": SIZE})
+    before = weighed()
+    tracemalloc.reset_peak()
+    assert len(watch.inspect(seen).shares) == 64
+    assert MIB < tracemalloc.get_traced_memory()[1] - before < limit["work"]
 
 
 def test_the_looks_that_may_become_pictures_weigh_no_more(tmp_path: Path) -> None:

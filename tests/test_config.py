@@ -27,6 +27,7 @@ STATION = '[[rules]]\nkind = "slow_station"\nname = "s"\nzone = "z"\nplanned_s =
 CONVERSION = '[[rules]]\nkind = "conversion"\nname = "v"\nzone = "z"\nto = "y"\nseconds = 5\n'
 GATE = '[[gates]]\nname = "g"\ncamera = "c"\nstart = [5, 0]\nend = [5, 9]\ndirection = "right"\n'
 GROWTH = '[[growth]]\nname = "z"\ncamera = "c"\n'
+PRESENCE = '[[presence]]\nname = "p"\ncamera = "c"\nclasses = ["x"]\nplaces = { a = [[1, 2], [3, 4]] }\n'
 SHIFT = '[[shifts]]\nname = "early"\nstart = "06:00"\nend = "14:00"\n'
 NIGHT = '[[shifts]]\nname = "night"\nstart = "22:00"\nend = "06:01"\n'
 MEASURE = "[cameras.c.measure]\nscale_u = 0.001\n"
@@ -186,6 +187,12 @@ def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
         (LEAST + "[cameras.c.measure]\nscale_u = 2\n", "$.cameras.c.measure.scale_u"),
         (LEAST + GATE + "[gates.limits.x]\nwidth_mm = [-1, 2]\n", "$.gates[0].limits[...].width_mm[0]"),
         (LEAST + GROWTH + "window = 7\n", "$.growth[0].window"),
+        (LEAST + PRESENCE.replace(", [3, 4]", ""), "$.presence[0].places"),
+        (LEAST + PRESENCE.replace("a = [[1, 2], [3, 4]]", ""), "$.presence[0].places"),
+        (LEAST + PRESENCE + "least_share = 0\n", "$.presence[0].least_share"),
+        (LEAST + PRESENCE + "turn_deg = 90\n", "$.presence[0].turn_deg"),
+        (LEAST + GATE + "[gates.contains.x]\ny = [-1, 2]\n", "$.gates[0].contains"),
+        (LEAST + '[job_check]\nfolder = "g"\non_failure = "pass"\n', "$.job_check.on_failure"),
         (LEAST + ZONE.replace("only", "none"), "$.zones[0].attention"),
         (LEAST + ZONE + DWELL.replace('"dwell"', '"dwel"'), "$.rules[0].kind"),
         (LEAST + ZONE + DWELL.replace('kind = "dwell"\n', ""), "missing required field `kind`"),
@@ -228,6 +235,13 @@ def test_a_wrong_type_or_range_names_its_table_and_key(tmp_path: Path, text: str
         (LEAST + LINE + GATE.replace('"g"', '"a"'), "gate 'a': the name is used twice"),
         (LEAST + LINE + ZONE.replace('"z"', '"a"'), "zone 'a': the name is used twice"),
         (LEAST + ZONE + GROWTH, "growth 'z': the name is used twice"),
+        (LEAST + GROWTH + PRESENCE.replace('"p"', '"z"'), "presence 'z': the name is used twice"),
+        (LEAST + PRESENCE.replace('"c"', '"d"'), "presence 'p': no camera 'd'; there is c"),
+        (LEAST + PRESENCE.replace("[3, 4]", "[1, 4]"), "presence 'p': place 'a': its points"),
+        (LEAST + PRESENCE + 'empty = ["x"]\nmove_px = 9\n', "class 'x' fills a place and shows it empty"),
+        (LEAST + PRESENCE + 'empty = ["y"]\n', "empty is for places that have to be found; set move_px too"),
+        (LEAST + PRESENCE + "turn_deg = 9\n", "turn_deg is for places that have to be found; set move_px too"),
+        (LEAST + GATE + "[gates.contains.x]\ny = [4, 2]\n", "contains.x.y [4, 2]: no number lies between them"),
         (LEAST + LINE + "measure = true\n", "line 'a': measures, and there is no table [cameras.c.measure]; add it"),
         (LEAST + MEASURE + GATE + "[gates.limits.x]\nwidth_mm = [4, 2]\n", "limits.x.width_mm [4, 2]: nothing lies"),
         (LEAST + ZONE.replace('"c"', '"d"'), "zone 'z': no camera 'd'; there is c"),

@@ -49,6 +49,8 @@ HEADINGS = {
     config.Measuring: "`[cameras.NAME.measure]`",
     config.SizeLimits: "`[gates.limits.CLASS]`",
     config.Growth: "`[[growth]]`",
+    config.Presence: "`[[presence]]`",
+    config.JobCheck: "`[job_check]`",
     config.Mqtt: "`[mqtt]`",
     config.Ledger: "`[ledger]`",
     config.Evidence: "`[evidence]`",
@@ -71,6 +73,8 @@ KINDS = [
     events.VisitorEvent,
     events.Measurement,
     events.GrowthEvent,
+    events.PresenceEvent,
+    events.JobCheckEvent,
     events.SummaryEvent,
 ]
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from edge import config
 from edge.config import Config
 from edge.errors import FoveateError
-from edge.events import Alert, Count, Event, GrowthEvent, Measured, Measurement, Verdict
+from edge.events import Alert, Count, Event, GrowthEvent, Measured, Measurement, PresenceEvent, Verdict
 from edge.tell.overlay import (
     ALARM,
     CLASSES,
@@ -383,3 +383,18 @@ def test_a_defect_is_drawn_from_when_it_persists_until_it_is_gone() -> None:
     assert not there[300:, :300].any()
     gone = msgspec.structs.replace(event, stage="gone")
     assert not changed(overlay.draw(moment(events=[gone]))).any()
+
+
+def test_places_are_drawn_where_they_were_found_and_in_the_colour_of_their_verdict() -> None:
+    places = {"a": [(100.0, 200.0), (160.0, 260.0)], "b": [(300.0, 200.0), (360.0, 260.0)]}
+    check = config.Presence(name="screws", camera="c", places=places, classes=["part"], move_px=50)
+    overlay = Overlay(msgspec.structs.replace(rules(), presence=[check]), NAMES)
+    plain = overlay.draw(moment())
+    event = PresenceEvent(
+        time=0, camera="c", frame=1, rule="screws", verdict="NOK", missing=["b"], shares={"a": 0.5, "b": 0.0},
+        moved=(0.0, 40.0, 0.0), reasons=["1 of 2 places"],
+    )  # fmt: skip
+    drawn = overlay.draw(moment(events=[event]))
+    assert drawn[300, 130].tolist() == list(VERDICTS["PASS"])
+    assert drawn[300, 330].tolist() == list(VERDICTS["REJECT"])
+    assert (drawn[200, 130] == plain[200, 130]).all()

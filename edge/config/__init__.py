@@ -25,7 +25,19 @@ from edge.config.behaviour import (
     zones_of,
 )
 from edge.config.checks import check
-from edge.config.decide import DefectLimit, Gate, Growth, Line, Reidentify, SizeLimits, TrackRules, Zone
+from edge.config.decide import (
+    DefectLimit,
+    Gate,
+    Growth,
+    JobCheck,
+    Line,
+    Presence,
+    Reidentify,
+    SizeLimits,
+    TrackRules,
+    Zone,
+    corners_of,
+)
 from edge.config.see import Attention, Audit, Camera, Governor, Measuring, Models, RegionRules
 from edge.config.tell import Evidence, Ledger, Mqtt, Shift, Summary
 from edge.config.values import MOST, MOST_LOOKS, Fraction, Name, Point, Positive, Text, Whole
@@ -34,11 +46,11 @@ from edge.errors import ConfigError
 
 __all__ = [
     "MOST", "MOST_LOOKS", "AgainstFlow", "Attention", "Audit", "BehaviourRule", "Camera", "Config", "Congestion",
-    "Conversion", "DefectLimit", "Dwell", "Evidence", "Fraction", "Gate", "Governor", "Growth", "Interaction", "Ledger",
-    "Line", "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive", "RegionRules",
-    "Reidentify", "Shift", "SizeLimits", "SlowStation", "Summary", "Text", "TrackRules", "Trajectory", "Unattended",
-    "Unique", "Whole", "Zone",
-    "check_point", "class_numbers", "load_config", "zones_of",
+    "Conversion", "DefectLimit", "Dwell", "Evidence", "Fraction", "Gate", "Governor", "Growth", "Interaction",
+    "JobCheck", "Ledger", "Line", "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive",
+    "Presence", "RegionRules", "Reidentify", "Shift", "SizeLimits", "SlowStation", "Summary", "Text", "TrackRules",
+    "Trajectory", "Unattended", "Unique", "Whole", "Zone", "check_point", "class_numbers", "corners_of", "load_config",
+    "zones_of",
 ]  # fmt: skip
 
 
@@ -63,6 +75,8 @@ class Config(_Table, frozen=True, kw_only=True):
     zones: list[Zone] = []
     rules: list[BehaviourRule] = []
     growth: list[Growth] = []
+    presence: list[Presence] = []
+    job_check: JobCheck | None = None
     mqtt: Mqtt | None = None
     ledger: Ledger = Ledger()
     evidence: Evidence = Evidence()
@@ -78,6 +92,11 @@ class Config(_Table, frozen=True, kw_only=True):
     def measures(self) -> bool:
         """Tell whether any line or gate measures."""
         return any(line.measure for line in self.lines) or any(gate.measures for gate in self.gates)
+
+    @property
+    def counts_flaws(self) -> bool:
+        """Tell whether any gate limits the number of spots of a defect."""
+        return any(gate.counts_flaws for gate in self.gates)
 
 
 def load_config(path: Path) -> Config:
@@ -139,6 +158,8 @@ def _absolute(config: Config, folder: Path) -> Config:
         names = ("password_file", "ca_file", "cert_file", "key_file")
         found = {name: getattr(config.mqtt, name) for name in names}
         changes["mqtt"] = _replaced(config.mqtt, {name: folder / p for name, p in found.items() if p is not None})
+    if config.job_check is not None:
+        changes["job_check"] = _replaced(config.job_check, {"folder": folder / config.job_check.folder})
     return _replaced(config, changes)
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.config.behaviour import AgainstFlow, BehaviourRule, SlowStation, ZoneRule, zones_of
+from edge.config.decide import corners_of
 from edge.config.tell_checks import check_evidence, check_shifts
+from edge.config.values import Point
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:  # it calls us
-    from edge.config import Camera, Config, Gate, Growth, Line, Mqtt, Zone
+    from edge.config import Camera, Config, Gate, Growth, Line, Mqtt, Presence, Zone
 
 
 def check(config: Config, path: Path) -> None:
@@ -29,8 +31,10 @@ def check(config: Config, path: Path) -> None:
     for gate in config.gates:
         _check_gate(f"configuration {path}: gate {gate.name!r}", gate, config.cameras[gate.camera])
     for zone in config.zones:
-        _check_polygon(f"configuration {path}: zone {zone.name!r}", zone)
+        _check_polygon(f"configuration {path}: zone {zone.name!r}", zone.points)
     _check_zone_rules(config, path)
+    for presence in config.presence:
+        _check_presence(f"configuration {path}: presence {presence.name!r}", presence)
     if config.regions.min_area_mm2 is not None:
         for name in [name for name, camera in config.cameras.items() if camera.mm_per_px is None]:
             raise ConfigError(
@@ -64,8 +68,8 @@ def _check_measuring(config: Config, path: Path) -> None:
 
 def _check_names_and_cameras(config: Config, path: Path) -> None:
     seen: set[str] = set()
-    rules: list[Line | Gate | Zone | BehaviourRule | Growth] = [*config.lines, *config.gates, *config.zones]
-    rules += [*config.rules, *config.growth]
+    rules: list[Line | Gate | Zone | BehaviourRule | Growth | Presence] = [*config.lines, *config.gates, *config.zones]
+    rules += [*config.rules, *config.growth, *config.presence]
     for rule in rules:
         if rule.name in seen:
             raise ConfigError(
@@ -80,7 +84,7 @@ def _check_names_and_cameras(config: Config, path: Path) -> None:
             )
 
 
-def _called(rule: Line | Gate | Zone | BehaviourRule | Growth) -> str:
+def _called(rule: Line | Gate | Zone | BehaviourRule | Growth | Presence) -> str:
     kind = "rule" if isinstance(rule, ZoneRule) else type(rule).__name__.lower()
     return f"{kind} {rule.name!r}"
 
@@ -130,13 +134,23 @@ def _check_ends(setting: str, rule: Line | Gate) -> None:
     _check_direction(setting, rule)
 
 
-def _check_polygon(setting: str, zone: Zone) -> None:
+def _check_polygon(setting: str, points: list[Point]) -> None:
     """Raise `ConfigError` for a polygon that encloses nothing (shoelace formula)."""
-    doubled = sum(
-        x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(zone.points, zone.points[1:] + zone.points[:1], strict=True)
-    )
+    doubled = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True))
     if abs(doubled) < 1:
-        raise ConfigError(f"{setting}: its points {zone.points} enclose nothing; give the corners of an area in order")
+        raise ConfigError(f"{setting}: its points {points} enclose nothing; give the corners of an area in order")
+
+
+def _check_presence(setting: str, presence: Presence) -> None:
+    """Raise `ConfigError` for places that are none, and classes that contradict each other."""
+    for name, points in presence.places.items():
+        _check_polygon(f"{setting}: place {name!r}", corners_of(points))
+    both = sorted({*presence.classes} & {*presence.empty})
+    if both:
+        raise ConfigError(f"{setting}: class {both[0]!r} fills a place and shows it empty; name it in one of the two")
+    if (presence.empty or presence.turn_deg) and not presence.moves:
+        key = "empty" if presence.empty else "turn_deg"
+        raise ConfigError(f"{setting}: {key} is for places that have to be found; set move_px too, or leave it out")
 
 
 def _check_direction(setting: str, rule: Line | Gate) -> None:
@@ -157,6 +171,13 @@ def _check_gate(setting: str, gate: Gate, camera: Camera) -> None:
         raise ConfigError(f"{setting}: {' and '.join(places)} say where the ejector is; give one of them")
     if gate.ejector_mm is not None and camera.mm_per_px is None:
         raise ConfigError(f"{setting}: ejector_mm needs cameras.{gate.camera}.mm_per_px; set it, or give ejector_px")
+    for part, held in gate.contains.items():
+        for name, (fewest, most) in held.items():
+            if fewest > most:
+                raise ConfigError(
+                    f"{setting}: contains.{part}.{name} [{fewest}, {most}]: no number lies between them; give the "
+                    "fewest first"
+                )
     for name, limit in gate.defects.items():
         if limit.review_area_px is not None and limit.review_area_px >= limit.min_area_px:
             raise ConfigError(

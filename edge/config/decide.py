@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from edge.config.values import MOST_CORNERS, Fraction, Looks, Name, NotNegative, Point, Positive, Table, Whole
+from edge.config.values import (
+    MOST_CORNERS,
+    MOST_PLACES,
+    Count,
+    Fraction,
+    Looks,
+    Name,
+    NotNegative,
+    Point,
+    Positive,
+    Share,
+    Table,
+    Whole,
+)
 
 Range = tuple[NotNegative, NotNegative]  # the smallest and the largest
+Numbers = tuple[Count, Count]  # the fewest and the most
 
 
 class Reidentify(Table, frozen=True, kw_only=True):
@@ -70,6 +85,7 @@ class DefectLimit(Table, frozen=True, kw_only=True):
     min_area_px: Positive = 30.0  # frame pixels
     looks: Fraction = 0.5  # share of the part's complete looks that must show it
     review_area_px: Positive | None = None  # shown in as many looks, it makes the verdict REVIEW; below `min_area_px`
+    max_count: Count | None = None  # spots of it, above which a look rejects, however small they are
 
 
 class Gate(Table, frozen=True, kw_only=True):
@@ -90,11 +106,22 @@ class Gate(Table, frozen=True, kw_only=True):
     answer_ms: NotNegative = 50.0  # what commit, broker and network may take until the ejector knows
     measure: bool = False  # verdicts say how large parts are
     limits: dict[str, SizeLimits] = {}  # by instance class; a class that is not named may have any size
+    contains: dict[str, dict[str, Numbers]] = {}  # by instance class of the part: how many of other classes lie in it
 
     @property
     def measures(self) -> bool:
         """Tell whether sizes are wanted."""
         return self.measure or bool(self.limits)
+
+    @property
+    def tallies(self) -> bool:
+        """Tell whether numbers are limited: of what parts contain, or of spots of a defect."""
+        return bool(self.contains) or self.counts_flaws
+
+    @property
+    def counts_flaws(self) -> bool:
+        """Tell whether the spots of a defect are counted."""
+        return any(limit.max_count is not None for limit in self.defects.values())
 
 
 class Zone(Table, frozen=True, kw_only=True):
@@ -120,3 +147,43 @@ class Growth(Table, frozen=True, kw_only=True):
     seen: Fraction = 0.5  # share of the window that must show a defect before it persists
     factor: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 1.5  # newest third of the pictures over the oldest: growth
     least_share: Fraction = 0.00005  # of the frame, below which a spot is noise
+
+
+class Presence(Table, frozen=True, kw_only=True):
+    """Watches whether everything is there that belongs at fixed places of one camera's frame."""
+
+    name: Name
+    camera: Name
+    places: Annotated[
+        dict[Name, Annotated[list[Point], msgspec.Meta(min_length=2, max_length=MOST_CORNERS)]],
+        msgspec.Meta(min_length=1, max_length=MOST_PLACES),
+    ]  # corners in order; two points are opposite corners of a box
+    classes: Annotated[list[str], msgspec.Meta(min_length=1)]  # what belongs there, any of them
+    by: Literal["labels", "instances"] = "labels"  # what shows it
+    least_share: Share = 0.2  # of a place, that labels of these classes must cover
+    empty: list[str] = []  # classes that show a place where nothing is, so that places that moved are found
+    move_px: NotNegative = 0.0  # how far all places may have moved together
+    turn_deg: Annotated[float, msgspec.Meta(ge=0, le=45)] = 0.0  # and how far they may have turned then
+    window: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1  # frames that decide, the newest
+    seen: Share = 0.5  # of them that must show a place filled
+    trigger: Literal["change", "frame"] = "change"  # when it is told
+
+    @property
+    def moves(self) -> bool:
+        """Tell whether the places have to be found."""
+        return self.move_px > 0
+
+
+class JobCheck(Table, frozen=True, kw_only=True):
+    """Reference pictures that must still be judged as they were when they were chosen."""
+
+    folder: Path  # with the pictures, and golden.toml beside them
+    on_failure: Literal["refuse", "fail_safe"] = "fail_safe"  # of the check at the start
+
+
+def corners_of(points: list[Point]) -> list[Point]:
+    """Return the corners of a place in order: two points are opposite corners of a box."""
+    if len(points) > 2:
+        return points
+    (x0, y0), (x1, y1) = points
+    return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 MOST = 1_000_000_000  # no number is larger: what comes from one fits every array, timer and memory
 Positive = Annotated[float, msgspec.Meta(gt=0, le=MOST)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MOST)]
@@ -16,6 +17,7 @@ Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 MOST_LOOKS = 32  # at one part that a gate remembers, the newest
 Looks = Annotated[int, msgspec.Meta(ge=1, le=MOST_LOOKS)]
 MOST_CORNERS = 64  # of a zone
+MOST_PLACES = 64  # of one presence check
 Rate = Annotated[float, msgspec.Meta(ge=1e-6, le=MOST)]  # per second: no time that it gives overflows
 Degrees = Annotated[float, msgspec.Meta(ge=20, le=150)]  # Celsius
 Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame

@@ -69,7 +69,8 @@ class Evidence:
 
     def finding(self, key: int) -> Finding:
         """Return what the looks at a track come to."""
-        shown = np.asarray(self._shown.get(key, []), np.float32).reshape(-1, len(self._names))
+        looks = self._shown.get(key, ())
+        shown = np.asarray(looks, np.float32).reshape(len(looks), len(self._names))
         over = shown >= self._least_px
         shares = over.mean(axis=0) if len(shown) else np.zeros(len(self._names))
         rejects = (shares > 0) & (shares >= self._shares)

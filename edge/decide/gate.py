@@ -74,6 +74,14 @@ class QualityGate:
         self._judged, self._last = self._passage.judged(tracks.keys), sight
         return told
 
+    def inspect(self, seen: Seen) -> list[Verdict]:
+        """Return what each part in sight would be told now, wherever it lies: nobody arrives, and nothing is late."""
+        frame, tracks = seen.frame, seen.tracks
+        self._evidence.gather(seen.instances, tracks, self._judged)
+        sight, never = _Sight(frame.camera, frame.index, frame.time, tracks), np.full(len(tracks), np.inf)
+        rows = np.flatnonzero(tracks.ids).tolist()
+        return [self._verdict(sight, row, self._evidence.finding(int(tracks.keys[row])), never) for row in rows]
+
     def doubtful(self, tracks: Tracks) -> Rows:
         """Return (n,) the tracks whose looks do not agree on a defect that would reject them."""
         return self._evidence.doubtful(tracks)

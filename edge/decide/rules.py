@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,9 @@ from edge.decide.counting import Bar, LineCounter, Misses
 from edge.decide.gate import QualityGate
 from edge.decide.growth import GrowthWatch
 from edge.decide.lines import deadlines
+from edge.decide.presence import PresenceWatch
 from edge.decide.sizes import SizedGate, SizedLine, Sizes
+from edge.decide.tallies import TalliedGate, Tallies
 from edge.events import Alert, Event
 from edge.types import Gap, Seen, Stakes, Tracks
 
@@ -30,6 +32,14 @@ class Rule(Protocol):
         ...
 
 
+class Judge(Rule, Protocol):
+    """A rule that gives parts their verdicts."""
+
+    def inspect(self, seen: Seen) -> Sequence[Event]:
+        """Return what each part in sight would be told now, wherever it lies."""
+        ...
+
+
 class Rules:
     """Everything that a configuration decides by the tracks of one camera, in the order of the configuration."""
 
@@ -40,10 +50,11 @@ class Rules:
         classes: list[str],
         defects: list[str],
         clock: Callable[[], float] | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         """`classes` are the names of the instance classes, the background first; `defects` the defect classes.
 
-        `clock` is that of a live camera, s, monotonic.
+        `clock` is that of a live camera, s, monotonic; `labels` are the semantic classes, the background first.
         """
         lines = [line for line in config.lines if line.camera == camera]
         gates = [gate for gate in config.gates if gate.camera == camera]
@@ -52,8 +63,18 @@ class Rules:
         self._gates = [QualityGate(gate, classes, defects, mm_per_px, clock) for gate in gates]
         self._counters = [LineCounter(line, classes) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
-        self._rules: list[Rule] = [*_sized(config, camera, classes, defects, self._counters, self._gates)]
+        self._tallies = {gate.name: Tallies(gate, classes, defects) for gate in gates if gate.tallies}
+        judges = [_tallied(gate, judge, classes, self._tallies) for gate, judge in zip(gates, self._gates, strict=True)]
+        sizes, counters, self._judges = _sized(config, camera, classes, defects, self._counters, judges)
+        self._gatherers: list[Rule] = [*sizes, *self._tallies.values()]
+        self._presence = [
+            PresenceWatch(rule, classes, [*labels], config.attention.refresh_frames)
+            for rule in config.presence
+            if rule.camera == camera
+        ]
+        self._rules: list[Rule] = [*self._gatherers, *counters, *self._judges]
         self._rules += [self._behaviour, *(GrowthWatch(rule) for rule in config.growth if rule.camera == camera)]
+        self._rules += self._presence
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -76,6 +97,13 @@ class Rules:
         """Return the alerts that last, as they began."""
         return self._behaviour.alerts()
 
+    def inspect(self, seen: Seen) -> list[Event]:
+        """Return what each part in sight would be told now, and what is missing; nothing is counted, nobody crosses."""
+        for gatherer in self._gatherers:
+            gatherer.decide(seen)
+        verdicts = [event for judge in self._judges for event in judge.inspect(seen)]
+        return [*verdicts, *(presence.inspect(seen) for presence in self._presence)]
+
     def overdue(self) -> list[Event]:
         """Return what cannot wait any longer for a live camera that is silent."""
         return [event for gate in self._gates for event in gate.overdue()]
@@ -85,6 +113,8 @@ class Rules:
         doubtful = np.zeros(len(tracks), np.bool_)
         for gate in self._gates:
             doubtful |= gate.doubtful(tracks)
+        for tallies in self._tallies.values():
+            doubtful |= tallies.doubtful(tracks)
         return Stakes(deadlines(tracks, self._targets if pressed else []), doubtful)
 
 
@@ -94,19 +124,24 @@ def _sized(
     classes: list[str],
     defects: list[str],
     counters: Sequence[Rule],
-    judges: Sequence[Rule],
-) -> Sequence[Rule]:
-    """Return the rules of a camera's lines and gates, those that measure with the sizes of its parts before them."""
+    judges: Sequence[Judge],
+) -> tuple[Sequence[Rule], Sequence[Rule], Sequence[Judge]]:
+    """Return what measures the parts of a camera, if anything, and the rules of its lines and of its gates."""
     lines = [line for line in config.lines if line.camera == camera]
     gates = [gate for gate in config.gates if gate.camera == camera]
     if not any(line.measure for line in lines) and not any(gate.measures for gate in gates):
-        return [*counters, *judges]
+        return [], counters, judges
     sizes = Sizes(config.cameras[camera], f"camera {camera}", defects)
-    return [
-        sizes,
-        *(
+    return (
+        [sizes],
+        [
             SizedLine(counter, line.name, classes, sizes) if line.measure else counter
             for line, counter in zip(lines, counters, strict=True)
-        ),
-        *(SizedGate(gate, judge, sizes) if gate.measures else judge for gate, judge in zip(gates, judges, strict=True)),
-    ]
+        ],
+        [SizedGate(gate, judge, sizes) if gate.measures else judge for gate, judge in zip(gates, judges, strict=True)],
+    )
+
+
+def _tallied(gate: Gate, judge: Judge, classes: list[str], tallies: Mapping[str, Tallies]) -> Judge:
+    """Return `judge`, with the numbers of the parts of `gate` where they are limited."""
+    return TalliedGate(gate, judge, classes, tallies[gate.name]) if gate.name in tallies else judge

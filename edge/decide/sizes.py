@@ -19,7 +19,7 @@ from edge.events import Count, Event, Measured, Measurement, Verdict
 from edge.types import Gap, Seen, Tracks
 
 if TYPE_CHECKING:  # it makes us
-    from edge.decide.rules import Rule
+    from edge.decide.rules import Judge, Rule
 
 SHARPEST = 0.9  # canvas pixels per frame pixel below which a look is too coarse to measure by
 SEVERITY = ("PASS", "REVIEW", "REJECT")
@@ -136,7 +136,7 @@ class SizedGate:
     limit neither is proven: it is for review. A verdict never gets better by its size.
     """
 
-    def __init__(self, gate: Gate, judge: Rule, sizes: Sizes) -> None:
+    def __init__(self, gate: Gate, judge: Judge, sizes: Sizes) -> None:
         """`judge` gives the verdicts of `gate`."""
         self._gate, self._judge, self._sizes = gate, judge, sizes
 
@@ -145,13 +145,18 @@ class SizedGate:
         events = self._judge.decide(seen)
         return [self._sized(seen.tracks, event) if isinstance(event, Verdict) else event for event in events]
 
+    def inspect(self, seen: Seen) -> list[Event]:
+        """Return what each part in sight would be told now, with sizes."""
+        events = self._judge.inspect(seen)
+        return [self._sized(seen.tracks, event) if isinstance(event, Verdict) else event for event in events]
+
     def blind(self, gap: Gap, tracks: Tracks) -> Sequence[Event]:
         """Return what a time without sight means for the gate: nothing is measured then."""
         return self._judge.blind(gap, tracks)
 
     def _sized(self, tracks: Tracks, verdict: Verdict) -> Verdict:
         row = _row_of(tracks, verdict.track)
-        if row < 0:
+        if row < 0 or verdict.verdict not in SEVERITY:  # it is gone, or EXPIRED
             return verdict
         measures = self._sizes.of(int(tracks.keys[row])).measures
         limits = self._gate.limits.get(verdict.label)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.bundle import Head
+from edge.see.flaw_counts import flaw_counts
 from edge.see.flaw_sizes import flaw_sizes
 from edge.see.found import SCORE_UNITS, Found, thinned
 from edge.types import Array
@@ -50,11 +51,12 @@ def decode_centers(
     defects: int,
     *,
     sized: bool = False,
+    counted: bool = False,
 ) -> Found:
     """Return the objects of a canvas whose crops lie at `places` (n, 4), canvas pixels, at least a label cell apart.
 
-    `defects` is the number of defect classes, `sized` whether their lengths and widths are wanted. Objects come in the
-    order of their places.
+    `defects` is the number of defect classes, `sized` whether their lengths and widths are wanted, `counted` the number
+    of their spots. Objects come in the order of their places.
     """
     labels = outputs["labels"]
     grid = _grid(labels.shape, head.label_stride)
@@ -68,6 +70,7 @@ def decode_centers(
     owners = _owners(outputs["offsets"].reshape(2, -1), cells, homes.take(cells), peaks, grid, len(places), head)
     areas = np.zeros((len(peaks.scores), defects), np.float32)
     lengths = np.zeros((*areas.shape, 2), np.float32) if sized else None
+    counts = np.zeros(areas.shape, np.int32) if counted else None
     if len(flaws):
         of_cell = np.full(labels.size, -1, np.int16)
         of_cell[cells] = owners
@@ -77,9 +80,11 @@ def decode_centers(
         if sized:
             points = np.stack(np.divmod(flaws, outputs["defects"].shape[1])[::-1], axis=1)
             lengths = flaw_sizes(points, holders, kinds, areas.shape)
+        if counted:
+            counts = flaw_counts(outputs["defects"], flaws, holders, kinds, areas.shape)
     kinds = labels.ravel().take(cells)
     mine = np.flatnonzero((owners >= 0) & (kinds > 0))
-    return _measured(grid, cells[mine], owners[mine], kinds[mine], peaks, areas, lengths, head.label_stride)
+    return _measured(grid, cells[mine], owners[mine], kinds[mine], peaks, areas, (lengths, counts), head.label_stride)
 
 
 @lru_cache(maxsize=4)
@@ -158,10 +163,14 @@ def _measured(
     kinds: Array,
     peaks: _Peaks,
     flaws: npt.NDArray[np.float32],
-    lengths: npt.NDArray[np.float32] | None,
+    asked: tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.int32] | None],
     stride: int,
 ) -> Found:
-    """Return the objects made of foreground `cells` (n,) with owners (n,) and labels `kinds` (n,)."""
+    """Return the objects made of foreground `cells` (n,) with owners (n,) and labels `kinds` (n,).
+
+    `flaws` and `asked`, lengths and counts, are what each peak has of each defect class.
+    """
+    lengths, spots = asked
     counts = np.bincount(owners, minlength=len(peaks.scores))
     kept = np.flatnonzero(counts >= SMALLEST_CELLS)
     if not len(kept):
@@ -191,6 +200,7 @@ def _measured(
         ],
         places=peaks.homes[kept].astype(np.int32),
         flaws=None if lengths is None else lengths[kept],
+        flaw_counts=None if spots is None else spots[kept],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +27,13 @@ class Found:
     masks: list[npt.NDArray[np.bool_]]  # n, stretched over the boxes, of at most `MOST_MASK_CELLS`
     places: npt.NDArray[np.int32]  # (n,) index of the place the object is in
     flaws: npt.NDArray[np.float32] | None = None  # (n, d, 2) length and width of each defect class, canvas pixels
+    flaw_counts: npt.NDArray[np.int32] | None = None  # (n, d) connected spots of each defect class
 
     def of(self, rows: npt.NDArray[np.bool_]) -> Found:
         """Return the objects where `rows` (n,) is true."""
-        kept = {name: getattr(self, name)[rows] for name in self.__slots__ if name not in {"masks", "flaws"}}
-        flaws = None if self.flaws is None else self.flaws[rows]
-        return Found(**kept, masks=[mask for mask, keep in zip(self.masks, rows, strict=True) if keep], flaws=flaws)
+        arrays = {name: getattr(self, name) for name in self.__slots__ if name != "masks"}
+        kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
+        return Found(**kept, masks=[mask for mask, keep in zip(self.masks, rows, strict=True) if keep])
 
     @classmethod
     def none(cls, defects: int) -> Found:

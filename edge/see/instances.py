@@ -40,10 +40,12 @@ class InstancePass:
         workers: Workers[Engine] | None = None,
         *,
         sized: bool = False,
+        counted: bool = False,
     ) -> None:
         """`workers` run canvases side by side, `engine` one that comes alone; `score` stands in for the head's.
 
-        `sized` says that lengths and widths of defects are wanted, which a head of family `centers` has.
+        `sized` says that lengths and widths of defects are wanted, which a head of family `centers` has; `counted`
+        that the number of their spots is.
         """
         self._engine = engine
         self._workers = workers
@@ -52,7 +54,7 @@ class InstancePass:
         self.size = model.input.shape[1], model.input.shape[0]  # width, height of a canvas
         self.shown: list[Image] = []  # the canvases of the last frames, (h, w, 3) uint8 BGR
         self.runs = 0  # inferences so far
-        self._sized = sized
+        self._sized, self._counted = sized, counted
         self._canvases: list[Image] = []
 
     def reserve(self, canvases: int) -> None:
@@ -93,7 +95,8 @@ class InstancePass:
             return seen
         kept, parts_end = surest(seen), len(self._model.classes)
         once = distinct(stitch(select(seen, kept), np.concatenate(crops)[kept], size), parts_end)
-        return laid_on_parts(once, parts_end)
+        counted = self._counted and self._model.head.family == "prototypes"
+        return laid_on_parts(once, parts_end, counted=counted)
 
     def _look(
         self, engine: Engine, images: Sequence[Image], looks: Looks, index: int, places: npt.NDArray[np.int32]
@@ -103,7 +106,8 @@ class InstancePass:
         fill_canvas(canvas, images, looks, index, self._model.fill)
         outputs = engine.infer({self._model.input.name: canvas})
         if head.family == "centers":
-            found = decode_centers(outputs, places, head, self._score, len(self._model.defects), sized=self._sized)
+            asked = {"sized": self._sized, "counted": self._counted}
+            found = decode_centers(outputs, places, head, self._score, len(self._model.defects), **asked)
         else:
             found = decode_prototypes(outputs, places, head, self._score, len(self._model.defects))
         named = len(self._model.classes) + len(self._model.defects) * (head.family == "prototypes")
@@ -140,6 +144,7 @@ def to_frame(found: Found, looks: Looks, here: npt.NDArray[np.int64], size: tupl
         looks.scales[look],
         ~_cut_by_crop(found.boxes, places, sources, size),
         None if found.flaws is None else (found.flaws * unit[:, None]).astype(np.float32),
+        found.flaw_counts,
     )
 
 

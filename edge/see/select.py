@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.types import Instances
+from edge.types import Array, Instances
 
 ARRAYS = (
     "boxes",
@@ -18,29 +18,33 @@ ARRAYS = (
     "defects_px",
     "scales",
     "whole",
-)  # all but masks and flaws
+)  # all but masks and what may be missing
+ASKED = ("flaws_px", "flaw_counts")  # arrays that are there where they are wanted
 
 
 def joined(parts: list[Instances], defects: int) -> Instances:
     """Return the instances of all canvases of one frame as one record; `defects` is the number of defect classes."""
     if len(parts) == 1:
         return parts[0]
-    flaws = [part.flaws_px for part in parts if len(part)]
-    known = [each for each in flaws if each is not None]
+    asked: dict[str, Any] = {name: _all_of([getattr(part, name) for part in parts if len(part)]) for name in ASKED}
     parts = [*parts, _none(defects)]
     arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
-    return Instances(
-        **arrays,
-        masks=[mask for part in parts for mask in part.masks],
-        flaws_px=np.concatenate(known) if known and len(known) == len(flaws) else None,
-    )
+    return Instances(**arrays, **asked, masks=[mask for part in parts for mask in part.masks])
 
 
 def select(instances: Instances, kept: npt.NDArray[np.int64]) -> Instances:
     """Return the instances with the indices `kept` (m,)."""
     arrays: dict[str, Any] = {name: getattr(instances, name)[kept] for name in ARRAYS}
-    flaws = None if instances.flaws_px is None else instances.flaws_px[kept]
-    return Instances(**arrays, masks=[instances.masks[i] for i in kept], flaws_px=flaws)
+    for name in ASKED:
+        array = getattr(instances, name)
+        arrays[name] = None if array is None else array[kept]
+    return Instances(**arrays, masks=[instances.masks[i] for i in kept])
+
+
+def _all_of(arrays: list[Array | None]) -> Array | None:
+    """Return `arrays` as one; None where one of them, or all, are missing."""
+    known = [array for array in arrays if array is not None]
+    return np.concatenate(known) if known and len(known) == len(arrays) else None
 
 
 def _none(defects: int) -> Instances:

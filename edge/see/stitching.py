@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edge.boxes import common_of
 from edge.see.found import MOST_MASK_CELLS, thinned
-from edge.see.select import ARRAYS, joined, select
+from edge.see.select import ARRAYS, ASKED, joined, select
 from edge.types import Array, Boxes, Instances
 
 SAME_MASK_IOU = 0.5  # of two masks where their crops overlap, above which they are parts of one object
@@ -119,9 +119,11 @@ def _united(instances: Instances, sources: Boxes, group: list[int], size: tuple[
         "scales": instances.scales[rows].min(),
         "whole": not _ends(instances.boxes[rows], sources[rows], size).any(),
     }
-    arrays = {name: np.asarray([values[name]], getattr(instances, name).dtype) for name in ARRAYS}
-    flaws = None if instances.flaws_px is None else instances.flaws_px[rows].max(axis=0)[None]  # at the least
-    return Instances(**arrays, masks=[thinned(mask)], flaws_px=flaws)
+    arrays: dict[str, Any] = {name: np.asarray([values[name]], getattr(instances, name).dtype) for name in ARRAYS}
+    for name in ASKED:
+        array = getattr(instances, name)
+        arrays[name] = None if array is None else array[rows].max(axis=0)[None]  # at the least
+    return Instances(**arrays, masks=[thinned(mask)])
 
 
 def _ends(boxes: Boxes, sources: Boxes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -22,7 +22,8 @@ from pathlib import Path
 import msgspec
 
 from edge import config
-from edge.events import PASSING, Event, GapEvent, Verdict, counter_of
+from edge.event_facts import PASSING, counter_of
+from edge.events import Event, GapEvent, Verdict
 from edge.tell import schema
 from edge.tell.accounts import Accounts
 from edge.tell.clocks import Clock, utc_text, wall_clock

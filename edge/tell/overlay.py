@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import Config, Gate, Line
+from edge.config import Config, Gate, Line, corners_of
 from edge.errors import FoveateError
-from edge.events import ConversionEvent, Count, GrowthEvent, Measurement, Verdict, VisitorEvent, counter_of
+from edge.event_facts import counter_of
+from edge.events import ConversionEvent, Count, GrowthEvent, Measurement, PresenceEvent, Verdict, VisitorEvent
+from edge.rigid import motion_of
 from edge.types import Array, Boxes, Image, Labels, Moment, Tracks
 
 Color = tuple[int, int, int]  # BGR
@@ -43,6 +45,7 @@ class Overlay:
         self._order: deque[int] = deque()
         self._sizes: dict[int, str] = {}  # by track, oldest first
         self._defects: dict[tuple[str, int], GrowthEvent] = {}  # by rule and number
+        self._presence: dict[str, PresenceEvent] = {}  # the newest, by rule
 
     def draw(self, moment: Moment) -> Image:
         """Return the frame (h, w, 3) with labels, regions, looks, tracks, lines, zones, counts, verdicts, alerts."""
@@ -59,6 +62,7 @@ class Overlay:
         self._tracks(picture, moment.tracks, unit)
         _alarms(picture, moment, unit)
         self._growth(picture, unit)
+        self._places(picture, moment.frame.camera, unit)
         self._header(picture, moment, unit)
         for place, canvas in enumerate(self._canvases()):
             _inset(picture, canvas, place, unit)
@@ -77,6 +81,9 @@ class Overlay:
                 self._sizes[event.track] = f" {length:.1f} x {width:.1f} mm"
             elif isinstance(event, GrowthEvent):
                 self._defects[event.rule, event.defect] = event
+            elif isinstance(event, PresenceEvent):
+                self._presence[event.rule] = event
+                self._counts[str(counter_of(event))] += 1
         self._defects = {key: event for key, event in self._defects.items() if event.stage != "gone"}
         while len(self._sizes) > REMEMBERED:
             del self._sizes[next(iter(self._sizes))]
@@ -126,6 +133,20 @@ class Overlay:
             color = VERDICTS["REJECT" if event.stage == "grows" else "REVIEW"]
             cv2.rectangle(picture, (x0 - 3, y0 - 3), (x1 + 3, y1 + 3), color, max(1, round(2 * unit)))
             _text(picture, f"{event.rule} {event.defect} {event.stage}", (x0, y0 - 6), unit, color)
+
+    def _places(self, picture: Image, camera: str, unit: float) -> None:
+        """Draw the places of presence checks where they were last found: green where they are filled, else red."""
+        for rule in self._config.presence:
+            event = self._presence.get(rule.name)
+            if rule.camera != camera or event is None:
+                continue
+            places = [np.asarray(corners_of(points)) for points in rule.places.values()]
+            motion = motion_of(places, event.moved)
+            for name, corners in zip(rule.places, places, strict=True):
+                color = VERDICTS["REJECT" if name in event.missing else "PASS"]
+                drawn = np.rint(motion(corners)).astype(np.int32)
+                cv2.polylines(picture, [drawn], isClosed=True, color=color, thickness=max(1, round(2 * unit)))
+                _text(picture, f"{rule.name} {name}", (int(drawn[0, 0]), int(drawn[0, 1])), unit, color)
 
     def _header(self, picture: Image, moment: Moment, unit: float) -> None:
         lines = [

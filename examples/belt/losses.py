@@ -39,7 +39,7 @@ def instance_loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
     classes = functional.cross_entropy(logits, batch["labels"], reduction="none")
     weights = batch["weights"] * torch.where(batch["labels"] > 0, _PART_WEIGHT, 1.0)
     return {
-        "heatmap": 0.5 * _focal(heatmap, batch["heatmap"]),
+        "heatmap": 0.5 * focal(heatmap, batch["heatmap"]),
         "offsets": 2.0 * (misses * votes).sum() / votes.sum().clamp(min=1),
         "classes": (classes * weights).mean(),
         "hints": _HINT_WEIGHT * torch.stack([_hint_loss(hint.float(), batch["labels"]) for hint in hints]).sum(),
@@ -55,7 +55,7 @@ def _hint_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits, labels[:, step // 2 :: step, step // 2 :: step], weight=weight)
 
 
-def _focal(logits: Tensor, target: Tensor) -> Tensor:
+def focal(logits: Tensor, target: Tensor) -> Tensor:
     """CenterNet's focal loss per centre (Zhou et al. 2019, Objects as Points, equation 1)."""
     chance = torch.sigmoid(logits)
     peaks = (target > 0.999).float()

@@ -53,7 +53,19 @@ _OTHERS: Final = 4
 """Good parts of a frame that are kept beside those, at random."""
 _OWN_MODULES: Final = frozenset(
     f"{name}.py"
-    for name in ("train", "losses", "networks", "validation", "demo", "live", "score", "heldout", "stream", "picture")
+    for name in (
+        "train",
+        "losses",
+        "networks",
+        "validation",
+        "demo",
+        "live",
+        "score",
+        "heldout",
+        "stream",
+        "picture",
+        "golden",
+    )
 )
 
 

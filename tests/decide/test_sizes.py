@@ -173,19 +173,23 @@ def test_the_worst_of_several_limits_decides_and_all_reasons_are_told() -> None:
     assert reasons == ["length 10.00 ± 1.00 mm at a limit", "width 5.00 ± 1.00 mm"]
 
 
-def test_tracks_that_are_no_more_keep_their_verdict() -> None:
+@pytest.mark.parametrize(("track", "verdict"), [(9, "REJECT"), (1, "EXPIRED")])
+def test_tracks_that_are_no_more_and_parts_that_are_expired_keep_their_verdict(track: int, verdict: str) -> None:
     class Late:
-        """A gate that judges a part whose track has ended."""
+        """A gate that judges a part whose track has ended, or that went past it."""
 
         def decide(self, _: object) -> list[Event]:
-            return [Verdict(time=0.0, camera="c", frame=1, gate="exit", track=9, label="part", position=(0, 0),
-                            verdict="REJECT", reasons=["gone"], defects_px={}, looks=0)]  # fmt: skip
+            return [Verdict(time=0.0, camera="c", frame=1, gate="exit", track=track, label="part", position=(0, 0),
+                            verdict=verdict, reasons=["gone"], defects_px={}, looks=0)]  # fmt: skip
+
+        def inspect(self, _: object) -> list[Event]:
+            return []
 
         def blind(self, *_: object) -> list[Event]:
             return []
 
     sizes, rule = gate(width_mm=(10, 30))
     late = SizedGate(rule._gate, Late(), sizes)
-    (verdict,) = late.decide(seen(100))
-    assert isinstance(verdict, Verdict)
-    assert verdict.reasons == ["gone"]
+    (told,) = late.decide(seen(100))
+    assert isinstance(told, Verdict)
+    assert (told.verdict, told.reasons) == (verdict, ["gone"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from edge import config
 from edge.config import Line
 from edge.decide.counting import LineCounter
-from edge.events import ConversionEvent, Count, Event, VisitorEvent, counter_of
+from edge.event_facts import counter_of
+from edge.events import ConversionEvent, Count, Event, VisitorEvent
 from edge.types import Frame, Gap
 from tests.decide.scenes import CLASSES, PICTURE, World, zone
 from tests.see.made import seen_of, tracks_of

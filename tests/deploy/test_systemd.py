@@ -57,9 +57,9 @@ def test_the_broker_block_of_the_page_names_the_key_that_the_unit_loads(tmp_path
 
 def test_what_it_runs() -> None:
     """The command line is one that `python -m edge` takes, and 78 is the exit code of a wrong configuration."""
-    from edge.errors import ConfigError  # noqa: PLC0415
+    from edge.errors import CheckError, ConfigError  # noqa: PLC0415
 
     text = UNIT.read_text()
     assert re.search(r"^ExecStart=\S+/python -m edge \S+\.toml$", text, re.MULTILINE)
-    assert f"RestartPreventExitStatus={ConfigError.exit_code}\n" in text
+    assert f"RestartPreventExitStatus={ConfigError.exit_code} {CheckError.exit_code}\n" in text
     assert "Type=notify" in text

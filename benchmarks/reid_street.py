@@ -9,6 +9,7 @@ returns: ten people have its nineteen. The pieces go through the same code as in
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import tempfile
 import time
@@ -27,7 +28,7 @@ from benchmarks.street import street_frames
 from benchmarks.tracked import corners_of, read_rows
 from edge.boxes import overlaps
 from edge.bundle import Bundle, Role, open_bundle, read_engine
-from edge.config import Reidentify, TrackRules
+from edge.config import Reidentify
 from edge.daemon import open_models
 from edge.decide.reidentify import Identities
 from edge.engines.ort import OrtEngine
@@ -127,8 +128,9 @@ def looped(frames: int | None) -> dict[str, Score]:
         bundle = _bundle(data / "weights")
         embedder = Embedder(_engine(bundle, "appearance", stack), bundle.manifest.models["appearance"])
         ids, watcher = _counting(), Station("street", SIZE, config, models, _counting())
-        rules = [TrackRules(reidentify=Reidentify(memory_s=1e6, appearance=kind)) for kind in ("stripes", "model")]
-        each = [Identity(rule, embedder, SIZE, models.instance_classes, ids) for rule in rules]
+        models = dataclasses.replace(models, embedder=embedder)
+        rules = [Reidentify(memory_s=1e6, appearance=kind) for kind in ("stripes", "model")]
+        each = [Identity(rule, "free", models, SIZE, ids) for rule in rules]
         for frame in itertools.islice(street_frames(data), frames):
             moment = watcher.see(frame, Stopwatch())
             here = rows[(rows[:, 0] == frame.index + 1) & (rows[:, 6] != 0)]

@@ -108,7 +108,7 @@ def allowances(
         "evidence": _evidence(config),
         "ledger": 2 * CACHE_KIB * KIB + MIB,  # pages of both connections; the index of the write-ahead log
         "delivery": _delivery(config),
-        "threads": (cameras + 1 + _workers(config, coarse=coarse is not None)) * THREAD_BYTES,
+        "threads": (cameras + _encoders(config) + 1 + _workers(config, coarse=coarse is not None)) * THREAD_BYTES,
         "heap": SMALL_BYTES + HEAP_BYTES,
     }
     if save:
@@ -135,6 +135,10 @@ def _halves(config: Config, sizes: Mapping[str, Size], *, coarse: bool) -> float
     """Return what frames take that are halved again and again on their way to a semantic model, in each thread."""
     passes = (1 + worker_counts(config)["semantic"]) * (1 + coarse)
     return passes * HALVES * PICTURE * sum(_pixels(size) for size in set(sizes.values()))
+
+
+def _encoders(config: Config) -> int:
+    return sum(camera.encoder is not None for camera in config.cameras.values())
 
 
 def _workers(config: Config, *, coarse: bool) -> int:

@@ -1,9 +1,8 @@
-"""Which total an event raises, whom it is about, and which events say who goes where."""
+"""Which total an event raises, and which events say who goes where."""
 
 from __future__ import annotations
 
 from edge.events import (
-    Alert,
     Arrival,
     Contested,
     ConversionEvent,
@@ -48,25 +47,3 @@ def counter_of(event: Event) -> str | None:
         case _:
             counter = None
     return counter
-
-
-def tracks_of(event: Event) -> list[int]:
-    """Return the ids of the objects that `event` is about."""
-    match event:
-        case (
-            Count()
-            | Contested()
-            | Arrival()
-            | Verdict()
-            | Measurement()
-            | ZoneEvent()
-            | ConversionEvent()
-            | TrajectoryEvent()
-            | ReturnEvent()
-            | VisitorEvent()
-        ):
-            return [event.track]
-        case Alert():
-            return event.tracks
-        case _:
-            return []

@@ -76,6 +76,7 @@ class Verdict(_Event, frozen=True, kw_only=True, tag="verdict"):
     looks: int  # complete looks behind the verdict
     deadline: float | None = None  # s, monotonic: when it is at the ejector at its present speed; None: not known
     late: bool = False  # the ejector may not hear of it in time
+    ejector_ticks: float | None = None  # of the encoder, when it is at the ejector; None: not known
     total: int = 0  # verdicts of this kind at this gate
     measures: dict[str, Measured] = {}  # as of `Measurement`, where the gate measures
     picture: str = ""  # as of `Count`
@@ -91,6 +92,24 @@ class Measurement(_Event, frozen=True, kw_only=True, tag="measurement"):
     measures: dict[str, Measured]  # area_mm2, length_mm, width_mm; empty where no look was good enough
     looks: int  # behind them
     touched: bool  # by another object: its edge is not sure there
+
+
+class MeetingEvent(_Event, frozen=True, kw_only=True, tag="meeting"):
+    """Two objects have become one instance, or two again; both keep their ids."""
+
+    change: str  # merge or split
+    track: int  # the one that has, or had, the instance
+    other: int  # the one within it
+    position: tuple[float, float]  # x, y of the centre of the former, frame pixels
+    merged_s: float | None  # s for which they were one; None: they merge, or were taken for one from the start
+
+
+class EncoderEvent(_Event, frozen=True, kw_only=True, tag="encoder"):
+    """The ticks of a belt's encoder are no longer believed, or are again."""
+
+    alarm: bool  # they are not, from now on; False: they are again
+    fault: str  # silent, stuck, backwards or astray
+    ticks: float | None  # of this frame
 
 
 class GapEvent(_Event, frozen=True, kw_only=True, tag="gap"):
@@ -266,6 +285,8 @@ Event = Union[
     VisitorEvent,
     Measurement,
     GrowthEvent,
+    MeetingEvent,
+    EncoderEvent,
     PresenceEvent,
     JobCheckEvent,
     SummaryEvent,

@@ -40,6 +40,7 @@ class CameraReport:
     bars: dict[str, tuple[int, int | None]]  # counter -> what it is between
     zones: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # how many are inside, by zone and class
     alerts: Mapping[str, int] = field(default_factory=dict)  # how many last, by rule
+    encoder: str | None = None  # why its ticks are not believed; empty: they are; None: there is none
 
 
 class Stopwatch:
@@ -252,6 +253,9 @@ def _of_cameras(cameras: dict[str, CameraReport]) -> dict[str, Any]:
         "audit": {name: camera.audit for name, camera in cameras.items()},
         "zones": {zone: dict(inside) for camera in cameras.values() for zone, inside in camera.zones.items()},
         "alerts": {rule: count for camera in cameras.values() for rule, count in camera.alerts.items()},
+        "encoders": {
+            name: camera.encoder or "believed" for name, camera in cameras.items() if camera.encoder is not None
+        },
     }
 
 

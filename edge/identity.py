@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
-from edge.config import TrackRules
+import msgspec
+
+from edge.config import Reidentify
 from edge.decide.reidentify import Identities, kind_of
-from edge.events import Event
-from edge.see.appearance import Appearance, appearance_of
+from edge.events import Event, MeetingEvent
+from edge.models import Models
+from edge.see.appearance import appearance_of
 from edge.types import Frame, Instances, Tracks
 
 
@@ -20,22 +23,23 @@ class Identity:
 
     def __init__(
         self,
-        rules: TrackRules,
-        embedder: Appearance | None,
+        rules: Reidentify | None,
+        motion: str,
+        models: Models,
         size: tuple[int, int],
-        classes: list[str],
         new_id: Callable[[], int],
     ) -> None:
-        """`size` is the frame's (width, height); `new_id` gives an id that nobody has had."""
+        """`motion` is that of the tracks, `size` the frame's (width, height); `new_id` gives an id nobody has had."""
         self.tracker_id = new_id
         self._identities: Identities | None = None
-        if rules.reidentify is not None:
+        self._names: dict[int, int] = {}  # the tracker's ids of the last frame, and by which these tracks are known
+        if rules is not None:
             own = count(1)  # nobody else sees these
             self.tracker_id = lambda: next(own)
-            kind = kind_of(rules.reidentify, rules.motion)
-            self._appearance = appearance_of(kind, embedder)
+            kind, classes = kind_of(rules, motion), models.instance_classes
+            self._appearance = appearance_of(kind, models.embedder)
             vector = self._appearance.size, self._appearance.most
-            self._identities = Identities(rules.reidentify, kind, vector, size, classes, new_id)
+            self._identities = Identities(rules, kind, vector, size, classes, new_id)
 
     def of(self, frame: Frame, instances: Instances, tracks: Tracks) -> tuple[Tracks, list[Event]]:
         """Return `tracks` with the ids by which everybody knows them, and who is back in this frame."""
@@ -43,8 +47,23 @@ class Identity:
             return tracks, []
         rows = self._identities.due(frame, tracks)
         vectors = self._appearance(frame.image, instances, tracks.instances[rows].astype(int))
-        tracks, events = self._identities.named(frame, tracks, instances, rows, vectors)
-        return tracks, [*events]
+        named, events = self._identities.named(frame, tracks, instances, rows, vectors)
+        self._names = dict(zip(tracks.ids.tolist(), named.ids.tolist(), strict=True))
+        return named, [*events]
+
+    def renamed(self, events: list[Event]) -> list[Event]:
+        """Return what the tracker tells of the last frame with the ids by which everybody knows its tracks.
+
+        Who has no such id yet is not told of.
+        """
+        if self._identities is None:
+            return events
+        found = [self._renamed(event) if isinstance(event, MeetingEvent) else event for event in events]
+        return [event for event in found if not isinstance(event, MeetingEvent) or (event.track and event.other)]
+
+    def _renamed(self, event: MeetingEvent) -> MeetingEvent:
+        track, other = (self._names.get(number, 0) for number in (event.track, event.other))
+        return msgspec.structs.replace(event, track=track, other=other)
 
     def blind(self) -> None:
         """Note a time without sight: all tracks begin anew."""

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import msgspec
 
-from edge.config import Config
+from edge.config import Config, Encoder
 from edge.errors import ConfigError
+
+TICKS = ".ticks"  # behind the name of a recording: the file with the encoder's number for each of its frames
 
 
 def with_sources(config: Config, given: Sequence[str]) -> Config:
     """Return `config` with other sources: ``SOURCE`` where it has one camera, ``NAME=SOURCE`` for one of several.
 
-    Files are relative to where the command is typed. Raises `ConfigError`.
+    Files are relative to where the command is typed. Of a camera with an encoder, ticks are read from the file of the
+    recording's name with `.ticks` behind it; where there is none, there is no encoder. Raises `ConfigError`.
     """
     cameras, named = dict(config.cameras), set[str]()
     for text in given:
@@ -25,7 +28,12 @@ def with_sources(config: Config, given: Sequence[str]) -> Config:
             raise ConfigError(f"source {text}: camera {name} has been given one already; name each camera once")
         named.add(name)
         cameras[name] = msgspec.structs.replace(
-            cameras[name], source=_place(source), command=[], demand=False, live=False
+            cameras[name],
+            source=_place(source),
+            command=[],
+            demand=False,
+            live=False,
+            encoder=_beside(cameras[name].encoder, source),
         )
     return msgspec.structs.replace(config, cameras=cameras)
 
@@ -42,6 +50,14 @@ def alone(config: Config, folder: Path | None = None) -> Iterator[Config]:
 def is_live(source: str) -> bool:
     """Tell whether a source is a device or a stream; any other one is a file or a folder."""
     return "://" in source or source.startswith("usb:")
+
+
+def _beside(encoder: Encoder | None, source: str) -> Encoder | None:
+    """Return where the ticks of a source's frames are: beside a recording, or where they were for a live one."""
+    if encoder is None or is_live(source):
+        return encoder
+    path = Path(f"{_place(source)}{TICKS}")
+    return msgspec.structs.replace(encoder, source=str(path), command=[]) if path.is_file() else None
 
 
 def _named(config: Config, text: str) -> tuple[str, str]:

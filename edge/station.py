@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from edge.boxes import CORNERS
@@ -59,7 +58,6 @@ class Station:
         """`size` is the camera's (width, height); `clock` is that of a live one, s, monotonic.
 
         `inspecting` says that nothing is counted: each frame is told what its parts would be told now.
-
         Raises `ConfigError` on a class or point that is not there.
         """
         check_names(config, models.semantic_classes, models.instance_classes, models.defects)
@@ -83,15 +81,9 @@ class Station:
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
         again = None if inspecting else config.tracks.reidentify  # reference pictures show nobody who left
-        self._identity = Identity(
-            msgspec.structs.replace(config.tracks, reidentify=again),
-            models.embedder,
-            size,
-            models.instance_classes,
-            new_id,
-        )
-        known, own_id = len(models.instance_classes), self._identity.tracker_id
-        self._tracker = Tracker(config.tracks, followed, known, size, own_id)
+        self._identity = Identity(again, config.tracks.motion, models, size, new_id)
+        known, px_per_tick = len(models.instance_classes), config.cameras[name].px_per_tick
+        self._tracker = Tracker(config.tracks, followed, known, size, self._identity.tracker_id, px_per_tick)
         self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes)
         self._painter = Painter()
         self._inspecting = inspecting
@@ -112,13 +104,11 @@ class Station:
             bars=self._rules.bars(self._audit.upper),
             zones=moment.zones,
             alerts=Counter(alert.rule for alert in moment.alerts),
+            encoder=self._tracker.fault,
         )
 
     def see(self, frame: Frame, watch: Stopwatch, *, spare: bool = False) -> Moment:
-        """Return all that is known of `frame`, what was decided in it included; `watch` takes each stage's time.
-
-        `spare` says that there was time left before it.
-        """
+        """Return all that is known of `frame`; `watch` takes each stage's time, `spare` says that time was left."""
         return see_together([self], [frame], self._models, self._config.attention, watch, [spare], FULL)[0]
 
     def glance(
@@ -131,7 +121,7 @@ class Station:
         found = foreground(labels, self._wanted, rules.confidence)
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
-        expected = self._tracker.predict(found, labels.scale, elapsed)
+        expected = self._tracker.predict(found, labels.scale, elapsed, frame.ticks)
         explained = self._painter(expected.masks, expected.boxes, found.shape, labels.scale)
         before = self._spots + self._tracker.shift[CORNERS]
         inside = self._zones(found, labels.scale)
@@ -159,8 +149,9 @@ class Station:
             there = set(tracks.keys.tolist())
             self._slighted = self._slighted & there if glance.effort.full else there
         watch.lap("tracks")
-        seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended, labels.classes)
-        events = returned + (self._rules.inspect(seen) if self._inspecting else self._rules.decide(seen))
+        seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended, labels.classes, self._tracker.ticks)
+        told = returned + self._identity.renamed(self._tracker.told(frame))
+        events = self._rules.inspect(seen) if self._inspecting else told + self._rules.decide(seen)
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")

@@ -31,6 +31,7 @@ class Frame:
     image: Image  # (h, w, 3) BGR, valid until the next frame of this camera is taken
     dropped: int = 0  # frames lost between the previous frame handed out and this one
     corrupt: int = 0  # frames between these two that were no pictures
+    ticks: float | None = None  # of the encoder of the belt that it shows, when it was taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,7 @@ class Seen:
     tracks: Tracks  # after this frame
     ended: list[int]  # keys of the tracks that are no more
     labels: Image = field(default_factory=lambda: np.zeros((1, 1), np.uint8))  # (h, w) semantic class of each cell
+    ticks: float | None = None  # of the frame, where the encoder is to be believed
 
 
 @dataclass(frozen=True, slots=True)

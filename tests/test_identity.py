@@ -16,11 +16,13 @@ from edge.bundle import open_bundle
 from edge.daemon import open_models
 from edge.engines import models_for
 from edge.errors import ConfigError
-from edge.events import Count, Event, ReturnEvent, VisitorEvent
+from edge.events import Count, Event, MeetingEvent, ReturnEvent, VisitorEvent
 from edge.health import Stopwatch
+from edge.identity import Identity
 from edge.station import Station
 from edge.types import FULL, Frame, Gap, Image
 from tests.see.coded import FRAME, belt, picture, write_bundle
+from tests.see.made import instances_of, tracks_of
 
 LINE = config.Line(name="door", camera="c", start=(80, 0), end=(80, 120), direction="right", settle_looks=1, once=True)
 ZONE = config.Zone(name="hall", camera="c", points=[(0, 0), (160, 0), (160, 120), (0, 120)], settle_looks=1)
@@ -107,6 +109,25 @@ def test_a_part_that_stands_still_through_a_gap_is_the_same_one(folder: Path) ->
     known = play(settings(folder, reidentify=config.Reidentify()), [*still, gap, *still])
     assert [event.track for event in of(known, VisitorEvent)] == [1]
     assert [event.track for event in of(known, ReturnEvent)] == [1]
+
+
+def test_what_the_tracker_tells_is_told_of_the_ids_that_everybody_knows(folder: Path) -> None:
+    given = settings(folder, reidentify=config.Reidentify())
+    met = MeetingEvent(
+        time=0.0, camera="c", frame=0, change="merge", track=2, other=1, position=(0.0, 0.0), merged_s=None
+    )
+    with ExitStack() as stack:
+        models = open_models(given, open_bundle(given.bundle), stack)
+        ids = itertools.count(71)
+        identity = Identity(given.tracks.reidentify, "belt", models, FRAME, lambda: next(ids))
+        boxes = [(40, 40, 61, 61), (80, 40, 101, 61)]
+        tracks, _ = identity.of(
+            Frame("c", 0, 0.0, picture([])), instances_of(boxes), tracks_of(boxes, instances=[0, 1])
+        )
+    assert tracks.ids.tolist() == [71, 72]
+    (told,) = identity.renamed([met])
+    assert (told.track, told.other) == (72, 71)  # type: ignore[union-attr]
+    assert not identity.renamed([msgspec.structs.replace(met, other=9)])  # it has no id yet
 
 
 def test_a_network_that_the_bundle_does_not_have_is_named(folder: Path) -> None:

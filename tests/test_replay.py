@@ -228,3 +228,23 @@ def test_a_source_for_one_camera_leaves_the_others_as_they_are(tmp_path: Path) -
     assert with_sources(rules, []) == rules
     with pytest.raises(ConfigError, match="there are 2 cameras"):
         with_sources(rules, ["c=x"])
+
+
+def test_a_recording_with_the_ticks_of_its_frames_says_at_which_a_part_is_at_the_ejector(site: Path) -> None:
+    """The belt goes 4 pixels a frame: 20 ticks of a fifth of a pixel. Parts are judged 90 pixels before the ejector."""
+    text = (site / "site.toml").read_text().replace("direction", "ejector_px = 90\ndirection")
+    text = text.replace("ejector_px = 90\n", "", 1)  # the line has none
+    encoder = "[cameras.belt.encoder]\npx_per_tick = [0.2, 0]\nsource = '/dev/encoder'\n"
+    (site / "ticks.toml").write_text(text.replace("[mqtt]", f"{encoder}[mqtt]"))
+    without = replayed(site, "belt", "--config", "ticks.toml").stdout
+    (site / "belt.ticks").write_text("".join(f"{1000 + 20 * i}\n" for i in range(FRAMES)))
+    lines = replayed(site, "belt", "--config", "ticks.toml").stdout
+    assert replayed(site, "belt", "--config", "ticks.toml").stdout == lines
+    for told, known in ((without, False), (lines, True)):
+        verdicts = [event for event in map(msgspec.json.decode, told.splitlines()) if event["kind"] == "verdict"]
+        assert len(verdicts) == PARTS
+        for verdict in verdicts:
+            left_px = 110 + 90 - verdict["position"][0]
+            expected = 1000 + 20 * verdict["frame"] + left_px / 0.2 if known else None
+            assert verdict["ejector_ticks"] == pytest.approx(expected)
+    (site / "belt.ticks").unlink()

@@ -38,7 +38,7 @@ from edge.config.decide import (
     Zone,
     corners_of,
 )
-from edge.config.see import Attention, Audit, Camera, Governor, Measuring, Models, RegionRules
+from edge.config.see import Attention, Audit, Camera, Encoder, Governor, Measuring, Models, RegionRules
 from edge.config.tell import Evidence, Ledger, Mqtt, Shift, Summary
 from edge.config.values import MOST, MOST_LOOKS, Fraction, Name, Point, Positive, Text, Whole
 from edge.config.values import Table as _Table
@@ -46,11 +46,11 @@ from edge.errors import ConfigError
 
 __all__ = [
     "MOST", "MOST_LOOKS", "AgainstFlow", "Attention", "Audit", "BehaviourRule", "Camera", "Config", "Congestion",
-    "Conversion", "DefectLimit", "Dwell", "Evidence", "Fraction", "Gate", "Governor", "Growth", "Interaction",
-    "JobCheck", "Ledger", "Line", "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy", "Point", "Positive",
-    "Presence", "RegionRules", "Reidentify", "Shift", "SizeLimits", "SlowStation", "Summary", "Text", "TrackRules",
-    "Trajectory", "Unattended", "Unique", "Whole", "Zone", "check_point", "class_numbers", "corners_of", "load_config",
-    "zones_of",
+    "Conversion", "DefectLimit", "Dwell", "Encoder", "Evidence", "Fraction", "Gate", "Governor", "Growth",
+    "Interaction", "JobCheck", "Ledger", "Line", "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy",
+    "Point", "Positive", "Presence", "RegionRules", "Reidentify", "Shift", "SizeLimits", "SlowStation", "Summary",
+    "Text", "TrackRules", "Trajectory", "Unattended", "Unique", "Whole", "Zone", "check_point", "class_numbers",
+    "corners_of", "load_config", "zones_of",
 ]  # fmt: skip
 
 
@@ -164,9 +164,12 @@ def _absolute(config: Config, folder: Path) -> Config:
 
 
 def _source(camera: Camera, folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if camera.encoder is not None and camera.encoder.source:
+        found["encoder"] = _replaced(camera.encoder, {"source": str(folder / camera.encoder.source)})
     if not camera.source or "://" in camera.source or camera.source.startswith("usb:"):
-        return {}
-    return {"source": str(folder / camera.source)}
+        return found
+    return {**found, "source": str(folder / camera.source)}
 
 
 def _replaced(struct: _T, changes: dict[str, Any]) -> _T:

@@ -41,6 +41,7 @@ def check(config: Config, path: Path) -> None:
                 f"configuration {path}: regions.min_area_mm2 needs cameras.{name}.mm_per_px; set it, or give "
                 "min_area_px alone"
             )
+    _check_encoders(config, path)
     check_evidence(f"configuration {path}: evidence", config)
     check_shifts(f"configuration {path}", config.shifts, config.summary.timezone)
     if config.mqtt is not None:
@@ -64,6 +65,32 @@ def _check_measuring(config: Config, path: Path) -> None:
                         f"configuration {path}: gate {gate.name!r}: limits.{label}.{name} [{low:g}, {high:g}]: nothing "
                         "lies between them; give the smallest first"
                     )
+
+
+def _check_encoders(config: Config, path: Path) -> None:
+    """Raise `ConfigError` for an encoder that says nothing, or of whose ticks nothing would come."""
+    for name, camera in config.cameras.items():
+        encoder, setting = camera.encoder, f"configuration {path}: cameras.{name}.encoder"
+        if encoder is None:
+            continue
+        if bool(encoder.source) == bool(encoder.command):
+            raise ConfigError(f"{setting}: needs exactly one of source and command")
+        if not (any(encoder.px_per_tick) and all(map(math.isfinite, encoder.px_per_tick))):
+            raise ConfigError(
+                f"{setting}: px_per_tick {encoder.px_per_tick}: nothing would ever move; give the frame pixels to the "
+                "right and down that the belt moves with one tick, such as [0.4, 0]"
+            )
+        if encoder.command and not _may_be_live(camera):
+            raise ConfigError(f"{setting}: command is for a live camera; name a file with a line per frame as source")
+        if config.tracks.motion != "belt":
+            raise ConfigError(
+                f'{setting}: it is of a belt, and tracks.motion is "{config.tracks.motion}"; set it to "belt", or '
+                "leave the encoder out"
+            )
+
+
+def _may_be_live(camera: Camera) -> bool:
+    return camera.live or "://" in camera.source or camera.source.startswith("usb:")
 
 
 def _check_names_and_cameras(config: Config, path: Path) -> None:

@@ -6,7 +6,20 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edge.config.values import Count, Degrees, Fraction, NotNegative, Positive, Rate, Side, Table, Text, Threads, Whole
+from edge.config.values import (
+    Count,
+    Degrees,
+    Fraction,
+    NotNegative,
+    Point,
+    Positive,
+    Rate,
+    Side,
+    Table,
+    Text,
+    Threads,
+    Whole,
+)
 
 Mark = tuple[float, float, float, float]  # x, y in frame pixels, and x, y of the same point in millimetres
 
@@ -22,6 +35,14 @@ class Measuring(Table, frozen=True, kw_only=True):
     defect_u_px: NotNegative = 4.0  # the same for the ends of defects, which fade
 
 
+class Encoder(Table, frozen=True, kw_only=True):
+    """What counts the ticks of the belt that a camera looks at: numbers, one per line."""
+
+    px_per_tick: Point  # frame pixels that the belt moves with one tick, x and y
+    source: Text = ""  # of a recording a file with a line per frame; of a live camera a pipe or a serial device
+    command: list[Text] = []  # a program that writes the lines; for a live camera
+
+
 class Camera(Table, frozen=True, kw_only=True):
     """Where frames come from."""
 
@@ -32,9 +53,15 @@ class Camera(Table, frozen=True, kw_only=True):
     live: bool = False  # `command` does not wait until its frames are read: the newest counts, as of a stream
     mm_per_px: Positive | None = None  # of the plane that objects lie in
     measure: Measuring | None = None  # what lines and gates need that measure
+    encoder: Encoder | None = None  # of the belt
     fps: Rate | None = None  # time base of a source that has none
     stall_s: Positive = 5.0  # a live source silent for so long is opened again
     static_ok: bool = False  # pictures that are the same to the last bit do not make a live source blind
+
+    @property
+    def px_per_tick(self) -> Point | None:
+        """Return how far the belt moves with a tick of its encoder; None: there is none."""
+        return None if self.encoder is None else self.encoder.px_per_tick
 
 
 class Models(Table, frozen=True, kw_only=True):

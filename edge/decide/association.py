@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.boxes import areas_of, overlaps
-from edge.types import Instances, Tracks
+from edge.decide.meetings import Places
+from edge.types import Boxes, Instances, Tracks
 
 FREE_LIMIT = 0.9  # cost above which a pair is never made, where each moves by itself
 UNSURE_LIMIT = 0.5  # the same for instances that nobody is sure of
@@ -32,6 +33,7 @@ def associate(
     rigid: bool,
     least_score: float = 0.0,
     in_sight: npt.NDArray[np.bool_] | None = None,
+    also: Places | None = None,
 ) -> Pairs:
     """Return the pairs of tracks and instances of least total cost; `usable` (m,) are the instances to choose from.
 
@@ -39,14 +41,15 @@ def associate(
     those of tracks being larger the longer they were not looked at (buffered IoU: Yang et al., 2023). Another class
     costs more. In passes, as in ByteTrack (Zhang et al., 2022): instances of at least `least_score` continue confirmed
     tracks, then, where each moves by itself, the others; those below it continue what is left and `in_sight` (n,), not
-    lost already, where they surely are the same.
+    lost already, where they surely are the same. Tracks that may `also` be elsewhere are taken for where they fit best.
     """
     if not len(tracks) or not len(usable):
         return NO_PAIRS
-    cost = _rigid_costs(tracks, instances, usable) if rigid else _free_costs(tracks, instances, usable)
-    others = tracks.classes[:, None] != instances.classes[usable]
-    if others.any():
-        cost += np.float32(OTHER_CLASS_COST) * others
+    cost = _costs(tracks.boxes, tracks.centers, tracks.since_look, instances, usable, rigid=rigid)
+    if also is not None:
+        waited = tracks.since_look[also.rows]
+        np.minimum.at(cost, also.rows, _costs(also.boxes, also.centers, waited, instances, usable, rigid=rigid))
+    cost = cost + np.float32(OTHER_CLASS_COST) * (tracks.classes[:, None] != instances.classes[usable])
     limit = RIGID_LIMIT if rigid else FREE_LIMIT
     sure, known = instances.scores[usable] >= least_score, tracks.ids > 0
     if sure.all() and (rigid or known.all()):
@@ -71,23 +74,44 @@ def _taken(cost: Costs, rows: npt.NDArray[np.bool_], columns: npt.NDArray[np.boo
     return pairs
 
 
-def _free_costs(tracks: Tracks, instances: Instances, usable: npt.NDArray[np.int64]) -> Costs:
+def _costs(
+    boxes: Boxes,
+    centers: npt.NDArray[np.float32],
+    waited: npt.NDArray[np.int32],
+    instances: Instances,
+    usable: npt.NDArray[np.int64],
+    *,
+    rigid: bool,
+) -> Costs:
+    """Return (n, m) what it costs that tracks at `boxes` (n, 4) and `centers` (n, 2) are the instances `usable` (m,).
+
+    `waited` (n,) are the frames since they were looked at.
+    """
+    theirs = instances.boxes[usable]
+    return (
+        _rigid_costs(boxes, centers, theirs, instances.centers[usable]) if rigid else _free_costs(boxes, waited, theirs)
+    )
+
+
+def _free_costs(boxes: Boxes, waited: npt.NDArray[np.int32], theirs: Boxes) -> Costs:
     """Return (n, m) 1 - IoU of the boxes, those of tracks grown by the time since they were looked at."""
-    grown, waited = tracks.boxes, tracks.since_look
+    grown = boxes
     if waited.max() > 1:
         by = np.minimum(GROWTH * np.maximum(waited - 1, 0), MOST_GROWTH)[:, None] * (grown[:, 2:] - grown[:, :2])
         grown = np.concatenate([grown[:, :2] - by, grown[:, 2:] + by], axis=1).astype(np.float32)
-    cost = overlaps(grown, instances.boxes[usable])
+    cost = overlaps(grown, theirs)
     return np.subtract(1.0, cost, out=cost)
 
 
-def _rigid_costs(tracks: Tracks, instances: Instances, usable: npt.NDArray[np.int64]) -> Costs:
+def _rigid_costs(
+    boxes: Boxes, centers: npt.NDArray[np.float32], theirs: Boxes, their_centers: npt.NDArray[np.float32]
+) -> Costs:
     """Return (n, m) how far the centres are from each other, in units of the smaller object."""
-    ours, theirs = np.sqrt(areas_of(tracks.boxes)), np.sqrt(areas_of(instances.boxes[usable]))
-    sizes = np.minimum(ours[:, None], theirs)
-    cost = _distances(tracks.centers, instances.centers[usable])
-    cost /= np.maximum(sizes, 1.0, out=sizes)
-    return cost
+    areas = np.minimum(areas_of(boxes)[:, None], areas_of(theirs))
+    (x0, y0), (x1, y1) = centers.T, their_centers.T
+    across, down = x0[:, None] - x1, y0[:, None] - y1
+    cost = (across * across + down * down) / np.maximum(areas, 1.0, out=areas)
+    return np.asarray(np.sqrt(cost, out=cost))
 
 
 def assigned(cost: Costs, limit: float) -> Pairs:
@@ -120,12 +144,3 @@ def _paired(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Pair
     pairs = np.empty((len(rows), 2), np.int64)
     pairs[:, 0], pairs[:, 1] = rows, columns
     return pairs
-
-
-def _distances(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> Costs:
-    """Return (n, m) how far points `a` (n, 2) and `b` (m, 2) are from each other."""
-    across, down = a[:, :1] - b[:, 0], a[:, 1:] - b[:, 1]
-    across *= across
-    down *= down
-    across += down
-    return np.asarray(np.sqrt(across, out=across))

@@ -26,14 +26,18 @@ class Ejector:
     Without a clock the time of a frame is the present, as in recordings: nobody waits for their verdicts.
     """
 
-    def __init__(self, gate: Gate, mm_per_px: float | None, clock: Clock | None) -> None:
-        """`mm_per_px` is the camera's, `clock` that of a live one: s, monotonic."""
+    def __init__(self, gate: Gate, mm_per_px: float | None, clock: Clock | None, px_per_tick: float = 0.0) -> None:
+        """`mm_per_px` is the camera's, `clock` that of a live one: s, monotonic.
+
+        `px_per_tick` is how far parts go towards the ejector with a tick of the encoder, 0 where there is none.
+        """
         self._px = gate.ejector_px
         if gate.ejector_mm is not None and mm_per_px is not None:
             self._px = gate.ejector_mm / mm_per_px
         self._s = gate.ejector_s
         self._answer_s = gate.answer_ms / 1000
         self._clock = clock
+        self._px_per_tick = px_per_tick
         self._frames: deque[tuple[int, float]] = deque(maxlen=NEWEST)  # index and time
 
     @property
@@ -67,6 +71,15 @@ class Ejector:
             return np.where(moves, time + (self._px - beyond) / rates, np.inf)
         crossed = np.where(moves, time - beyond / rates, np.where(beyond > 0, time, np.inf))
         return np.asarray(crossed + (self._s or 0.0))
+
+    def ticks(self, ticks: float | None, beyond: float) -> float | None:
+        """Return what the encoder says when a part is at the ejector that is `beyond` frame pixels at `ticks`.
+
+        None where the way there or the ticks are not known.
+        """
+        if ticks is None or self._px is None or not self._px_per_tick:
+            return None
+        return round(ticks + (self._px - beyond) / self._px_per_tick, 3)
 
     def late_s(self, now: float, deadlines: Floats) -> Floats:
         """Return (n,) by how many seconds the ejector hears too late of what is decided now; below 0: in time."""

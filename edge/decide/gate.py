@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import Gate
+from edge.config import Gate, Point
 from edge.decide.ejector import Clock, Ejector
 from edge.decide.evidence import Evidence, Finding
 from edge.decide.lane import Floats, Lane
@@ -29,6 +29,7 @@ class _Sight:
     index: int
     time: float  # s, monotonic
     tracks: Tracks
+    ticks: float | None = None  # of the belt's encoder, in the frame that shows them
 
 
 class QualityGate:
@@ -46,24 +47,27 @@ class QualityGate:
         defects: list[str],
         mm_per_px: float | None = None,
         clock: Clock | None = None,
+        px_per_tick: Point | None = None,
     ) -> None:
         """`classes` are the instance classes, the background first; `defects` the defect classes.
 
-        `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic.
+        `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic; `px_per_tick` is how far the
+        belt moves with a tick of its encoder.
         """
         self._gate = gate
         self._classes = classes
         self._lane = Lane(gate.start, gate.end, gate.direction)
         self._passage = Passage(self._lane)
         self._evidence = Evidence(gate, defects)
-        self._ejector = Ejector(gate, mm_per_px, clock)
+        ticks_way = self._lane.speeds(np.asarray([px_per_tick or (0.0, 0.0)], np.float32))
+        self._ejector = Ejector(gate, mm_per_px, clock, float(ticks_way[0]))
         self._judged = np.zeros(0, np.int64)  # keys of tracks that have their verdict
         self._last: _Sight | None = None
 
     def decide(self, seen: Seen) -> Told:
         """Return who arrived in this frame, and the verdicts."""
         frame, tracks = seen.frame, seen.tracks
-        sight = _Sight(frame.camera, frame.index, frame.time, tracks)
+        sight = _Sight(frame.camera, frame.index, frame.time, tracks, seen.ticks)
         self._evidence.gather(seen.instances, tracks, self._judged)
         self._ejector.see(frame)
         told: Told = [*self._ended(seen, sight)]
@@ -106,7 +110,7 @@ class QualityGate:
         due = self._due(self._last)
         now = self._ejector.now(self._last.time)
         rows = self._passage.under_way & (self._ejector.late_s(now + WAIT_S, due) > 0)
-        sight = _Sight(self._last.camera, self._last.index, now, self._last.tracks)
+        sight = _Sight(self._last.camera, self._last.index, now, self._last.tracks, self._last.ticks)
         told = self._unseen(sight, rows, due, f"nothing seen for {silent_s:.1f} s")
         self._passage.done(rows)
         return told
@@ -139,7 +143,7 @@ class QualityGate:
         beyond, inside = self._lane.place(moved)
         crossed = inside & (beyond >= -self._lane.reaches(last.tracks.boxes))
         due = self._ejector.deadlines(sight.time, beyond, self._lane.speeds(last.tracks.velocities))
-        gone = _Sight(sight.camera, sight.index, sight.time, last.tracks)
+        gone = _Sight(sight.camera, sight.index, sight.time, last.tracks, last.ticks)
         told = self._unseen(gone, lost & crossed, due, "crossing not seen")
         outside = _outside(moved, seen.frame.image)
         for row in np.flatnonzero(lost & ~crossed).tolist():
@@ -178,7 +182,13 @@ class QualityGate:
             looks=finding.looks,
             deadline=round(float(due[row]), 4) if np.isfinite(due[row]) else None,
             late=late_s > 0,
+            ejector_ticks=self._ejector_ticks(sight, row),
         )
+
+    def _ejector_ticks(self, sight: _Sight, row: int) -> float | None:
+        """Return what the encoder will say when a part is at the ejector, whatever the belt does until then."""
+        beyond, _ = self._lane.place(sight.tracks.centers[row : row + 1])
+        return self._ejector.ticks(sight.ticks, float(beyond[0]))
 
     def _expired(self, sight: _Sight, row: int, reason: str) -> Verdict:
         looks = self._evidence.looks(int(sight.tracks.keys[row]))

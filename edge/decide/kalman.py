@@ -19,32 +19,36 @@ FIRST_SPEED = 0.3  # sizes per frame of an object of which nothing is known yet
 UNREST = 0.02  # sizes per frame by which a velocity changes from one frame to the next
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-GAIN, OF = [0, 0, 1], [0, 1, 1]  # which gain takes how much off which of the three numbers
 
 
 def first_covariances(count: int) -> Floats:
-    """Return (count, 3) variance of the position, covariance of both, variance of the velocity, after one look."""
-    return np.tile(np.asarray([LOOK_NOISE**2, 0.0, FIRST_SPEED**2], np.float32), (count, 1))
+    """Return (3, count) variance of the position, covariance of both, variance of the velocity, after one look."""
+    first = np.asarray([[LOOK_NOISE**2], [0.0], [FIRST_SPEED**2]], np.float32)
+    return np.asarray(np.broadcast_to(first, (3, count)))
 
 
 def later(covariances: Floats, frames: int) -> Floats:
-    """Return `covariances` (n, 3) as they are `frames` frames later, if nothing is measured meanwhile."""
+    """Return `covariances` (3, n) as they are `frames` frames later, if nothing is measured meanwhile."""
     grown, noise = _step(frames)
-    return np.asarray(covariances @ grown + noise)
+    return np.asarray(grown @ covariances + noise)
 
 
 def measured(covariances: Floats, noise: float) -> tuple[Floats, Floats]:
-    """Return what a measurement changes that errs by `noise`: the gains (n, 2), and the covariances (n, 3) after it.
+    """Return what a measurement changes that errs by `noise`: the gains (2, n), and the covariances (3, n) after it.
 
     The gains are of the position and of the velocity per frame, for one unit by which an object was elsewhere.
     """
-    gains = covariances[:, :2] / (covariances[:, :1] + np.float32(noise * noise))
-    return gains, covariances - gains[:, GAIN] * covariances[:, OF]
+    position, both, velocity = covariances
+    gains = covariances[:2] / (position + np.float32(noise * noise))
+    after = np.empty_like(covariances)
+    np.subtract(covariances[:2], gains[0] * covariances[:2], out=after[:2])
+    np.subtract(velocity, gains[1] * both, out=after[2])
+    return gains, after
 
 
 @lru_cache(maxsize=64)
 def _step(frames: int) -> tuple[Floats, Floats]:
-    """Return what multiplies (3, 3) and what is added (3,) to covariances in so many frames."""
+    """Return what multiplies (3, 3) and what is added (3, 1) to covariances in so many frames."""
     t, q = float(frames), UNREST * UNREST
-    grown = np.asarray([[1, 0, 0], [2 * t, 1, 0], [t * t, t, 1]], np.float32)
-    return grown, np.asarray([q * t**3 / 3, q * t * t / 2, q * t], np.float32)
+    grown = np.asarray([[1, 2 * t, t * t], [0, 1, t], [0, 0, 1]], np.float32)
+    return grown, np.asarray([[q * t**3 / 3], [q * t * t / 2], [q * t]], np.float32)

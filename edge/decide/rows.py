@@ -1,45 +1,50 @@
-"""All tracks of one camera: a row of arrays for each."""
+"""All tracks of one camera: columns of four arrays, with a row for each track."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge.decide.kalman import first_covariances
-from edge.types import Array, Boxes
+from edge.types import Boxes, Instances, Tracks
+
+Masks = list[npt.NDArray[np.bool_]]
+FLOATS, NUMBERS, COUNTS, FLAGS = 19, 5, 4, 4  # numbers per track in each array, votes left out
 
 
-@dataclass(slots=True)
 class Rows:
-    """Every track as a row of arrays of equal length.
+    """The columns of four arrays, one per type, and a mask of each track; the last axis of all columns is the track.
 
-    No array is ever written to: a step puts another in its place. What has been handed out stays as it was, and nobody
-    needs a copy.
+    What is done to all tracks at once is then done to numbers that lie side by side. Columns are views, and may be
+    written to until a frame is over: `Tracker` begins the next one with a copy, which takes four calls.
     """
 
-    keys: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.int64]
-    points: npt.NDArray[np.float32]  # (n, 3, 2) both corners of the box and the centre, x and y
-    velocities: npt.NDArray[np.float32]  # (n, 2)
-    covariances: npt.NDArray[np.float32]  # (n, 3) of position and velocity, where each moves by itself
-    astray: npt.NDArray[np.float32]  # (n, 3, 2) what all looks say of the points, less what the last one says
-    votes: npt.NDArray[np.int32]  # (n, classes) looks that gave it each class
-    classes: npt.NDArray[np.uint8]  # (n,) the class with most votes
-    looks: npt.NDArray[np.int32]
-    since_look: npt.NDArray[np.int32]
-    instances: npt.NDArray[np.int32]
-    missed: npt.NDArray[np.int32]  # looks in a row that covered it and did not show it
-    corrected: npt.NDArray[np.float32]  # (n, 2) frame pixels by which other parts' looks moved it since its own
-    born: npt.NDArray[np.int64]  # frames of the camera before its first look
-    supported_in: npt.NDArray[np.int64]  # the last frame in which the labels supported it or a look showed it
-    known_in: npt.NDArray[np.int64]  # the last frame in which a look showed how the belt moves
-    shown: npt.NDArray[np.bool_]  # the labels have supported it at least once
-    supported: npt.NDArray[np.bool_]  # they do in this frame
-    followed: npt.NDArray[np.bool_]  # a blob of the labels says where it is
-    masks: list[npt.NDArray[np.bool_]]
+    def __init__(
+        self,
+        floats: npt.NDArray[np.float32],
+        numbers: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int32],
+        flags: npt.NDArray[np.uint8],
+        masks: Masks,
+    ) -> None:
+        """Take arrays of n columns, and n `masks`."""
+        self._arrays = floats, numbers, counts, flags
+        self.masks = masks
+        self.points = floats[:6].reshape(3, 2, -1)  # both corners of the box and the centre; x and y; n
+        self.astray = floats[6:12].reshape(3, 2, -1)  # what all looks say of the points, less what the last one says
+        self.velocities = floats[12:14]  # (2, n)
+        self.covariances = floats[14:17]  # (3, n) of position and velocity, where each moves by itself
+        self.corrected = floats[17:]  # (2, n) frame pixels by which other parts' looks moved it since its own
+        self.keys, self.ids = numbers[0], numbers[1]
+        self.born = numbers[2]  # frames of the camera before its first look
+        self.supported_in = numbers[3]  # the last frame in which the labels supported it or a look showed it
+        self.known_in = numbers[4]  # the last frame in which a look showed how the belt moves
+        self.looks, self.since_look, self.instances = counts[0], counts[1], counts[2]
+        self.missed = counts[3]  # looks in a row that covered it and did not show it
+        self.votes = counts[COUNTS:]  # (classes, n) looks that gave it each class
+        self.classes = flags[0]  # the class with most votes
+        self.shown, self.supported, self.followed = flags[1:].view(np.bool_)  # the labels have supported it at least
+        # once; they do in this frame; a blob of them says where it is
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -47,58 +52,76 @@ class Rows:
     @property
     def boxes(self) -> Boxes:
         """Return (n, 4) the boxes."""
-        return self.points.reshape(-1, 6)[:, :4]
+        return np.asarray(self._arrays[0][:4].T)
 
     @property
     def centers(self) -> npt.NDArray[np.float32]:
         """Return (n, 2) the centres."""
-        return self.points[:, 2]
+        return np.asarray(self.points[2].T)
 
-    def keep(self, rows: npt.NDArray[np.bool_]) -> None:
-        """Forget every row that is not in `rows`."""
-        for name in ARRAYS:
-            setattr(self, name, getattr(self, name)[rows])
-        self.masks = [mask for mask, kept in zip(self.masks, rows.tolist(), strict=True) if kept]
+    def copy(self) -> Rows:
+        """Return the same rows, to be changed."""
+        floats, numbers, counts, flags = self._arrays
+        return Rows(floats.copy(), numbers.copy(), counts.copy(), flags.copy(), self.masks.copy())
 
-    def append(self, other: Rows) -> None:
-        """Add the rows of `other`."""
-        for name in ARRAYS:
-            setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
-        self.masks = self.masks + other.masks
+    def only(self, kept: npt.NDArray[np.bool_]) -> Rows:
+        """Return the rows `kept` (n,)."""
+        floats, numbers, counts, flags = self._arrays
+        masks = [mask for mask, keep in zip(self.masks, kept.tolist(), strict=True) if keep]
+        return Rows(floats[:, kept], numbers[:, kept], counts[:, kept], flags[:, kept], masks)
 
-    def put(self, at: npt.NDArray[np.int64], **values: Any) -> None:
-        """Put `values` into the rows `at` of the arrays of these names."""
-        for name, value in values.items():
-            array: Array = getattr(self, name).copy()
-            array[at] = value
-            setattr(self, name, array)
+    def and_those_of(self, other: Rows) -> Rows:
+        """Return these rows, then those of `other`."""
+        (floats, numbers, counts, flags), more = self._arrays, other._arrays
+        return Rows(
+            np.concatenate([floats, more[0]], axis=1),
+            np.concatenate([numbers, more[1]], axis=1),
+            np.concatenate([counts, more[2]], axis=1),
+            np.concatenate([flags, more[3]], axis=1),
+            self.masks + other.masks,
+        )
 
-
-ARRAYS = tuple(field.name for field in fields(Rows) if field.name != "masks")
+    def tracks(self, carried: npt.NDArray[np.bool_]) -> Tracks:
+        """Return the rows as others see them; those `carried` (n,) are where they are expected, without a look too."""
+        return Tracks(
+            keys=self.keys,
+            ids=self.ids,
+            boxes=self.boxes,
+            classes=self.classes,
+            centers=self.centers,
+            velocities=self.velocities.T,
+            looks=self.looks,
+            since_look=self.since_look,
+            supported=self.supported,
+            instances=self.instances,
+            located=(self.since_look == 0) | carried,
+            masks=self.masks,
+        )
 
 
 def new_rows(count: int, classes: int, now: int = 0) -> Rows:
-    """Return rows of `count` tracks that begin in frame `now`; `classes` is how many there are."""
-    ints, zeros = np.zeros(count, np.int32), np.zeros((count, 2), np.float32)
-    return Rows(
-        keys=np.zeros(count, np.int64),
-        ids=np.zeros(count, np.int64),
-        points=np.zeros((count, 3, 2), np.float32),
-        velocities=zeros,
-        covariances=first_covariances(count),
-        astray=np.zeros((count, 3, 2), np.float32),
-        votes=np.zeros((count, classes), np.int32),
-        classes=np.zeros(count, np.uint8),
-        looks=ints,
-        since_look=ints,
-        instances=ints - 1,
-        missed=ints,
-        corrected=zeros,
-        born=np.full(count, now, np.int64),
-        supported_in=np.full(count, now, np.int64),
-        known_in=np.full(count, now, np.int64),
-        shown=ints > 0,
-        supported=ints > 0,
-        followed=ints > 0,
-        masks=[],
+    """Return rows of `count` tracks that begin in frame `now`, without masks; `classes` is how many there are."""
+    rows = Rows(
+        np.zeros((FLOATS, count), np.float32),
+        np.zeros((NUMBERS, count), np.int64),
+        np.zeros((COUNTS + classes, count), np.int32),
+        np.zeros((FLAGS, count), np.uint8),
+        [],
     )
+    rows.covariances[:] = first_covariances(count)
+    rows.instances[:] = -1
+    for column in (rows.born, rows.supported_in, rows.known_in):
+        column[:] = now
+    return rows
+
+
+def points_of(instances: Instances, found: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return (3, 2, k) both corners of the boxes and the centres of the instances `found` (k,)."""
+    return np.concatenate([instances.boxes[found].T, instances.centers[found].T]).reshape(3, 2, -1)
+
+
+def all_but(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return all rows below `count` that are not in `rows`."""
+    others = np.ones(count, np.bool_)
+    others[rows] = False
+    return others.nonzero()[0]

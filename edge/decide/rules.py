@@ -59,8 +59,8 @@ class Rules:
         lines = [line for line in config.lines if line.camera == camera]
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
-        mm_per_px = config.cameras[camera].mm_per_px
-        self._gates = [QualityGate(gate, classes, defects, mm_per_px, clock) for gate in gates]
+        mm_per_px, px_per_tick = config.cameras[camera].mm_per_px, config.cameras[camera].px_per_tick
+        self._gates = [QualityGate(gate, classes, defects, mm_per_px, clock, px_per_tick) for gate in gates]
         self._counters = [LineCounter(line, classes) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
         self._tallies = {gate.name: Tallies(gate, classes, defects) for gate in gates if gate.tallies}

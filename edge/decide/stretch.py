@@ -18,28 +18,28 @@ class Stretch:
         self._height = height
         self._strips = np.zeros(STRIPS, np.float32)
 
-    def of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return (n,) by what the common shift is to be multiplied where `centers` (n, 2) lie."""
-        return np.asarray(1 + self._strips[self._strips_of(centers)], np.float32)
+    def of(self, heights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return (n,) by what the common shift is to be multiplied at `heights` (n,), y of centres."""
+        return np.asarray(1 + self._strips[self._strips_of(heights)], np.float32)
 
     def learn(
         self,
-        centers: npt.NDArray[np.float32],
+        heights: npt.NDArray[np.float32],
         moved: npt.NDArray[np.float32],
         missed_by: npt.NDArray[np.float32],
     ) -> None:
-        """Learn from parts at `centers` (n, 2) that `moved` (n, 2) frame pixels and were `missed_by` (n, 2) of them.
+        """Learn from parts at `heights` (n,) that `moved` (2, n) frame pixels and were `missed_by` (2, n) of them.
 
         What one frame shows is added up before it is limited: the order of its parts does not matter.
         """
-        lengths = (moved * moved).sum(axis=1)
+        lengths = moved[0] * moved[0] + moved[1] * moved[1]
         told = lengths >= LEAST_MOVE_PX**2
         if not told.any():
             return
-        errors = (missed_by * moved).sum(axis=1)[told] / lengths[told]
-        learnt = np.bincount(self._strips_of(centers[told]), weights=errors, minlength=STRIPS)
+        errors = (missed_by[0] * moved[0] + missed_by[1] * moved[1])[told] / lengths[told]
+        learnt = np.bincount(self._strips_of(heights[told]), weights=errors, minlength=STRIPS)
         self._strips = np.minimum(np.maximum(self._strips + GAIN * learnt, -MOST), MOST).astype(np.float32)
 
-    def _strips_of(self, centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        share = centers[:, 1] * (STRIPS / self._height)
+    def _strips_of(self, heights: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        share = heights * (STRIPS / self._height)
         return np.asarray(np.minimum(np.maximum(share, 0), STRIPS - 1), np.int64)

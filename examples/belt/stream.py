@@ -1,7 +1,8 @@
 """Stream a belt as raw BGR24 frames: ``python -m examples.belt.stream --seed 7 --frames 900 > pipe``.
 
 With --demand every frame is rendered only after one byte has come in on stdin, so that the reader and the renderer
-never compete for a core; the end of stdin ends the stream.
+never compete for a core; the end of stdin ends the stream. With --ticks an encoder's number is written for every frame,
+before the frame: four ticks a pixel, so that `px_per_tick = [0.25, 0]`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import argparse
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from examples.belt.scene import Image
 
 _PIPE_BYTES: Final = 1 << 20
+_TICKS_PER_PX: Final = 4
 
 
 def main() -> int:
@@ -32,6 +35,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=None, help="how many frames; endless when left out")
     parser.add_argument("--start", type=int, default=0, metavar="N", help="number of the first frame")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="write only every Nth frame")
+    parser.add_argument("--ticks", type=Path, metavar="FILE", help="write the encoder's ticks of each frame there")
     parser.add_argument("--demand", action="store_true", help="wait for a byte on stdin before each frame")
     return parser.parse_args()
 
@@ -43,11 +47,21 @@ def _stream(options: argparse.Namespace) -> None:
     _widen(out)
     belt = Belt(options.seed)
     belt.skip(options.start)
-    while options.frames is None or belt.index < options.frames:
-        if options.demand and not os.read(sys.stdin.fileno(), 1):
-            return
-        _write(out, belt.step().image)
-        belt.skip(options.every - 1)
+    with contextlib.ExitStack() as stack:
+        ticks = stack.enter_context(options.ticks.open("w", buffering=1)) if options.ticks else None
+        while options.frames is None or belt.index < options.frames:
+            if options.demand and not os.read(sys.stdin.fileno(), 1):
+                return
+            view = belt.step()
+            _count(ticks, view.travel_px)
+            _write(out, view.image)
+            belt.skip(options.every - 1)
+
+
+def _count(ticks: IO[str] | None, travel_px: float) -> None:
+    """Write what an encoder counts on so long a way."""
+    if ticks is not None:
+        ticks.write(f"{round(_TICKS_PER_PX * travel_px)}\n")
 
 
 def _widen(out: int) -> None:

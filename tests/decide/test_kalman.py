@@ -50,9 +50,9 @@ def test_it_is_the_filter_of_the_textbook(steps: list[tuple[int, float | None]],
         if value is not None:
             gains, covariances = measured(covariances, noise)
             off = value - place
-            place, speed = place + float(gains[0, 0]) * off, speed + float(gains[0, 1]) * off
+            place, speed = place + float(gains[0, 0]) * off, speed + float(gains[1, 0]) * off
         np.testing.assert_allclose(
-            covariances[0], covariance[[0, 0, 1], [0, 1, 1]], rtol=2e-2, atol=2e-4 * max(1, covariance.max())
+            covariances[:, 0], covariance[[0, 0, 1], [0, 1, 1]], rtol=2e-2, atol=2e-4 * max(1, covariance.max())
         )
     np.testing.assert_allclose([place, speed], expected, rtol=2e-2, atol=2e-2)
 
@@ -64,7 +64,7 @@ def test_two_looks_give_the_speed_and_more_looks_give_it_better() -> None:
         covariances, place = later(covariances, 1), place + speed
         gains, covariances = measured(covariances, LOOK_NOISE)
         off = 0.2 * frame + random.normal(0, LOOK_NOISE, 400) - place
-        place, speed = place + gains[:, 0] * off, speed + gains[:, 1] * off
+        place, speed = place + gains[0] * off, speed + gains[1] * off
         errors.append(float(np.std(speed - 0.2)))
     assert errors[0] < 2 * LOOK_NOISE
     assert errors[-1] < errors[0] / 2
@@ -74,7 +74,7 @@ def test_two_looks_give_the_speed_and_more_looks_give_it_better() -> None:
 def test_after_a_long_gap_a_look_says_how_fast_it_was_all_the_time(gap: int) -> None:
     gains, _ = measured(later(first_covariances(1), gap), LOOK_NOISE)
     assert float(gains[0, 0]) == pytest.approx(1, abs=0.01)
-    assert float(gains[0, 1]) * gap == pytest.approx(1, abs=0.3)
+    assert float(gains[1, 0]) * gap == pytest.approx(1, abs=0.3)
 
 
 def test_covariances_stay_small_and_positive_however_often_it_is_looked_at() -> None:

@@ -6,6 +6,7 @@ import itertools
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,11 @@ from edge.types import Image
 WIDTH, HEIGHT = 240, 136  # label pixels
 SCALE = (4.0, 4.0)  # frame pixels per label pixel
 FINE = 4  # how much finer parts are drawn than label pixels
+
+
+def axis_of(cells: npt.NDArray[np.float64]) -> motion.Axis:
+    """Return the profile with these cells along its first axis, and others along the second."""
+    return motion.Profile(np.concatenate([cells, cells[:1] + 3]), (len(cells), 1)).along(0)
 
 
 def belt(x: float, y: float = 0.0, seed: int = 1, count: int = 12, spread: float = 1.5, gap: float = 0.0) -> Image:
@@ -140,7 +146,7 @@ def test_parts_in_a_regular_row_do_not_jump_by_a_whole_gap() -> None:
 def test_profiles_of_any_length_give_a_shift_within_reach_or_none(length: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     before, now = (random.integers(0, 5, length).astype(np.float64) for _ in range(2))
-    found = align(before, now, 0.0)
+    found = align(axis_of(before), axis_of(now), 0.0)
     assert found is None or abs(found) <= max(2, int(length * REACH))
 
 
@@ -151,7 +157,7 @@ def test_a_belt_faster_than_the_reach_gives_no_wild_shift(slope: list[float], mo
     errors = 100 + slope[0] + (slope[1] - slope[0]) * np.arange(2 * reach + 1)
     errors[[2, -3]] += 0.0001
     monkeypatch.setattr(motion, "_errors", lambda _before, _now, _reach: errors)
-    found = align(np.ones(100), np.ones(100), 0.0)
+    found = align(axis_of(np.ones(100)), axis_of(np.ones(100)), 0.0)
     assert found is not None
     assert abs(found) <= reach
 
@@ -164,24 +170,33 @@ def test_the_errors_of_all_shifts_are_those_of_each_by_itself(length: int, reach
     for shift in range(-reach, reach + 1):
         pairs = [(before[i], now[i + shift]) for i in range(length) if 0 <= i + shift < length]
         expected.append(sum((float(b) - float(a)) ** 2 for a, b in pairs) / len(pairs))
-    np.testing.assert_array_equal(motion._errors(before, now, reach), expected)
+    found = motion._errors(axis_of(before), axis_of(now), reach)
+    np.testing.assert_array_equal(found, expected)
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_profiles_count_the_foreground_of_columns_and_rows(width: int, height: int, seed: int) -> None:
     found = (np.random.default_rng(seed).random((height + 3, width + 5)) < 0.4).astype(np.uint8)
     for cut in (found, found[2:-1, 1:-4]):
-        assert motion.profile(cut, 0).tolist() == cut.sum(axis=0).tolist()
-        assert motion.profile(cut, 1).tolist() == cut.sum(axis=1).tolist()
+        both = motion.profile(cut)
+        assert both.along(0).cells.tolist() == cut.sum(axis=0).tolist()
+        assert both.along(1).cells.tolist() == cut.sum(axis=1).tolist()
+        assert both.total == cut.sum()
 
 
 def test_free_objects_have_no_common_shift() -> None:
     assert FreeMotion().step(belt(0), SCALE, 1) is None
 
 
+def drifts(
+    residuals: npt.NDArray[np.float32], ages: npt.NDArray[np.int64], others: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Return (n, 2) the drift of each of `others` (n,), where `residuals` are (m, 2)."""
+    return np.asarray(np.broadcast_to(common_drift(residuals.T, ages, others), (2, len(others))).T)
+
+
 def drift(residuals: list[tuple[float, float]], ages: list[int], others: list[int]) -> list[list[float]]:
-    found = common_drift(np.asarray(residuals, np.float32).reshape(-1, 2), np.asarray(ages), np.asarray(others))
-    assert found.shape == (len(others), 2)
+    found = drifts(np.asarray(residuals, np.float32).reshape(-1, 2), np.asarray(ages), np.asarray(others))
     return [[float(x), float(y)] for x, y in found]
 
 
@@ -219,7 +234,7 @@ def test_of_a_random_walk_little_is_left(seed: int) -> None:
     for frame in range(300):
         here = frame % 6
         others = np.arange(7) != here
-        put[others] += common_drift(walk[frame] - put[here : here + 1], np.ones(1, np.int32), np.ones(6, np.int32))
+        put[others] += drifts(walk[frame] - put[here : here + 1], np.ones(1, np.int32), np.ones(6, np.int32))
         put[here] = walk[frame]
         left.append(float(np.hypot(*(walk[frame] - put[6]))))
     assert np.mean(left) < 0.25 * np.mean(np.hypot(walk[:, 0], walk[:, 1]))
@@ -230,7 +245,7 @@ def test_the_drift_is_the_median_of_what_each_look_says(looks: int, count: int, 
     random = np.random.default_rng(seed)
     residuals, ages = random.normal(0, 5, (looks, 2)).astype(np.float32), random.integers(0, 9, looks)
     others = np.full(count, random.integers(0, 9)) if alike else random.integers(0, 9, count)
-    found = common_drift(residuals, ages, others)
+    found = drifts(residuals, ages, others)
     assert found.shape == (count, 2)
     for row, other in enumerate(others.tolist()):
         shares = [min(1.0, other / max(age, 1)) * residuals[i] for i, age in enumerate(ages.tolist())]

@@ -49,6 +49,16 @@ def open_camera(name: str, camera: CameraConfig) -> Camera:
 
     Raises `CameraError` where it is missing, is of no known kind, or gives no frame.
     """
+    opened = _opened(name, camera)
+    if camera.encoder is None or opened.live:  # live ones read their own, in the moment that a frame is there
+        return opened
+    from edge.see.cameras.encoder import TicksOfFrames, WithTicks  # noqa: PLC0415
+
+    return WithTicks(opened, TicksOfFrames(name, camera.encoder.source))
+
+
+def _opened(name: str, camera: CameraConfig) -> Camera:
+    """Return the source of frames alone."""
     if camera.command:
         from edge.see.cameras.program import LiveProgram, ProgramCamera  # noqa: PLC0415  start-up time: only for programs
 

@@ -24,6 +24,7 @@ from edge.see.cameras.capture import (
     size_of,
     without_password,
 )
+from edge.see.cameras.encoder import LiveTicks
 from edge.see.cameras.sight import Stillness, is_picture
 from edge.types import Frame, Gap, Image
 
@@ -42,6 +43,7 @@ class _Slot:
     newest: Image | None = None  # None: the newest frame has been taken
     spare: Image | None = None  # the reader's way of giving buffers back
     index: int = -1  # of the newest frame
+    ticks: float | None = None  # of the belt's encoder, when the newest frame had come
     time: float = 0.0  # s, monotonic, when the newest frame had come
     outage: tuple[float, float, int] | None = None  # since, until, first index after it; None: nothing to report
     corrupt: int = 0  # frames before the newest and after the last one that was taken that were no pictures
@@ -88,6 +90,7 @@ class LiveCamera(Source):
         self._reported: float | None = None  # until when a stall that is not over has been reported
         self._frozen: float | None = None  # until when a frozen picture that is not over has been reported
         self._stillness = Stillness()
+        self._encoder = None if camera.encoder is None else LiveTicks(name, camera.encoder)
         self._thread = threading.Thread(target=self._capture, name=f"capture-{name}", daemon=True)
         self._thread.start()
 
@@ -117,6 +120,8 @@ class LiveCamera(Source):
     def close(self) -> None:
         """Ask the capture thread to end, which releases the source; one stuck in its driver is left behind."""
         self._stop.set()
+        if self._encoder is not None:
+            self._encoder.close()
         self._thread.join(self.close_s)
         if self._thread.is_alive():
             _log.warning("camera=%s its driver does not come back; the thread is left behind", self._name)
@@ -138,7 +143,7 @@ class LiveCamera(Source):
         slot.spare, self._held, slot.newest = self._held, newest, None
         corrupt, slot.corrupt = slot.corrupt, 0
         dropped, self._last_index = slot.index - self._last_index - 1 - corrupt, slot.index
-        return Frame(self._name, slot.index, slot.time, newest, dropped, corrupt)
+        return Frame(self._name, slot.index, slot.time, newest, dropped, corrupt, slot.ticks)
 
     def _drop_frozen(self, newest: Image, since: float) -> Gap | None:
         """Let go of a frame that shows what was seen before; the first of them is reported."""
@@ -235,6 +240,7 @@ class LiveCamera(Source):
             if slot.newest is None:
                 slot.spare = None
             slot.newest, slot.index, slot.time = image, index, now
+            slot.ticks = None if self._encoder is None else self._encoder.newest
             self._writing = buffers(self.size, 1)[0] if free is None else free
             slot.changed.notify()
 

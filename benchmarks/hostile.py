@@ -25,7 +25,7 @@ from benchmarks.common import ROOT, Options
 from edge.bundle import Role
 from edge.errors import FoveateError
 from export.apart import take_in
-from export.recipe import Instance, Semantic, load_recipe, sources
+from export.recipe import Appearance, Instance, Semantic, load_recipe, sources
 
 FILES, QUICK_FILES = 500, 20
 HUGE: Final = (0, -1, 1 << 20, 1 << 31, 1 << 40, (1 << 62) + 1)
@@ -67,7 +67,7 @@ def run(options: Options) -> dict[str, Any]:
     }
 
 
-def _said(role: Role, source: Semantic | Instance) -> str | None:
+def _said(role: Role, source: Semantic | Instance | Appearance) -> str | None:
     """Return why the model was refused, or None where it was taken; any other exception ends the benchmark."""
     try:
         take_in(role, source)

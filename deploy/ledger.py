@@ -17,7 +17,8 @@ import msgspec
 from deploy.ledger_files import COMMON, as_text, check_spared, write_csv, write_jsonl
 from edge.config import load_config
 from edge.errors import LedgerError
-from edge.events import Event, SummaryEvent, counter_of
+from edge.event_facts import counter_of
+from edge.events import Event, SummaryEvent
 from edge.tell.reader import Kept, Reader, read_ledger
 from edge.tell.schema import BROKER, MOST
 from edge.tell.store import EVIDENCE

@@ -45,8 +45,10 @@ def models(config: Config) -> Iterator[Finding]:
         return
     yield Finding(OK, f"bundle {bundle.manifest.name} {bundle.manifest.version} in {bundle.path}")
     models = models_for(config, bundle)
-    roles: tuple[Role, ...] = ("semantic", "coarse", "instance") if "coarse" in models else ("semantic", "instance")
+    roles: tuple[Role, ...] = ("semantic", "coarse", "instance", "appearance")
     for role in roles:
+        if role in {"coarse", "appearance"} and role not in models:
+            continue
         yield _model(config, bundle, role)
     if "semantic" in models and "instance" in models:
         yield _names(config, models["semantic"], models["instance"])

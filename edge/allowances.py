@@ -13,20 +13,23 @@ from collections.abc import Mapping
 
 from edge.album import KEPT_BYTES, MOST_PX
 from edge.bundle import Model
-from edge.config import MOST_LOOKS, Camera, Config, Interaction, Trajectory, Unattended
+from edge.config import MOST_LOOKS, Camera, Config, Conversion, Interaction, Trajectory, Unattended, Unique
 from edge.config.values import MOST_CORNERS, MOST_PLACES
 from edge.decide.behaviour.trajectory import MOST_POINTS, RAW
+from edge.decide.gallery import MOST_REMEMBERED
 from edge.decide.growth import MOST_DEFECTS
 from edge.decide.presence import MOST_THINGS
+from edge.decide.reidentify import MOST_NAMED
 from edge.decide.tracks import MOST_TRACKS
 from edge.health import WINDOW as ROUNDS
 from edge.see import misses
+from edge.see.appearance import Rings, Stripes
 from edge.see.attention import MOST_SPOTS
 from edge.see.found import MOST_MASK_CELLS
 from edge.see.instances import MOST_INSTANCES
 from edge.see.prototypes import MOST_BOXES, MOST_OBJECTS
 from edge.see.regions import MOST_KEPT_BYTES
-from edge.see.spots import MOST_REMEMBERED
+from edge.see.spots import MOST_REMEMBERED as MOST_REMEMBERED_SPOTS
 from edge.tell.connection import MAX_IN_FLIGHT, MAX_MESSAGE_BYTES
 from edge.tell.evidence import GROUP as PICTURES
 from edge.tell.schema import CACHE_KIB
@@ -50,6 +53,8 @@ KEPT_CELL = 3  # of which each camera keeps: classes, confidence, foreground
 PAIR = 48  # bytes per pair of boxes that are compared, with all temporaries
 TRACK, TRACK_CLASS, SNAPSHOTS = 144, 4, 5  # a row of arrays, votes of each class; copies of the rows at a time
 OBJECT = 200  # of a small array, its buffer's header included
+RECORD = 96  # of one track that may be known again, beside its vector
+LASTING = 480  # of one object that has left, at one line or rule that counts it once
 WATCH = 640  # of one track at one line: its side, sightings beyond, directions counted
 EVENT = 1536  # of one event: the record, its numbered copy, the payload, the row
 PRESENT = 512  # of one track in one zone: its record while it is copied, and where it stands now
@@ -75,12 +80,13 @@ def allowances(
     sizes: Mapping[str, Size],
     *,
     coarse: Model | None = None,
+    appearance: Model | None = None,
     save: bool = False,
 ) -> dict[str, int]:
     """Return by name how many bytes may still be taken.
 
-    `sizes` are those of the cameras' frames; `coarse` is the model that a governor may change to; `save` says that an
-    overlay video is written.
+    `sizes` are those of the cameras' frames; `coarse` is the model that a governor may change to, `appearance` the one
+    of re-identification; `save` says that an overlay video is written.
     """
     cameras = len(sizes)
     stations = cameras + (config.job_check is not None)  # which has one of its own
@@ -94,8 +100,9 @@ def allowances(
         "tracks": stations * MOST_TRACKS * _track(instance),
         "painted": stations * MOST_KEPT_BYTES,
         "rules": _rules(config, instance),
+        "identities": cameras * _identities(config, appearance),
         "audit": stations * _audit(instance),
-        "attention": stations * 4 * OBJECT * (MOST_SPOTS + MOST_REMEMBERED),
+        "attention": stations * 4 * OBJECT * (MOST_SPOTS + MOST_REMEMBERED_SPOTS),
         "work": _work(config, cells, instance, cameras),
         "times": ROUNDS * ROUND,
         "evidence": _evidence(config),
@@ -148,7 +155,10 @@ def _rules(config: Config, instance: Model) -> int:
     """Return what lines, gates, zones and rules remember of all tracks, and what all of these at once would say."""
     evidence = KIB + MOST_LOOKS * (OBJECT + 4 * len(instance.defects))
     rules = len(config.lines) + len(config.gates)
-    found = MOST_TRACKS * (rules * (WATCH + EVENT) + len(config.gates) * (evidence + EVENT) + _behaviour(config))
+    lasting = sum(line.once for line in config.lines) + sum(isinstance(r, (Unique, Conversion)) for r in config.rules)
+    found = lasting * MOST_REMEMBERED * LASTING + MOST_TRACKS * (
+        rules * (WATCH + EVENT) + len(config.gates) * (evidence + EVENT) + _behaviour(config)
+    )
     if config.measures:
         found += (
             MOST_TRACKS * len(config.cameras) * (SIZES + EVENT + MOST_LOOKS * (2 * OBJECT + 48 * len(instance.defects)))
@@ -157,6 +167,20 @@ def _rules(config: Config, instance: Model) -> int:
     found += sum(rule.window * (OBJECT + MOST_PLACES) + MOST_PLACES * PLACE for rule in config.presence)
     looks = KIB + MOST_LOOKS * (OBJECT + 4 * (len(instance.classes) + len(instance.defects)))
     return found + MOST_TRACKS * sum(gate.tallies for gate in config.gates) * looks
+
+
+def _identities(config: Config, appearance: Model | None) -> int:
+    """Return what all tracks of one camera and those that have left look like, while some of them are compared.
+
+    Records are copied when the tracks change, and so is the gallery when one comes or goes; while ids are given there
+    are copies of the records and of the mean looks too.
+    """
+    rules = config.tracks.reidentify
+    if rules is None:
+        return 0
+    length = appearance.outputs[0].shape[0] if appearance is not None else max(Stripes.size, Rings.size)
+    vector = 4 * length
+    return (5 * MOST_TRACKS + 3 * MOST_REMEMBERED) * (vector + RECORD) + MOST_NAMED * MOST_REMEMBERED * PAIR
 
 
 def _behaviour(config: Config) -> int:
@@ -195,7 +219,7 @@ def _work(config: Config, cells: int, instance: Model, cameras: int) -> int:
     instances = 2 * canvases * _objects(instance) * (2 * OBJECT + _mask_cells(instance))
     stages = {
         "regions": CELL * cells,
-        "spots": 2 * MOST_SPOTS * MOST_REMEMBERED * PAIR,
+        "spots": 2 * MOST_SPOTS * MOST_REMEMBERED_SPOTS * PAIR,
         "decoding": max(1, worker_counts(config)["instance"])
         * (2 * _outputs(instance) + _decoding(instance)),  # one in each thread
         "distinct": most * most * PAIR,

@@ -23,12 +23,19 @@ MANIFEST_LIMIT_BYTES = 64 * 1024
 FILE_LIMIT_BYTES = 1 << 30
 PROTOTYPE_STRIDE = 4  # canvas pixels per prototype cell
 
-Role = Literal["semantic", "coarse", "instance"]  # coarse: the semantic network again, with a smaller input
+# coarse: the semantic network again, with a smaller input; appearance: what a crop of an object looks like, as a vector
+Role = Literal["semantic", "coarse", "instance", "appearance"]
+FAMILIES: dict[Role, set[str]] = {
+    "semantic": {"labels"},
+    "coarse": {"labels"},
+    "instance": {"centers", "prototypes"},
+    "appearance": {"embedding"},
+}
 Fit = Literal["stretch", "letterbox"]
 Precision = Literal["float32", "float16", "int8"]
 Runtime = Literal["onnxruntime", "tensorrt"]
 MOST_CLASSES = 256  # their numbers are uint8
-Classes = Annotated[list[str], msgspec.Meta(min_length=2, max_length=MOST_CLASSES)]
+Classes = Annotated[list[str], msgspec.Meta(max_length=MOST_CLASSES)]
 Defects = Annotated[list[str], msgspec.Meta(max_length=255)]
 Grey = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
@@ -55,7 +62,7 @@ class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the outputs of a model are to be read (`docs/bundle.md` gives every output of every family)."""
 
-    family: Literal["labels", "centers", "prototypes"]
+    family: Literal["labels", "centers", "prototypes", "embedding"]
     label_stride: Whole = 1  # "centers": canvas pixels per cell of `labels` and `offsets`
     offset_px: Positive = 1.0  # "centers": canvas pixels per unit of `offsets`
     nms: bool = True  # "prototypes": False where the model is end-to-end
@@ -66,7 +73,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of the models of a bundle."""
 
-    classes: Classes  # classes[0] is the background
+    classes: Classes  # classes[0] is the background; appearance: none
     head: Head
     input: TensorSpec  # (h, w, 3) uint8 BGR
     outputs: list[TensorSpec]
@@ -124,9 +131,11 @@ def open_bundle(path: Path) -> Bundle:
 
 def what_is_wrong(role: Role, model: Model) -> str:
     """Return what in a manifest's entry is not as `docs/bundle.md` has it, or nothing."""
-    if (model.head.family == "labels") == (role == "instance"):
+    if model.head.family not in FAMILIES[role]:
         return f"has a head of family {model.head.family!r}"
-    if model.defects and role == "semantic":
+    if (len(model.classes) < 2) != (role == "appearance"):
+        return f"has {len(model.classes)} classes; appearance models have none, others two or more"
+    if model.defects and role in {"semantic", "appearance"}:
         return "has defect classes, which only instance models may have"
     if model.head.family == "prototypes" and len(model.classes) + len(model.defects) > MOST_CLASSES:
         return f"has more than {MOST_CLASSES} classes, defects among them"
@@ -191,6 +200,8 @@ def _outputs(model: Model) -> list[tuple[str, str, tuple[int | str, ...]]]:
     height, width = model.input.shape[:2]
     if model.head.family == "labels":
         return [("labels", "uint8", ("h", "w")), ("confidence", "uint8", ("h", "w"))]
+    if model.head.family == "embedding":
+        return [("embedding", "float32", ("d",))]
     if model.head.family == "centers":
         cells = height // model.head.label_stride, width // model.head.label_stride
         defects: list[tuple[str, str, tuple[int | str, ...]]] = [("defects", "uint8", (height, width))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,6 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import cv2
@@ -32,6 +30,7 @@ from edge.health import Health
 from edge.job_check import JobChecker, asked_by_signal
 from edge.onlookers import progress, recorder
 from edge.pipeline import Watcher, run
+from edge.see.appearance import Embedder
 from edge.see.cameras import Camera, open_camera
 from edge.see.cameras.capture import without_password
 from edge.see.instances import InstancePass
@@ -39,6 +38,7 @@ from edge.see.semantic import SemanticPass
 from edge.site_checks import check_confidence
 from edge.spare import check_spared
 from edge.station import Models, Stations
+from edge.stopping import stopped_by_signals
 from edge.summary import check_target, summarise, write_json
 from edge.tell.clocks import Clock, wall_clock
 from edge.tell.delivery import Delivery
@@ -79,7 +79,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
     cv2.setNumThreads(1)  # the models have the cores; a second pool only steals from them
     with contextlib.ExitStack() as stack:
         health = Health(notify.watchdog)
-        stack.enter_context(_stopped_by_signals(health))
+        stack.enter_context(stopped_by_signals(health))
         bundle = open_bundle(config.bundle)
         cameras, models = _open(config, bundle, health, stack)
         ledger = _open_ledger(config, options)
@@ -189,7 +189,7 @@ def _close(opened: Future[Camera]) -> None:
 def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> Models:
     """Load the models of `bundle` that `config` runs; raises `BundleError`, `EngineError` or `ConfigError`."""
     semantic, instance = _model(bundle, "semantic"), _model(bundle, "instance")
-    coarse = models_for(config, bundle).get("coarse")
+    coarse, appearance = (models_for(config, bundle).get(role) for role in ("coarse", "appearance"))
     check_confidence(config, semantic.outputs)
     counts, cores = worker_counts(config), cores_of(config)
 
@@ -210,6 +210,7 @@ def open_models(config: Config, bundle: Bundle, stack: contextlib.ExitStack) -> 
         _workers(config, semantic, counts["semantic"], partial(labels, semantic), stack),
         labels(coarse, cores, stack) if coarse is not None else None,
         _workers(config, coarse, counts["semantic"], partial(labels, coarse), stack) if coarse is not None else None,
+        Embedder(engine(appearance, cores, stack), appearance) if appearance is not None else None,
     )
 
 
@@ -279,22 +280,3 @@ def _note_blind_time(config: Config, ledger: Ledger, cameras: dict[str, Camera])
     )
     live = [name for name, camera in cameras.items() if camera.live]
     ledger.commit([msgspec.structs.replace(gap, camera=name) for name in live])
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(health: Health) -> Iterator[None]:
-    """Let signals end the loop after the frame it is at; a second SIGINT ends the process."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        log.info("stopping signal=%s", signal.Signals(number).name)
-        health.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -196,6 +196,29 @@ class TrajectoryEvent(_Event, frozen=True, kw_only=True, tag="trajectory"):
     within_px: float  # it was never farther from this path, at that time, in any sighting
 
 
+class ReturnEvent(_Event, frozen=True, kw_only=True, tag="return"):
+    """An object that had left is back under its old id; or nobody can tell whether it is, and it has a new one."""
+
+    track: int  # its id from now on
+    label: str
+    sure: bool  # it is that object; False: it may be one of `candidates`, or a new one
+    candidates: list[int]  # ids that it might have had, most alike first, at most 8; empty where that is sure
+    similarity: float  # to the one that it looks like most
+    away_s: float | None  # s since that one was last seen; None: not sure
+    position: tuple[float, float]  # x, y of its centre, frame pixels
+
+
+class VisitorEvent(_Event, frozen=True, kw_only=True, tag="visitor"):
+    """An object entered a zone in which it had never been."""
+
+    rule: str
+    zone: str
+    track: int
+    label: str  # class that it had when it entered
+    position: tuple[float, float]  # x, y of its anchor, frame pixels
+    total: int = 0  # different objects of this class so far; the counter is "<rule>/<class>"
+
+
 class GrowthEvent(_Event, frozen=True, kw_only=True, tag="growth"):
     """A defect at a fixed place begins to persist or to grow, or is gone."""
 
@@ -258,6 +281,8 @@ Event = Union[
     Alert,
     ConversionEvent,
     TrajectoryEvent,
+    ReturnEvent,
+    VisitorEvent,
     Measurement,
     GrowthEvent,
     MeetingEvent,
@@ -266,29 +291,3 @@ Event = Union[
     JobCheckEvent,
     SummaryEvent,
 ]
-
-
-def counter_of(event: Event) -> str | None:
-    """Return the name of the running total that `event` increments, or None.
-
-    Every event of a kind with a field `total` increments one, and no other does: the ledger is held against that.
-    """
-    counter: str | None
-    match event:
-        case Count():
-            counter = event.counter
-        case Contested():
-            counter = f"{event.counter}/{event.error}"
-        case Arrival():
-            counter = f"{event.gate}/seen"
-        case Verdict():
-            counter = f"{event.gate}/{event.verdict}"
-        case ZoneEvent():
-            counter = f"{event.zone}/{event.label}/{event.change}"
-        case ConversionEvent():
-            counter = f"{event.rule}/{event.label}/{event.step}"
-        case PresenceEvent():
-            counter = f"{event.rule}/{event.verdict}"
-        case _:
-            counter = None
-    return counter

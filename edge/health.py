@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.events import Arrival, AuditEvent, Contested, Event, Verdict, counter_of
+from edge.event_facts import counter_of
+from edge.events import Arrival, AuditEvent, Contested, Event, Verdict
 from edge.types import REASONS, Frame, Gap, Moment
 
 log = logging.getLogger(__name__)

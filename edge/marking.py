@@ -17,8 +17,10 @@ from edge.events import (
     Measurement,
     MeetingEvent,
     PresenceEvent,
+    ReturnEvent,
     TrajectoryEvent,
     Verdict,
+    VisitorEvent,
     ZoneEvent,
 )
 
@@ -66,6 +68,8 @@ def tracks_of(event: Event) -> list[int]:
             | ZoneEvent()
             | ConversionEvent()
             | TrajectoryEvent()
+            | ReturnEvent()
+            | VisitorEvent()
         ):
             return [event.track]
         case Alert():

@@ -39,7 +39,8 @@ def claim(
     frames; `root` is where /proc and /sys are.
     """
     semantic, instance, coarse = models["semantic"], models["instance"], models.get("coarse")
-    grows = allowances(config, semantic, instance, sizes, coarse=coarse, save=save)
+    appearance = models.get("appearance")
+    grows = allowances(config, semantic, instance, sizes, coarse=coarse, appearance=appearance, save=save)
     used, more = resident(root), sum(grows.values())
     room = available(root)
     ceiling = math.ceil((used + more) / MIB)

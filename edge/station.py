@@ -14,32 +14,18 @@ from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
 from edge.events import Event, GapEvent
 from edge.health import CameraReport, Stopwatch
+from edge.identity import Identity
 from edge.marking import marked
+from edge.models import Models
 from edge.see.attention import NOTHING, Candidates, Chooser
 from edge.see.audit import Audit
-from edge.see.instances import InstancePass
 from edge.see.regions import NO_SPOTS, Painter, find_regions, foreground, scaled, wanted, widened
 from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
 from edge.together import glances_of, look_closer
 from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Seen, Tracks
-from edge.workers import Workers
 
-Semantic = Callable[[Frame], Labels]
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The models of a bundle, loaded."""
-
-    semantic: Semantic
-    instances: InstancePass
-    semantic_classes: list[str]
-    instance_classes: list[str]
-    defects: list[str]
-    semantics: Workers[Semantic] | None = None  # for the frames of several cameras at once
-    coarse: Semantic | None = None  # `semantic` with a smaller input, for the governor
-    coarses: Workers[Semantic] | None = None  # the same for several cameras
+__all__ = ["Glance", "Models", "Station", "Stations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +81,10 @@ class Station:
         )
         names = config.tracks.classes or models.instance_classes[1:]
         followed = class_numbers(names, models.instance_classes, "tracks.classes")
+        again = None if inspecting else config.tracks.reidentify  # reference pictures show nobody who left
+        self._identity = Identity(again, config.tracks.motion, models, size, new_id)
         known, px_per_tick = len(models.instance_classes), config.cameras[name].px_per_tick
-        self._tracker = Tracker(config.tracks, followed, known, size, new_id, px_per_tick)
+        self._tracker = Tracker(config.tracks, followed, known, size, self._identity.tracker_id, px_per_tick)
         self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes)
         self._painter = Painter()
         self._inspecting = inspecting
@@ -136,7 +124,8 @@ class Station:
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
         expected = self._tracker.predict(found, labels.scale, elapsed, frame.ticks)
-        early = self._marked(self._rules.early(frame, expected, self._tracker.ticks), effort)
+        known = self._identity.expected(expected)
+        early = self._marked(self._rules.early(frame, known, self._tracker.ticks), effort)
         explained = self._painter(expected.masks, expected.boxes, found.shape, labels.scale)
         before = self._spots + self._tracker.shift[CORNERS]
         inside = self._zones(found, labels.scale)
@@ -149,7 +138,7 @@ class Station:
             frame.index, regions, expected, self._tracker.shift, tile, effort, stakes
         )
         watch.lap("attention")
-        return Glance(frame, labels, found, regions, candidates, effort, expected, early)
+        return Glance(frame, labels, found, regions, candidates, effort, known, early)
 
     def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
         """Return all that is known of the frame, now that `looks` have shown `instances` in it."""
@@ -157,6 +146,7 @@ class Station:
         self._attention.settle(frame.index, looks)
         watch.lap("attention")
         tracks, ended = self._tracker.update(instances, looks)
+        tracks, returned = self._identity.of(frame, instances, tracks)
         self._attention.follow(instances, tracks)
         self._tracks = tracks
         if self._slighted or not glance.effort.full:
@@ -164,8 +154,8 @@ class Station:
             self._slighted = self._slighted & there if glance.effort.full else there
         watch.lap("tracks")
         seen = Seen(frame, glance.found, labels.scale, instances, tracks, ended, labels.classes, self._tracker.ticks)
-        told = self._tracker.told(frame)
-        events = self._rules.inspect(seen) if self._inspecting else [*told, *self._rules.decide(seen)]
+        told = returned + self._identity.renamed(self._tracker.told(frame))
+        events = self._rules.inspect(seen) if self._inspecting else told + self._rules.decide(seen)
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
@@ -194,6 +184,7 @@ class Station:
             events += self._rules.blind(gap, self._tracks)
         marked = self._marked(events, effort)
         self._tracker.reset()
+        self._identity.blind()
         self._attention.reset()
         self._audit.reset()
         self._spots, self._tracks = NO_SPOTS, None

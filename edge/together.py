@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from edge.config import Attention
 from edge.health import Stopwatch
+from edge.models import Models, Semantic
 from edge.see.sharing import share
 from edge.types import Effort, Frame, Labels, Moment
 from edge.workers import results
 
 if TYPE_CHECKING:  # it calls us
-    from edge.station import Glance, Models, Semantic, Station
+    from edge.station import Glance, Station
 
 
 def glances_of(

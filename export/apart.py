@@ -21,7 +21,7 @@ import msgspec
 from edge import bundle
 from edge.errors import ConfigError, EngineError, FoveateError
 from export.errors import ModelError
-from export.recipe import Instance, Semantic
+from export.recipe import Appearance, Instance, Semantic
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SECONDS: Final = 30  # by the clock and of the processor
@@ -35,6 +35,7 @@ class Wanted(msgspec.Struct, frozen=True):
     role: bundle.Role
     semantic: Semantic | None = None
     instance: Instance | None = None
+    appearance: Appearance | None = None
 
 
 class TakenIn(msgspec.Struct, frozen=True):
@@ -46,13 +47,18 @@ class TakenIn(msgspec.Struct, frozen=True):
     sensitive: tuple[str, ...]
 
 
-def take_in(role: bundle.Role, source: Semantic | Instance) -> list[TakenIn]:
+def take_in(role: bundle.Role, source: Semantic | Instance | Appearance) -> list[TakenIn]:
     """Return the model of `source`, and of a semantic one with a `coarse_size` the coarse one too.
 
     Raises `ModelError` where the file cannot be taken, `ConfigError` where its recipe does not fit it; never later than
     after `SECONDS`, and never with more than `MEMORY_BYTES`.
     """
-    wanted = Wanted(role, instance=source) if isinstance(source, Instance) else Wanted(role, semantic=source)
+    wanted = Wanted(
+        role,
+        source if isinstance(source, Semantic) else None,
+        source if isinstance(source, Instance) else None,
+        source if isinstance(source, Appearance) else None,
+    )
     with tempfile.TemporaryDirectory(prefix="foveate-model-") as folder:
         done = _asked(wanted, source.model, {"TMPDIR": folder})
     if done.returncode:
@@ -118,7 +124,7 @@ def _taken_in(wanted: Wanted) -> list[TakenIn]:
     from export.candidate import candidate, run_once  # noqa: PLC0415
     from export.coarse import coarse_candidate  # noqa: PLC0415
 
-    source = wanted.semantic or wanted.instance
+    source = wanted.semantic or wanted.instance or wanted.appearance
     if source is None:
         return []
     found = [candidate(wanted.role, source)]

@@ -17,12 +17,13 @@ from edge.engines.ort import ERRORS, OrtEngine
 from edge.errors import ConfigError
 from edge.types import Image
 from export.centers import centers_meaning
+from export.embedding import embedding_meaning
 from export.errors import ModelError
 from export.graph import NET, canonical, optimized
 from export.heads import Meaning, semantic_meaning
 from export.load import Net, load_net
 from export.quantize import Flavour, is_quantized, pixel_range, plan, quantize
-from export.recipe import ONE_255TH, Instance, Semantic
+from export.recipe import ONE_255TH, Appearance, Instance, Semantic
 from export.rewrite import argmax_before_shuffle
 from export.yolo import yolo_meaning
 
@@ -35,7 +36,7 @@ class Candidate:
     """A model of the recipe in canonical form."""
 
     role: bundle.Role
-    source: Semantic | Instance
+    source: Semantic | Instance | Appearance
     graph: onnx.ModelProto  # float, or as given where it is quantized already
     model: bundle.Model  # without engines
     sensitive: tuple[str, ...]
@@ -79,7 +80,7 @@ class Candidate:
         return f"{self.role}.{'trt' if key == 'tensorrt' else key}.onnx"
 
 
-def candidate(role: bundle.Role, source: Semantic | Instance) -> Candidate:
+def candidate(role: bundle.Role, source: Semantic | Instance | Appearance) -> Candidate:
     """Load a model and bring it into canonical form; raises `ModelError` where it does not fit its recipe."""
     net = load_net(source.model, source.input_size, resize=role == "coarse")
     meaning = _meaning(net, source)
@@ -94,18 +95,22 @@ def candidate(role: bundle.Role, source: Semantic | Instance) -> Candidate:
     return found
 
 
-def _meaning(net: Net, source: Semantic | Instance) -> Meaning:
+def _meaning(net: Net, source: Semantic | Instance | Appearance) -> Meaning:
     if isinstance(source, Semantic):
         return semantic_meaning(net, source)
+    if isinstance(source, Appearance):
+        return embedding_meaning(net)
     return centers_meaning(net, source) if source.head == "centers" else yolo_meaning(net, source)
 
 
-def _check_pixels(role: str, source: Semantic | Instance, dtype: str) -> None:
+def _check_pixels(role: str, source: Semantic | Instance | Appearance, dtype: str) -> None:
     if dtype == "uint8" and (source.scale, source.mean, source.std) != (ONE_255TH, 0.0, 1.0):
         raise ConfigError(f"{role}.scale: the model takes bytes and normalises itself; remove scale, mean and std")
 
 
-def _model(role: bundle.Role, source: Semantic | Instance, meaning: Meaning, graph: onnx.ModelProto) -> bundle.Model:
+def _model(
+    role: bundle.Role, source: Semantic | Instance | Appearance, meaning: Meaning, graph: onnx.ModelProto
+) -> bundle.Model:
     engine = OrtEngine(str(source.model), graph.SerializeToString(), 1)
     (picture,) = engine.inputs.values()
     outputs = list(engine.outputs.values())
@@ -115,8 +120,8 @@ def _model(role: bundle.Role, source: Semantic | Instance, meaning: Meaning, gra
         meaning.classes, meaning.head, picture, outputs, [], defects=defects, fit=source.fit, fill=source.fill
     )
     wrong = bundle.what_is_wrong(role, model)
-    if wrong or len(meaning.classes) < 2:
-        raise ModelError(f"model {source.model}: {wrong or 'has no class beside the background'}; export another one")
+    if wrong:
+        raise ModelError(f"model {source.model}: {wrong}; export another one")
     return model
 
 

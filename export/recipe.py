@@ -70,6 +70,13 @@ class Instance(Source, frozen=True, kw_only=True):
     peak_window: Literal[3, 5, 7] = 3  # "centers": cells in which only the highest peak stays
 
 
+class Appearance(Source, frozen=True, kw_only=True):
+    """``[appearance]``: a vector for a crop of one object, for re-identification."""
+
+    head: Literal["embedding"] = "embedding"
+    precision: tuple[ExportPrecision, ...] | Literal["as is"] = ("float32",)
+
+
 class Calibration(_Table, frozen=True, kw_only=True):
     """``[calibration]``: what activation ranges are measured on."""
 
@@ -103,6 +110,7 @@ class Recipe(_Table, frozen=True, kw_only=True):
     version: str
     semantic: Semantic | None = None
     instance: Instance | None = None
+    appearance: Appearance | None = None
     calibration: Calibration | None = None
     heldout: HeldOut | None = None
     operating_point: OperatingPoint | None = None
@@ -133,9 +141,13 @@ def _path(kind: type[Any], value: Any) -> Any:
     raise TypeError(f"expected a path, got {value!r}")
 
 
-def sources(recipe: Recipe) -> dict[Role, Semantic | Instance]:
+def sources(recipe: Recipe) -> dict[Role, Semantic | Instance | Appearance]:
     """Return the models of a recipe by role."""
-    found: dict[Role, Semantic | Instance | None] = {"semantic": recipe.semantic, "instance": recipe.instance}
+    found: dict[Role, Semantic | Instance | Appearance | None] = {
+        "semantic": recipe.semantic,
+        "instance": recipe.instance,
+        "appearance": recipe.appearance,
+    }
     return {role: source for role, source in found.items() if source is not None}
 
 
@@ -174,7 +186,19 @@ def _check_point(recipe: Recipe, path: Path) -> None:
         raise ConfigError(f"recipe {path}: operating_point needs instance.defects; name them, or leave it out")
 
 
-def _check_source(setting: str, source: Semantic | Instance) -> None:
+def _check_appearance(setting: str, source: Appearance) -> None:
+    if source.precision not in (("float32",), "as is") or source.tensorrt:
+        raise ConfigError(
+            f"{setting}: no crops of objects are collected to calibrate on; leave out tensorrt, and set precision = "
+            '["float32"], or "as is" for a model that is quantized already'
+        )
+    if source.classes:
+        raise ConfigError(f"{setting}.classes: it tells no classes apart; remove them")
+
+
+def _check_source(setting: str, source: Semantic | Instance | Appearance) -> None:
+    if isinstance(source, Appearance):
+        _check_appearance(setting, source)
     if not source.precision:
         raise ConfigError(f'{setting}.precision: is empty; use ["int8", "float32"], ["float32"] or "as is"')
     for key, value in (("mean", source.mean), ("std", source.std)):
@@ -190,7 +214,7 @@ def _check_source(setting: str, source: Semantic | Instance) -> None:
         doubled = {name for name in names if names.count(name) > 1}
         if doubled:
             raise ConfigError(f"{setting}.{key}: {min(doubled)!r} is named twice; give every class its own name")
-    if not source.classes and source.head not in {"yolo", "yolo-end2end"}:
+    if not source.classes and source.head not in {"yolo", "yolo-end2end", "embedding"}:
         raise ConfigError(f"{setting}.classes: is missing; name every class of the model in its order")
 
 

@@ -15,20 +15,24 @@ import pytest
 
 from edge import config, events, memory
 from edge.album import Album
-from edge.allowances import HEAP_BYTES, MIB, _behaviour, _decoding, _outputs, allowances
+from edge.allowances import HEAP_BYTES, LASTING, MIB, _behaviour, _decoding, _outputs, allowances
 from edge.bundle import EngineFile, Head, TensorSpec
 from edge.daemon import Options, serve
 from edge.decide.behaviour import Behaviour
 from edge.decide.behaviour.trajectory import MOST_POINTS
 from edge.decide.counting import LineCounter
+from edge.decide.gallery import MOST_REMEMBERED as MOST_REMEMBERED_GONE
 from edge.decide.gate import QualityGate
 from edge.decide.growth import GrowthWatch
+from edge.decide.lasting import Lasting
 from edge.decide.presence import PresenceWatch
+from edge.decide.reidentify import Identities
 from edge.decide.sizes import Sizes
 from edge.decide.tallies import Tallies
 from edge.decide.tracks import MOST_TRACKS, Tracker
 from edge.errors import ConfigError
 from edge.health import WINDOW, CameraReport, Health, Stopwatch
+from edge.see.appearance import Rings, Stripes
 from edge.see.attention import MOST_SPOTS, Chooser
 from edge.see.audit import Audit
 from edge.see.found import MOST_MASK_CELLS
@@ -150,6 +154,35 @@ def test_what_is_remembered_of_all_tracks_weighs_no_more(tmp_path: Path) -> None
     assert 0.2 * (limit["rules"] + limit["audit"]) < weight < limit["rules"] + limit["audit"]
 
 
+def test_what_is_remembered_of_what_things_look_like_weighs_no_more(tmp_path: Path) -> None:
+    """As many have left as are remembered, as many are there, and some of them get their ids."""
+    again = config.Reidentify(least=0.1, margin=0.9, looks=1, wait_s=0)
+    rules = settings(tmp_path, tracks=config.TrackRules(reidentify=again))
+    limit = allowances(rules, semantic_model(FILE), instance_model(FILE), {"c": SIZE})["identities"]
+    before, ids, length = weighed(), itertools.count(1), max(Stripes.size, Rings.size)
+    identities = Identities(again, "stripes", (length, MOST_TRACKS), SIZE, ["", "part"], lambda: next(ids))
+    found, looks = instances_of(grid(MOST_TRACKS).tolist()), np.ones((MOST_TRACKS, length), np.float32)
+    looks[:, 0] = np.arange(MOST_TRACKS)
+    before += looks.nbytes  # the pass over the pixels has made them
+    tracemalloc.reset_peak()
+    for index in range(4):
+        keys = np.arange(MOST_TRACKS) + MOST_TRACKS * (index // 2)
+        tracks = tracks_of(grid(MOST_TRACKS).tolist(), keys=keys.tolist(), instances=range(MOST_TRACKS))
+        frame = Frame("c", index, index / 10, NOTHING)
+        due = identities.due(frame, tracks)
+        named, _ = identities.named(frame, tracks, found, due, looks[: len(due)])
+    assert (named.ids > 0).any()
+    assert 0.2 * limit < tracemalloc.get_traced_memory()[1] - before < limit
+
+
+def test_what_lasts_of_who_has_left_weighs_no_more() -> None:
+    before, lasting = weighed(), Lasting[set[str]]()
+    for number in range(10**6, 10**6 + 2 * MOST_REMEMBERED_GONE):
+        lasting.keep(number, {"left", "right"})
+    weight = weighed() - before
+    assert 0.2 * MOST_REMEMBERED_GONE * LASTING < weight < MOST_REMEMBERED_GONE * LASTING
+
+
 EVERYWHERE = config.Zone(
     name="z", camera="c", points=[(0, 0), (2000, 0), (2000, 1200), (0, 1200)], settle_looks=1, hysteresis_px=0
 )
@@ -164,6 +197,7 @@ EVERY_RULE: list[config.BehaviourRule] = [
     config.Unattended(name="u", **(PART | {"others": ["bag"]}), distance_px=1, seconds=0.1, speed_px_s=1e6),
     config.Interaction(name="i", **PART, distance_px=100, seconds=0),
     config.Trajectory(name="t", zone="z", tolerance_px=0.01),
+    config.Unique(name="v", zone="z"),
 ]
 
 

@@ -147,8 +147,8 @@ def test_passwords_in_urls_are_not_logged() -> None:
 @pytest.mark.parametrize(
     ("role", "change", "said"),
     [
-        ("instance", {"classes": []}, "length >= 2"),
-        ("instance", {"classes": ["background"]}, "length >= 2"),
+        ("instance", {"classes": []}, "has 0 classes"),
+        ("instance", {"classes": ["background"]}, "has 1 classes"),
         ("semantic", {"fill": 300}, "<= 255"),
         ("instance", {"fill": -1}, ">= 0"),
         ("instance", {"head": {"family": "labels"}}, "head of family 'labels'"),

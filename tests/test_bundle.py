@@ -193,10 +193,11 @@ def model(family: str) -> dict[str, Any]:
             "coefficients": ("float32", [5, 7]),
             "prototypes": ("float32", [7, 2, 4]),
         },
+        "embedding": {"embedding": ("float32", [5])},
     }
     (engine,) = manifest()["models"]["semantic"]["engines"]
     return {
-        "classes": ["background", "part"],
+        "classes": [] if family == "embedding" else ["background", "part"],
         "head": {"family": family, "label_stride": 2 if family == "centers" else 1},
         "input": {"name": "image", "shape": [8, 16, 3], "dtype": "uint8"},
         "outputs": [{"name": name, "shape": s, "dtype": dtype} for name, (dtype, s) in outputs[family].items()],
@@ -218,7 +219,7 @@ def altered(value: Any, where: list[Any], new: Any) -> Any:
     return copy
 
 
-ROLES = {"labels": "semantic", "centers": "instance", "prototypes": "instance"}
+ROLES = {"labels": "semantic", "centers": "instance", "prototypes": "instance", "embedding": "appearance"}
 
 
 @pytest.mark.parametrize("family", ROLES)
@@ -270,7 +271,14 @@ def test_a_coarse_model_alone_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "role"), [("labels", "instance"), ("centers", "semantic"), ("prototypes", "semantic")]
+    ("family", "role"),
+    [
+        ("labels", "instance"),
+        ("centers", "semantic"),
+        ("prototypes", "semantic"),
+        ("embedding", "instance"),
+        ("labels", "appearance"),
+    ],
 )
 def test_a_head_that_does_not_fit_its_role_is_refused(tmp_path: Path, family: str, role: str) -> None:
     assert f"the {role} model has a head of family '{family}'" in refusal(
@@ -316,6 +324,12 @@ def test_a_head_that_does_not_fit_its_role_is_refused(tmp_path: Path, family: st
         ("prototypes", ["outputs", 4, "shape"], [7, 4, 4]),
         ("prototypes", ["input", "shape"], [10, 16, 3]),
         ("prototypes", ["defects"], ["d"] * 255),
+        ("embedding", ["classes"], ["background", "part"]),
+        ("embedding", ["defects"], ["scratch"]),
+        ("embedding", ["outputs", 0], None),
+        ("embedding", ["outputs", 0, "dtype"], "uint8"),
+        ("embedding", ["outputs", 0, "shape"], [1, 5]),
+        ("embedding", ["input", "shape"], [4, 8, 16, 3]),
     ],
 )
 def test_a_model_that_could_not_be_read_is_refused_at_open(

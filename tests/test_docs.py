@@ -30,6 +30,7 @@ HEADINGS = {
     config.Audit: "`[audit]`",
     config.Governor: "`[governor]`",
     config.TrackRules: "`[tracks]`",
+    config.Reidentify: "`[tracks.reidentify]`",
     config.Line: "`[[lines]]`",
     config.Gate: "`[[gates]]`",
     config.DefectLimit: "`[gates.defects.CLASS]`",
@@ -44,6 +45,7 @@ HEADINGS = {
     config.Interaction: '`[[rules]]`, `kind = "interaction"`',
     config.Conversion: '`[[rules]]`, `kind = "conversion"`',
     config.Trajectory: '`[[rules]]`, `kind = "trajectory"`',
+    config.Unique: '`[[rules]]`, `kind = "unique"`',
     config.Measuring: "`[cameras.NAME.measure]`",
     config.Encoder: "`[cameras.NAME.encoder]`",
     config.SizeLimits: "`[gates.limits.CLASS]`",
@@ -68,6 +70,8 @@ KINDS = [
     events.Alert,
     events.ConversionEvent,
     events.TrajectoryEvent,
+    events.ReturnEvent,
+    events.VisitorEvent,
     events.Measurement,
     events.GrowthEvent,
     events.MeetingEvent,
@@ -142,7 +146,7 @@ def test_every_kind_of_rule_has_the_name_that_its_section_says() -> None:
     values = rows(section(page("topics.md"), "`alert`: something is wrong by one of the rules, or no longer is"))[
         "value"
     ]
-    silent = {config.Conversion, config.Trajectory}
+    silent = {config.Conversion, config.Trajectory, config.Unique}
     assert all(f"`{kind.__struct_config__.tag}`" in values[2] for kind in kinds if kind not in silent)
 
 

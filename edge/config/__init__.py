@@ -21,6 +21,7 @@ from edge.config.behaviour import (
     SlowStation,
     Trajectory,
     Unattended,
+    Unique,
     zones_of,
 )
 from edge.config.checks import check
@@ -31,6 +32,7 @@ from edge.config.decide import (
     JobCheck,
     Line,
     Presence,
+    Reidentify,
     SizeLimits,
     TrackRules,
     Zone,
@@ -46,9 +48,9 @@ __all__ = [
     "MOST", "MOST_LOOKS", "AgainstFlow", "Attention", "Audit", "BehaviourRule", "Camera", "Config", "Congestion",
     "Conversion", "DefectLimit", "Dwell", "Encoder", "Evidence", "Fraction", "Gate", "Governor", "Growth",
     "Interaction", "JobCheck", "Ledger", "Line", "Loitering", "Measuring", "Models", "Mqtt", "Name", "Occupancy",
-    "Point", "Positive", "Presence", "RegionRules", "Shift", "SizeLimits", "SlowStation", "Summary", "Text",
-    "TrackRules", "Trajectory", "Unattended", "Whole", "Zone", "check_point", "class_numbers", "corners_of",
-    "load_config", "zones_of",
+    "Point", "Positive", "Presence", "RegionRules", "Reidentify", "Shift", "SizeLimits", "SlowStation", "Summary",
+    "Text", "TrackRules", "Trajectory", "Unattended", "Unique", "Whole", "Zone", "check_point", "class_numbers",
+    "corners_of", "load_config", "zones_of",
 ]  # fmt: skip
 
 

@@ -102,6 +102,10 @@ class Trajectory(ZoneRule, frozen=True, kw_only=True, tag="trajectory"):
     tolerance_px: Positive = 4.0  # by which the path that is told may be off, at any time
 
 
+class Unique(ZoneRule, frozen=True, kw_only=True, tag="unique"):
+    """How many different objects have been in the zone."""
+
+
 BehaviourRule = Union[
     Occupancy,
     Dwell,
@@ -113,6 +117,7 @@ BehaviourRule = Union[
     Interaction,
     Conversion,
     Trajectory,
+    Unique,
 ]
 
 

@@ -26,6 +26,17 @@ Range = tuple[NotNegative, NotNegative]  # the smallest and the largest
 Numbers = tuple[Count, Count]  # the fewest and the most
 
 
+class Reidentify(Table, frozen=True, kw_only=True):
+    """An object that leaves and comes back keeps its id."""
+
+    memory_s: Positive = 600.0  # for how long one that has left is remembered
+    appearance: Literal["stripes", "rings", "model"] | None = None  # default: rings on a belt, stripes elsewhere
+    least: Fraction | None = None  # similarity below which nobody is the same; default: by appearance
+    margin: Fraction | None = None  # by which it must be above that of anybody else; default: by appearance
+    looks: Whole = 2  # at a track before its id is decided, where somebody is remembered
+    wait_s: NotNegative = 1.0  # for which that may take
+
+
 class TrackRules(Table, frozen=True, kw_only=True):
     """How objects keep their identity."""
 
@@ -37,6 +48,7 @@ class TrackRules(Table, frozen=True, kw_only=True):
     lost_frames: Whole = 30  # frames without sight or support before a track ends
     min_score: Fraction = 0.0  # instances below it only continue tracks that no surer one does, and begin none
     min_area_px: NotNegative = 0.0  # frame pixels of mask below which an instance is no object
+    reidentify: Reidentify | None = None  # what comes back is known again; default: it has a new id
 
 
 class Line(Table, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from edge.config import Line
 from edge.decide.contested import Doubt, Doubts
+from edge.decide.lasting import Lasting
 from edge.decide.lines import Crossing, LineWatch
 from edge.events import Contested, Count, Event
 from edge.types import Frame, Gap, Seen, Tracks
@@ -35,7 +36,8 @@ class LineCounter:
         self._classes = classes
         self._watch = LineWatch(line.start, line.end, line.anchor, line.hysteresis_px, line.settle_looks)
         self._doubts = Doubts(self._watch, line.direction)
-        self._counted: dict[int, set[str]] = {}
+        self._counted: dict[int, tuple[int, set[str]]] = {}  # by key: its id, and the directions it was counted in
+        self._before: Lasting[set[str]] = Lasting()  # these directions, of objects that left and may come back
         self._tallies: dict[str, _Tally] = {}
 
     def decide(self, seen: Seen) -> list[Event]:
@@ -46,14 +48,15 @@ class LineCounter:
         events += [self._contested(seen.frame, doubt) for doubt in self._doubts.note(seen, crossings)]
         self._watch.forget(seen.ended)
         for key in seen.ended:
-            self._counted.pop(key, None)
+            self._leave(key)
         return events
 
     def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002  as all rules have it
         """Return nothing: who crossed meanwhile nobody saw; all tracks are forgotten."""
         self._watch.reset()
         self._doubts.reset()
-        self._counted.clear()
+        for key in list(self._counted):
+            self._leave(key)
         return []
 
     def bars(self, misses: Misses) -> dict[str, Bar]:
@@ -74,11 +77,21 @@ class LineCounter:
     def _counts(self, tracks: Tracks, crossing: Crossing) -> bool:
         if self._line.direction not in {"both", crossing.direction}:
             return False
-        before = self._counted.setdefault(int(tracks.keys[crossing.row]), set())
-        if self._line.once and crossing.direction in before:
+        if not self._line.once:
+            return True
+        key, track = int(tracks.keys[crossing.row]), int(tracks.ids[crossing.row])
+        if key not in self._counted:
+            self._counted[key] = track, self._before.take(track) or set()
+        _, before = self._counted[key]
+        if crossing.direction in before:
             return False
         before.add(crossing.direction)
         return True
+
+    def _leave(self, key: int) -> None:
+        """Forget a track that has ended; where it was counted is remembered by its id, should it come back."""
+        if key in self._counted:
+            self._before.keep(*self._counted.pop(key))
 
     def _event(self, frame: Frame, tracks: Tracks, crossing: Crossing) -> Count:
         label = int(tracks.classes[crossing.row])

@@ -97,7 +97,8 @@ class Rules:
 
     def bars(self, misses: Misses) -> dict[str, Bar]:
         """Return between what every counter is since the start; `misses` bounds the share of a class that is missed."""
-        return {name: bar for counter in self._counters for name, bar in counter.bars(misses).items()}
+        each = [counter.bars(misses) for counter in self._counters] + [self._behaviour.bars(misses)]
+        return {name: bar for bars in each for name, bar in bars.items()}
 
     def inside(self) -> dict[str, dict[str, int]]:
         """Return how many are in each zone that has rules, by its name and by class."""

@@ -60,9 +60,13 @@ def open_engine(data: bytes, model: Model, engine: EngineFile, threads: int) -> 
 
 
 def models_for(config: Config, bundle: Bundle) -> dict[Role, Model]:
-    """Return the models of `bundle` that `config` runs: the coarse one is for the governor alone."""
-    models = bundle.manifest.models
-    return {role: model for role, model in models.items() if role != "coarse" or config.governor.limits}
+    """Return the models of `bundle` that `config` runs: the coarse one is for the governor alone.
+
+    The one of appearances is for re-identification alone, where that is to use it.
+    """
+    again = config.tracks.reidentify
+    wanted = {"coarse": config.governor.limits, "appearance": again is not None and again.appearance == "model"}
+    return {role: model for role, model in bundle.manifest.models.items() if wanted.get(role, True)}
 
 
 def choose_engine(model: Model, models: Models) -> EngineFile:

@@ -22,18 +22,8 @@ from pathlib import Path
 import msgspec
 
 from edge import config
-from edge.events import (
-    Arrival,
-    ConversionEvent,
-    Count,
-    Event,
-    GapEvent,
-    Measurement,
-    TrajectoryEvent,
-    Verdict,
-    ZoneEvent,
-    counter_of,
-)
+from edge.event_facts import PASSING, counter_of
+from edge.events import Event, GapEvent, Verdict
 from edge.tell import schema
 from edge.tell.accounts import Accounts
 from edge.tell.clocks import Clock, utc_text, wall_clock
@@ -253,7 +243,7 @@ class Ledger:
         """Return whether `event` may take the file to `pages`. The last ones are kept for totals and tallies."""
         cap = self._store.pages
         match event:
-            case Count() | Arrival() | Measurement() | ZoneEvent() | ConversionEvent() | TrajectoryEvent():
+            case event if isinstance(event, PASSING):
                 return not draft.full.lost and pages <= cap * 3 / 4
             case Verdict(verdict="PASS"):
                 return pages <= cap * 7 / 8

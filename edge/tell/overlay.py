@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from edge.config import Config, Gate, Line, corners_of
 from edge.errors import FoveateError
-from edge.events import ConversionEvent, Count, GrowthEvent, Measurement, PresenceEvent, Verdict, counter_of
+from edge.event_facts import counter_of
+from edge.events import ConversionEvent, Count, GrowthEvent, Measurement, PresenceEvent, Verdict, VisitorEvent
 from edge.rigid import motion_of
 from edge.types import Array, Boxes, Image, Labels, Moment, Tracks
 
@@ -69,7 +70,7 @@ class Overlay:
 
     def _remember(self, moment: Moment) -> None:
         for event in moment.events:
-            if isinstance(event, (Count, ConversionEvent)):
+            if isinstance(event, (Count, ConversionEvent, VisitorEvent)):
                 self._counts[str(counter_of(event))] += 1
             elif isinstance(event, Verdict):
                 self._verdicts[event.track] = event.verdict

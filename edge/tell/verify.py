@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from edge.events import Event, counter_of
+from edge.event_facts import counter_of
+from edge.events import Event
 from edge.tell import schema
 from edge.tell.reader import Kept, Reader
 

@@ -14,7 +14,8 @@ import pytest
 
 from edge import config
 from edge.errors import LedgerError
-from edge.events import Event, counter_of
+from edge.event_facts import counter_of
+from edge.events import Event
 from edge.tell import schema
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.outbox import Answer, Row

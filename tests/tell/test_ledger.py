@@ -15,7 +15,8 @@ import pytest
 
 from edge import config
 from edge.errors import LedgerError
-from edge.events import ConversionEvent, Count, Event, GapEvent, TrajectoryEvent, Verdict, ZoneEvent, counter_of
+from edge.event_facts import counter_of
+from edge.events import ConversionEvent, Count, Event, GapEvent, TrajectoryEvent, Verdict, ZoneEvent
 from edge.tell import store
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.outbox import Answer

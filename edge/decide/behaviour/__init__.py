@@ -14,6 +14,8 @@ from edge.decide.behaviour.speeds import Speeds
 from edge.decide.behaviour.staying import Dwell, Loitering, SlowStation
 from edge.decide.behaviour.together import Interaction, Unattended
 from edge.decide.behaviour.trajectory import Trajectory
+from edge.decide.behaviour.visitors import Unique
+from edge.decide.counting import Bar, Misses
 from edge.decide.zones import ZoneWatch
 from edge.events import Alert, Event
 from edge.types import Gap, Seen, Tracks
@@ -31,6 +33,7 @@ KINDS: dict[type[config.BehaviourRule], Callable[[Any, list[str]], ZoneRule]] = 
     config.Interaction: Interaction,
     config.Conversion: Conversion,
     config.Trajectory: Trajectory,
+    config.Unique: Unique,
 }
 
 
@@ -76,3 +79,8 @@ class Behaviour:
     def alerts(self) -> list[Alert]:
         """Return the alerts that last, as they began."""
         return [alert for rule in self._rules for alert in rule.open()]
+
+    def bars(self, misses: Misses) -> dict[str, Bar]:
+        """Return between what the counts of visitors are since the start, by counter."""
+        unique = [rule for rule in self._rules if isinstance(rule, Unique)]
+        return {name: bar for rule in unique for name, bar in rule.bars(misses).items()}

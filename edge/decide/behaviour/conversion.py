@@ -8,6 +8,7 @@ import numpy as np
 
 from edge import config
 from edge.decide.behaviour.scene import Scene, when
+from edge.decide.lasting import Lasting
 from edge.decide.records import Records
 from edge.decide.zones import Stay
 from edge.events import Alert, ConversionEvent
@@ -33,11 +34,12 @@ class Conversion:
         self._rule = rule
         self._classes = classes
         self._rows = Records(_KIND)
+        self._before: Lasting[int] = Lasting()  # classes of who has entered and left, and may come back
 
     def decide(self, scene: Scene) -> Sequence[ConversionEvent]:
         """Return who has entered, reached, and missed."""
         frame, first, second = scene.seen.frame, scene.places[self._rule.zone], scene.places[self._rule.to]
-        gone = self._rows.follow(scene.seen.tracks.keys)
+        gone = self._left(self._rows.follow(scene.seen.tracks.keys))
         events = [self._told(frame, row, "missed") for row in gone[gone["open"]]]
         events += [told for stay in first.entered for told in self._entered(frame, stay)]
         events += [told for stay in second.entered for told in self._reached(frame, stay)]
@@ -48,7 +50,7 @@ class Conversion:
 
     def blind(self, gap: Gap, left: Mapping[str, list[Stay]]) -> Sequence[ConversionEvent]:  # noqa: ARG002  as all rules have it
         """Return that nobody has reached it, for all we know."""
-        gone = self._rows.clear()
+        gone = self._left(self._rows.clear())
         return [self._told(gap, row, "missed") for row in gone[gone["open"]]]
 
     def open(self) -> list[Alert]:
@@ -59,8 +61,11 @@ class Conversion:
         row = self._row(stay)
         if row["entered"]:
             return []
-        row["entered"] = row["open"] = True
+        row["entered"] = True
         row["id"], row["label"], row["since"] = stay.track, stay.label, stay.since
+        if self._before.take(stay.track) is not None:
+            return []
+        row["open"] = True
         return [self._told(frame, row, "entered")]
 
     def _reached(self, frame: Frame, stay: Stay) -> list[ConversionEvent]:
@@ -70,6 +75,12 @@ class Conversion:
             return []
         row["open"] = False
         return [self._told(frame, row, "reached", round(took_s, 3))]
+
+    def _left(self, gone: Array) -> Array:
+        """Remember by their ids those of the records `gone` (n,) that have entered; return all of them."""
+        for row in gone[gone["entered"]]:
+            self._before.keep(int(row["id"]), int(row["label"]))
+        return gone
 
     def _row(self, stay: Stay) -> Array:
         """Return the record of a track that is in this frame, to be changed in place."""

@@ -4,6 +4,10 @@ The belt comes before a live camera whose time stands still while a picture is d
 machine; the loop, the engines and the ledger on disk are the daemon's. The killed process is the daemon itself, over
 recordings. What is told is held against the renderer's truth: when each part was at the gate and at the ejector, and
 what was wrong with it. After every commit a second connection reads the ledger's file and checks its identities.
+
+The trigger of a verdict is the time at which the frame was taken that shows its part at the gate. From there to the
+verdict on disk three things take time: the loop may still be at the frame before; the semantic pass, tracks and rules
+say that it is there; the ledger writes.
 """
 
 from __future__ import annotations
@@ -25,20 +29,17 @@ from typing import Any
 import msgspec
 
 from benchmarks.common import ROOT, Options
-from benchmarks.gate_belt import Clock, LiveBelt, Slowed, Window, parts_of, percentile
+from benchmarks.gate_belt import Clock, LiveBelt, parts_of, percentile, within
 from benchmarks.loop import belt_config
-from edge.bundle import Role, open_bundle, read_engine
+from benchmarks.slowed import slowed_models
 from edge.config import Config
-from edge.engines import Engine, choose_engine, open_engine
 from edge.events import Arrival, Event, GapEvent, Verdict
 from edge.health import Health
 from edge.pipeline import run as run_loop
-from edge.see.instances import InstancePass
-from edge.see.semantic import SemanticPass
-from edge.station import Models, Stations
+from edge.station import Stations
 from edge.tell.ledger import Ledger
 from edge.tell.schema import LAWS
-from edge.threads import available_cores
+from edge.types import Moment
 from examples.belt.belt import FPS, GATE_LINE_X
 
 FRAMES, QUICK_FRAMES = 2250, 300  # of each trial: some 550 parts at the gate
@@ -56,9 +57,17 @@ class Told:
     """What one trial told, and what its ledger said from outside."""
 
     events: list[tuple[Event, float]] = field(default_factory=list)  # with the time it was on disk, s
-    waits_ms: list[float] = field(default_factory=list)  # from the frame to its verdict on disk
+    waits_ms: list[tuple[float, float, float]] = field(
+        default_factory=list
+    )  # until it was handed over, decided, on disk
     commits: int = 0
     broken: int = 0  # commits after which an identity did not hold
+    early: int = 0  # verdicts that were on disk before anything in their frame was looked at
+    stages_ms: dict[str, float] = field(default_factory=dict)  # medians of the loop
+
+    def watch(self, moment: Moment) -> None:
+        """Note what was decided early."""
+        self.early += moment.early
 
 
 class Witness:
@@ -71,6 +80,7 @@ class Witness:
 
     def commit(self, events: Sequence[Event]) -> list[Event]:
         """Commit, note when, and look at the file."""
+        asked_s = self._clock()
         done = self._ledger.commit(events)
         self._clock.pause()
         now_s = self._clock()
@@ -78,14 +88,18 @@ class Witness:
             self._told.commits += 1
             self._told.broken += not sound(self._file)
             self._told.events += [(event, now_s) for event in done]
-        if self.camera is not None and any(_judged(event) for event in done):
-            self._told.waits_ms.append((now_s - self.camera.handed_s) * 1000)
+        if self.camera is not None:
+            at_s = self.camera.handed_s, asked_s, now_s
+            self._told.waits_ms += [_waits_ms(event.time, *at_s) for event in done if _judged(event)]
         self._clock.go()
         return done
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Return what the gate said of the parts without a fault and with each, and how soon."""
+    """Return what the gate said of the parts without a fault and with each, and how soon.
+
+    Defective are the parts that are so by truth and were judged: what nobody saw at the gate cannot pass there either.
+    """
     frames = QUICK_FRAMES if options.quick else FRAMES
     rules = belt_config()
     figures: dict[str, Any] = {}
@@ -106,19 +120,28 @@ def _timed(rules: Config, seed: int, frames: int, fault: str) -> Told:
     every_s, lasts_s = TIMED.get(fault, (1e9, 0.0))
     windows = [(begin, begin + lasts_s) for begin in _steps(FIRST_S + 2.0, frames / FPS, every_s)]
     at = {name: windows if name == fault else [] for name in TIMED}
-    clock, told = Clock(FIRST_S), Told()
-    with tempfile.TemporaryDirectory() as folder, _models(rules, clock, at["slow"]) as models:
+    clock, told, health = Clock(FIRST_S), Told(), Health()
+
+    def rest(seconds: float) -> None:
+        if within(clock() - seconds, at["slow"]):
+            clock.skip(seconds * (SLOWER - 1))
+
+    with tempfile.TemporaryDirectory() as folder, slowed_models(rules, rest) as models:
         ledger = Ledger(Path(folder), rules.ledger, [])
         witness = Witness(ledger, Path(folder), clock, told)
         camera = witness.camera = LiveBelt(seed, clock, frames, at["stall"], at["frozen"])
         stations = Stations(rules, models, {"belt": camera.size}, count(1).__next__, {"belt": clock})
-        run_loop({"belt": camera}, stations, witness, Health())
+        run_loop({"belt": camera}, stations, witness, health, watchers=[told.watch])
         ledger.close()
+    told.stages_ms = health.state()["ms"]
     return told
 
 
 def _killed(rules: Config, seed: int, frames: int) -> Told:
-    """Run the daemon over the belt, kill it again and again, and start it where the belt is by then."""
+    """Run the daemon over the belt, kill it again and again, and start it where the belt is by then.
+
+    The belt waits for it: what is decided in a frame is on disk before the next one: then it counts as told.
+    """
     told, start = Told(), int(FIRST_S * FPS)
     with tempfile.TemporaryDirectory() as name:
         folder, starts = Path(name), list[tuple[int, int]]()  # last number before a run, and its first frame
@@ -126,7 +149,7 @@ def _killed(rules: Config, seed: int, frames: int) -> Told:
             starts.append((_last_seq(folder), start))
             daemon = _daemon(rules, folder, seed, start, frames)
             start += _watched(folder, daemon, told) + GONE_FRAMES
-        told.events = [(event, 0.0) for event in _numbered(folder, starts)]
+        told.events = [(event, (event.frame + 1) / FPS) for event in _numbered(folder, starts)]
     return told
 
 
@@ -184,16 +207,32 @@ def _figures(rules: Config, told: Told, seed: int, frames: int, fault: str) -> d
         "not_seen_at_the_gate": sum(part.id not in told_of for part in there),
         "passed_late": sum(at_s > parts.ejected[part] / FPS for _, at_s, part in passed),
         "passed_uninspected": _uninspected(told, rules.gates[0].min_looks),
-        "defective": sum(bool(part.defects) for part in there),
+        "defective": sum(bool(parts.at_gate[part].defects) for _, _, part in pairs),
         "escaped": sum(bool(parts.at_gate[part].defects) for _, _, part in passed),
         "commits": told.commits,
         "identity_broken": told.broken,
         "late": sum(isinstance(event, Verdict) and event.late for event, _ in told.events),
-        "wait_p50_ms": percentile(told.waits_ms, 50),
-        "wait_p99_ms": percentile(told.waits_ms, 99),
+        "judged_early": told.early,
+        **_latency(told, [at_s - parts.at_gate[part].frame / FPS for _, at_s, part in pairs]),
         "deadline_error_p50_ms": percentile([abs(ms) for ms in errors_ms], 50),
         "deadline_error_p95_ms": percentile([abs(ms) for ms in errors_ms], 95),
     }
+
+
+def _waits_ms(taken_s: float, handed_s: float, asked_s: float, done_s: float) -> tuple[float, float, float]:
+    """Return what a verdict waited for, milliseconds: the loop, its decision, the disk."""
+    return (handed_s - taken_s) * 1000, (asked_s - handed_s) * 1000, (done_s - asked_s) * 1000
+
+
+def _latency(told: Told, after_truth_s: Sequence[float]) -> dict[str, float]:
+    """Return from trigger to verdict on disk, what that consists of, and how long after a part truly was there."""
+    if not told.waits_ms:  # a killed daemon plays a recording: nothing waits
+        return {}
+    columns = dict(zip(("loop", "decision", "disk"), zip(*told.waits_ms, strict=True), strict=True))
+    columns["trigger"] = tuple(map(sum, told.waits_ms))
+    columns["truth"] = tuple(1000 * after_s for after_s in after_truth_s)
+    waits = {f"{name}_p{share}_ms": percentile(ms, share) for name, ms in columns.items() for share in (50, 99)}
+    return waits | {f"round_{stage}_p50_ms": ms for stage, ms in told.stages_ms.items()}
 
 
 def _judged(event: Event) -> bool:
@@ -238,7 +277,7 @@ def _last_seq(folder: Path) -> int:
 
 def _events(folder: Path, after: int) -> list[Event]:
     with contextlib.closing(sqlite3.connect(folder / "state" / "ledger.db")) as file:
-        rows = file.execute("SELECT payload FROM outbox WHERE seq > ? ORDER BY seq", (after,)).fetchall()
+        rows = file.execute("SELECT payload FROM events WHERE seq > ? ORDER BY seq", (after,)).fetchall()
     return [msgspec.json.decode(payload, type=Event) for (payload,) in rows]
 
 
@@ -251,21 +290,3 @@ def _numbered(folder: Path, starts: Sequence[tuple[int, int]]) -> Iterator[Event
 
 def _steps(begin: float, end: float, every: float) -> list[float]:
     return [begin + every * i for i in range(int(max(0.0, end - begin) // every) + 1)]
-
-
-@contextlib.contextmanager
-def _models(rules: Config, clock: Clock, slow: Sequence[Window]) -> Iterator[Models]:
-    """Yield both models as the daemon opens them, on engines that are slower within the windows `slow`."""
-    bundle = open_bundle(rules.bundle)
-    with contextlib.ExitStack() as stack:
-
-        def engine(role: Role) -> Engine:
-            model = bundle.manifest.models[role]
-            chosen = choose_engine(model, rules.models)
-            opened = open_engine(read_engine(bundle, chosen), model, chosen, available_cores())
-            stack.callback(opened.close)
-            return Slowed(opened, clock, slow, SLOWER)
-
-        semantic, instance = bundle.manifest.models["semantic"], bundle.manifest.models["instance"]
-        passes = SemanticPass(engine("semantic"), semantic), InstancePass(engine("instance"), instance)
-        yield Models(*passes, semantic.classes, instance.classes, instance.defects)

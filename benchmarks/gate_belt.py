@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numpy.random import SeedSequence
 
-from edge.bundle import TensorSpec
-from edge.engines import Engine
 from edge.see.cameras.sight import Stillness
-from edge.types import Array, Frame, Gap, Image
+from edge.types import Frame, Gap, Image
 from examples.belt.belt import FPS, Belt, crossings
 from examples.belt.motion import Motion
 from examples.belt.scene import HEIGHT, WIDTH, Crossing
@@ -46,35 +44,6 @@ class Clock:
     def skip(self, seconds: float) -> None:
         """Let some time pass at once."""
         self._at += max(0.0, seconds)
-
-
-class Slowed:
-    """An engine that takes longer, in the time of `clock`, within `windows`."""
-
-    def __init__(self, engine: Engine, clock: Clock, windows: Sequence[Window], factor: float) -> None:
-        self._engine, self._clock, self._windows, self._factor = engine, clock, windows, factor
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Return the engine's inputs."""
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Return the engine's outputs."""
-        return self._engine.outputs
-
-    def infer(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Run once, and let the rest of the time pass."""
-        begin = self._clock()
-        found = self._engine.infer(feeds)
-        if within(begin, self._windows):
-            self._clock.skip((self._clock() - begin) * (self._factor - 1))
-        return found
-
-    def close(self) -> None:
-        """Free everything."""
-        self._engine.close()
 
 
 class LiveBelt:

@@ -7,10 +7,9 @@ The frames are drawn beforehand and shown at 15 a second by a camera that does n
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -20,20 +19,16 @@ import numpy as np
 
 from benchmarks.common import Options
 from benchmarks.loop import belt_config, belt_frames
+from benchmarks.slowed import slowed_models
 from edge import config
-from edge.bundle import Role, TensorSpec, open_bundle, read_engine
 from edge.config import Config
-from edge.engines import Engine, choose_engine, open_engine
 from edge.events import Count, Event, GovernorEvent, Verdict
 from edge.governor import STEPS, open_governor
 from edge.health import Health
 from edge.pipeline import run as run_loop
 from edge.rounds import p99
-from edge.see.instances import InstancePass
-from edge.see.semantic import SemanticPass
 from edge.station import Models, Stations
-from edge.threads import available_cores
-from edge.types import Array, Frame, Gap, Image, Moment
+from edge.types import Frame, Gap, Image, Moment
 from examples.belt.belt import COUNT_LINE_X, crossings
 from examples.belt.score import PIXEL_CENTRE
 
@@ -53,33 +48,9 @@ class Load:
 
     factor: float = 1.0
 
-
-class Slowed:
-    """An engine that takes longer under load: it waits for the rest."""
-
-    def __init__(self, engine: Engine, load: Load) -> None:
-        self._engine, self._load = engine, load
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Return the engine's inputs."""
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Return the engine's outputs."""
-        return self._engine.outputs
-
-    def infer(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Run once, and as slowly as the load says."""
-        begin = time.perf_counter()
-        found = self._engine.infer(feeds)
-        time.sleep((time.perf_counter() - begin) * (self._load.factor - 1))
-        return found
-
-    def close(self) -> None:
-        """Free everything."""
-        self._engine.close()
+    def rest(self, seconds: float) -> None:
+        """Wait for as much longer as an engine that took `seconds` takes under it."""
+        time.sleep(seconds * (self.factor - 1))
 
 
 class Shown:
@@ -169,7 +140,7 @@ def run(options: Options) -> dict[str, Any]:
     frames, over_s = (QUICK_FRAMES, QUICK_OVER_S) if options.quick else (FRAMES, OVER_S)
     end_s = frames / FPS - 0.5
     load, rules = Load(), belt_config()
-    with _models(rules, load) as models:
+    with slowed_models(rules, load.rest) as models:
         shown = belt_frames(rules, options.seed, frames, start=FIRST_FRAME)
         images = [frame.image.copy() for frame in shown]
         calm = _trial(rules, models, images, load, [(0.0, 1.0)], end_s)
@@ -244,27 +215,3 @@ def _trial(
     governor = open_governor(rules, coarse=stations.coarse)
     run_loop({"belt": camera}, stations, trial, trial.health, governor=governor, watchers=[trial.watch])
     return trial
-
-
-@contextlib.contextmanager
-def _models(rules: Config, load: Load) -> Iterator[Models]:
-    """Yield both models as the daemon opens them, on engines that a load makes slower."""
-    bundle = open_bundle(rules.bundle)
-    with contextlib.ExitStack() as stack:
-
-        def engine(role: Role) -> Engine:
-            model = bundle.manifest.models[role]
-            chosen = choose_engine(model, rules.models)
-            opened = open_engine(read_engine(bundle, chosen), model, chosen, available_cores())
-            stack.callback(opened.close)
-            return Slowed(opened, load)
-
-        semantic, coarse, instance = (bundle.manifest.models[role] for role in ("semantic", "coarse", "instance"))
-        yield Models(
-            SemanticPass(engine("semantic"), semantic),
-            InstancePass(engine("instance"), instance),
-            semantic.classes,
-            instance.classes,
-            instance.defects,
-            coarse=SemanticPass(engine("coarse"), coarse),
-        )

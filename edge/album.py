@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import msgspec
@@ -26,10 +27,10 @@ from edge.events import Alert, Count, Event, Verdict
 from edge.tell.evidence import Pictures
 from edge.tell.ledger import Ledger
 from edge.tell.overlay import VERDICTS, outlined
-from edge.types import Image, Moment, Tracks
+from edge.types import Frame, Image, Moment, Tracks
 
 MOST_PX = 1 << 20  # frame pixels of one picture; a larger one is reduced to so many
-MOST_PICTURES = 4  # of one round
+MOST_PICTURES = 4  # of one commit
 KEPT_BYTES = 16 << 20  # of the looks that are remembered, of each camera
 NEWEST = 4096  # events among which those of the last round are
 
@@ -55,6 +56,15 @@ class _Desk:
     kept_bytes: int = 0
 
 
+class Sight(Protocol):
+    """A frame, and where its tracks are: once it has been looked at, a moment, or before that."""
+
+    @property
+    def frame(self) -> Frame: ...  # noqa: D102
+    @property
+    def tracks(self) -> Tracks: ...  # noqa: D102
+
+
 class Album:
     """Gives events their pictures. What is remembered of a track dies with it."""
 
@@ -64,12 +74,13 @@ class Album:
         self._pictures = pictures
         self._desks = {name: _Desk(_minded(config, name, defects)) for name in config.cameras}
 
-    def illustrate(self, events: Iterable[Event], moments: Sequence[Moment] = ()) -> list[Event]:
-        """Return `events`, those that are to have a picture with its name; `moments` are the frames of this round.
+    def illustrate(self, events: Iterable[Event], sights: Sequence[Sight] = ()) -> list[Event]:
+        """Return `events`, those that are to have a picture with its name; `sights` are the frames that decided them.
 
-        The pictures are in their places after `settle`. At most `MOST_PICTURES` of a round are taken.
+        The pictures are in their places after `settle`. At most `MOST_PICTURES` of them are taken.
         """
-        now = {moment.frame.camera: moment for moment in moments}
+        now = {sight.frame.camera: sight for sight in sights}
+        moments = [sight for sight in sights if isinstance(sight, Moment)]
         for moment in moments:
             self._remember(moment)
         told, left = list[Event](), MOST_PICTURES
@@ -121,32 +132,32 @@ class Album:
             for key in desk.looks.keys() - set(tracks.keys.tolist()):
                 desk.kept_bytes -= desk.looks.pop(key).image.nbytes
 
-    def _view(self, event: Event, moment: Moment | None) -> View | None:
+    def _view(self, event: Event, sight: Sight | None) -> View | None:
         """Return what is to be shown of `event`; None where there is nothing, or it is to have no picture."""
         match event:
             case Verdict() if event.verdict in self._rules.verdicts:
                 looks = self._desks[event.camera].looks.values()
                 best = next((view for view in looks if view.track == event.track), None)
-                return best or self._present(moment, [event.track])
+                return best or self._present(sight, [event.track])
             case Count() if event.counter.split("/")[0] in self._rules.lines:
-                return self._present(moment, [event.track])
+                return self._present(sight, [event.track])
             case Alert() if event.alarm and event.rule in self._rules.rules:
-                return self._present(moment, event.tracks)
+                return self._present(sight, event.tracks)
             case _:
                 return None
 
-    def _present(self, moment: Moment | None, ids: Sequence[int]) -> View | None:
+    def _present(self, sight: Sight | None, ids: Sequence[int]) -> View | None:
         """Return the part of the present frame in which the tracks `ids` are; None where none of them is in sight."""
-        if moment is None:
+        if sight is None:
             return None
-        rows = np.flatnonzero(np.isin(moment.tracks.ids, ids))
+        rows = np.flatnonzero(np.isin(sight.tracks.ids, ids))
         if not len(rows):
             return None
-        boxes = moment.tracks.boxes[rows]
+        boxes = sight.tracks.boxes[rows]
         box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
-        view = cut(moment, box, moment.tracks.masks[rows[0]] if len(rows) == 1 else None, self._rules.pad_px)
+        view = cut(sight, box, sight.tracks.masks[rows[0]] if len(rows) == 1 else None, self._rules.pad_px)
         if view is not None:
-            view.track = int(moment.tracks.ids[rows[0]])
+            view.track = int(sight.tracks.ids[rows[0]])
         return view
 
     def _pictured(self, event: Event, view: View) -> Event:
@@ -170,9 +181,9 @@ def open_album(config: Config, defects: Sequence[str], ledger: Ledger, folder: P
     return Album(config, defects, pictures)
 
 
-def cut(moment: Moment, box: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None, pad_px: int) -> View | None:
+def cut(sight: Sight, box: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None, pad_px: int) -> View | None:
     """Return the part of a frame round `box` (4,), reduced where it is large; None where it is outside."""
-    image = moment.frame.image
+    image = sight.frame.image
     height, width = image.shape[:2]
     x0, y0 = np.maximum(np.floor(box[:2]).astype(int) - pad_px, 0).tolist()
     x1, y1 = np.minimum(np.ceil(box[2:]).astype(int) + pad_px, (width, height)).tolist()
@@ -184,7 +195,7 @@ def cut(moment: Moment, box: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_
         scale = math.sqrt(MOST_PX / pixels)
         size = max(1, int((x1 - x0) * scale)), max(1, int((y1 - y0) * scale))
         part, inside = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8), inside * scale
-    return View(moment.frame.index, part, inside.astype(np.float32), mask)
+    return View(sight.frame.index, part, inside.astype(np.float32), mask)
 
 
 def _minded(config: Config, camera: str, defects: Sequence[str]) -> list[int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import msgspec
+import numpy as np
 
 from edge.config import Reidentify
 from edge.decide.reidentify import Identities, kind_of
@@ -40,6 +42,13 @@ class Identity:
             self._appearance = appearance_of(kind, models.embedder)
             vector = self._appearance.size, self._appearance.most
             self._identities = Identities(rules, kind, vector, size, classes, new_id)
+
+    def expected(self, tracks: Tracks) -> Tracks:
+        """Return `tracks`, as the tracker expects them, with the ids that they had in the last frame."""
+        if self._identities is None:
+            return tracks
+        ids = [self._names.get(number, 0) for number in tracks.ids.tolist()]
+        return replace(tracks, ids=np.asarray(ids, tracks.ids.dtype))
 
     def of(self, frame: Frame, instances: Instances, tracks: Tracks) -> tuple[Tracks, list[Event]]:
         """Return `tracks` with the ids by which everybody knows them, and who is back in this frame."""

@@ -1,6 +1,7 @@
 """The loop: every frame is looked at, and whatever is decided is on disk before the next one.
 
-frame -> labels -> regions -> looks -> instances -> tracks -> events -> ledger
+frame -> labels -> regions -> looks -> instances -> tracks -> events -> ledger; verdicts that the labels suffice for go
+from there straight to the ledger.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from edge.album import Album
+from edge.album import Album, Sight
 from edge.events import Event, Verdict
 from edge.governor import Governor
 from edge.health import Health, Stopwatch
@@ -71,9 +72,8 @@ def run(
         if not together:
             continue
         watch = Stopwatch()
-        moments = stations.see(together, watch, [cameras[frame.camera].live and health.waited for frame in together])
-        commit([event for moment in moments for event in moment.events], moments)
-        watch.lap("ledger")
+        spare = [cameras[frame.camera].live and health.waited for frame in together]
+        moments = _decided(stations, together, spare, commit, watch)
         if governor is not None:
             changes = governor.govern(together[0], time.monotonic(), watch.total_ms)
             ledger.commit(changes)
@@ -82,6 +82,29 @@ def run(
         for watcher in watchers:
             for moment in moments:
                 watcher(moment)
+
+
+def _decided(
+    stations: Stations,
+    frames: Sequence[Frame],
+    spare: Sequence[bool],
+    commit: Callable[[Sequence[Event], Sequence[Sight]], None],
+    watch: Stopwatch,
+) -> list[Moment]:
+    """Return all that is known of `frames`, once what is decided in them is on disk.
+
+    What needs no closer look is there before anything is looked at: a part at its gate does not wait for the others.
+    """
+    glances = []
+    for glance in stations.glances(frames, watch, spare):
+        if glance.early:
+            commit(glance.early, [glance])
+            watch.lap("ledger")
+        glances.append(glance)
+    moments = stations.look(glances, watch)
+    commit([event for moment in moments for event in moment.events[moment.early :]], moments)
+    watch.lap("ledger")
+    return moments
 
 
 def _time_of(seen: Sequence[Frame | Gap]) -> float:
@@ -96,13 +119,13 @@ def _commit(
     clocks: Mapping[str, Callable[[], float]],
     album: Album | None,
     events: Sequence[Event],
-    moments: Sequence[Moment] = (),
+    sights: Sequence[Sight] = (),
 ) -> None:
-    """Write `events`, decided in `moments`, and note what of them is on disk too late.
+    """Write `events`, decided by `sights`, and note what of them is on disk too late.
 
     `clocks` are those of the live cameras.
     """
-    told = ledger.commit(events if album is None else album.illustrate(events, moments))
+    told = ledger.commit(events if album is None else album.illustrate(events, sights))
     passed = [event for event in told if isinstance(event, Verdict) and event.verdict == "PASS" and event.deadline]
     late = [event for event in passed if event.camera in clocks and clocks[event.camera]() > (event.deadline or 0)]
     health.committed(told, len(late))

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edge.boxes import CORNERS
-from edge.config import Attention, Config, class_numbers
+from edge.config import Config, class_numbers
 from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
 from edge.events import Event, GapEvent
 from edge.health import CameraReport, Stopwatch
 from edge.identity import Identity
 from edge.marking import marked
-from edge.models import Models, Semantic
+from edge.models import Models
 from edge.see.attention import NOTHING, Candidates, Chooser
 from edge.see.audit import Audit
 from edge.see.regions import NO_SPOTS, Painter, find_regions, foreground, scaled, wanted, widened
-from edge.see.sharing import share
 from edge.see.zones import ZoneMap
 from edge.site_checks import check_names, check_places
+from edge.together import glances_of, look_closer
 from edge.types import FULL, Effort, Frame, Gap, Image, Instances, Labels, Looks, Moment, Regions, Seen, Tracks
-from edge.workers import results
 
-__all__ = ["Glance", "Models", "Station", "Stations", "see_together"]
+__all__ = ["Glance", "Models", "Station", "Stations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,8 @@ class Glance:
     regions: Regions
     candidates: Candidates
     effort: Effort
+    tracks: Tracks  # where they are expected
+    early: list[Event]  # decided by that alone
 
 
 class Station:
@@ -109,7 +110,8 @@ class Station:
 
     def see(self, frame: Frame, watch: Stopwatch, *, spare: bool = False) -> Moment:
         """Return all that is known of `frame`; `watch` takes each stage's time, `spare` says that time was left."""
-        return see_together([self], [frame], self._models, self._config.attention, watch, [spare], FULL)[0]
+        glances = list(glances_of([self], [frame], self._models, watch, [spare], FULL))
+        return look_closer([self], glances, self._models, self._config.attention, watch, FULL)[0]
 
     def glance(
         self, frame: Frame, see: Callable[[], Labels], watch: Stopwatch, effort: Effort, *, spare: bool
@@ -121,7 +123,8 @@ class Station:
         found = foreground(labels, self._wanted, rules.confidence)
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
-        expected = self._tracker.predict(found, labels.scale, elapsed, frame.ticks)
+        expected = self._identity.expected(self._tracker.predict(found, labels.scale, elapsed, frame.ticks))
+        early = self._marked(self._rules.early(frame, expected, self._tracker.ticks), effort)
         explained = self._painter(expected.masks, expected.boxes, found.shape, labels.scale)
         before = self._spots + self._tracker.shift[CORNERS]
         inside = self._zones(found, labels.scale)
@@ -134,7 +137,7 @@ class Station:
             frame.index, regions, expected, self._tracker.shift, tile, effort, stakes
         )
         watch.lap("attention")
-        return Glance(frame, labels, found, regions, candidates, effort)
+        return Glance(frame, labels, found, regions, candidates, effort, expected, early)
 
     def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
         """Return all that is known of the frame, now that `looks` have shown `instances` in it."""
@@ -155,9 +158,20 @@ class Station:
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
-        marked = self._marked(events, glance.effort)
-        inside, alerts = self._rules.inside(), self._rules.alerts()
-        return Moment(frame, labels, glance.regions, looks, instances, tracks, marked, watch.stages_ms, inside, alerts)
+        told = [*glance.early, *self._marked(events, glance.effort)]
+        return Moment(
+            frame,
+            labels,
+            glance.regions,
+            looks,
+            instances,
+            tracks,
+            told,
+            watch.stages_ms,
+            self._rules.inside(),
+            self._rules.alerts(),
+            len(glance.early),
+        )
 
     def blind(self, gap: Gap, effort: Effort) -> list[Event]:
         """Return what a time without sight means, and forget all tracks: what is there now need not be what was."""
@@ -230,8 +244,19 @@ class Stations:
 
     def see(self, frames: Sequence[Frame], watch: Stopwatch, spare: Sequence[bool]) -> list[Moment]:
         """Return all that is known of `frames`, at most one of each camera; `spare` says for each if time was left."""
-        stations = [self._stations[frame.camera] for frame in frames]
-        return see_together(stations, frames, self._models, self._rules, watch, spare, self.effort)
+        return self.look(list(self.glances(frames, watch, spare)), watch)
+
+    def glances(self, frames: Sequence[Frame], watch: Stopwatch, spare: Sequence[bool]) -> Iterator[Glance]:
+        """Yield what the semantic pass alone tells of each of `frames`; `watch` and `spare` as in `see`."""
+        return glances_of(self._of(frames), frames, self._models, watch, spare, self.effort)
+
+    def look(self, glances: Sequence[Glance], watch: Stopwatch) -> list[Moment]:
+        """Return all that is known of the frames of `glances`, now that what is worth a look gets one."""
+        stations = self._of([glance.frame for glance in glances])
+        return look_closer(stations, glances, self._models, self._rules, watch, self.effort)
+
+    def _of(self, frames: Sequence[Frame]) -> list[Station]:
+        return [self._stations[frame.camera] for frame in frames]
 
     def blind(self, gap: Gap) -> list[Event]:
         """Return what a time without sight of one camera means."""
@@ -249,42 +274,3 @@ class Stations:
     def report(self, moment: Moment) -> CameraReport:
         """Return what is to be told of the camera of `moment`."""
         return self._stations[moment.frame.camera].report(moment)
-
-
-def see_together(
-    stations: Sequence[Station],
-    frames: Sequence[Frame],
-    models: Models,
-    rules: Attention,
-    watch: Stopwatch,
-    spare: Sequence[bool],
-    effort: Effort,
-) -> list[Moment]:
-    """Return all that is known of one frame of each station's camera; they share the canvases that `rules` give each.
-
-    The audit's come beside them. `watch` takes what each stage costs all of them together; `spare` says for each
-    whether there was time left before its frame, `effort` what is spent on all of them.
-    """
-    each = list(zip(stations, frames, _semantic(models, frames, effort), spare, strict=True))
-    glances = [station.glance(frame, see, watch, effort, spare=time_left) for station, frame, see, time_left in each]
-    canvases = effort.canvases(rules.canvases * len(frames))
-    looks = share([glance.candidates for glance in glances], models.instances.size, canvases, rules.max_scale)
-    watch.lap("attention")
-    instances = models.instances([frame.image for frame in frames], looks)
-    watch.lap("instances")
-    return [
-        station.decide(glance, looks.of(i), instances[i], watch)
-        for i, (station, glance) in enumerate(zip(stations, glances, strict=True))
-    ]
-
-
-def _semantic(models: Models, frames: Sequence[Frame], effort: Effort) -> list[Callable[[], Labels]]:
-    """Return what gives the labels of each of `frames`; while those of one are used, others may be made."""
-    mine, workers = models.semantic, models.semantics
-    if effort.coarse and models.coarse is not None:
-        mine, workers = models.coarse, models.coarses
-
-    def job(frame: Frame) -> Callable[[Semantic], Labels]:
-        return lambda semantic: semantic(frame)
-
-    return results([job(frame) for frame in frames], mine, workers)

@@ -200,3 +200,4 @@ class Moment:
     stages_ms: dict[str, float]
     zones: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # how many are inside, by zone and class
     alerts: Sequence[Alert] = ()  # those that last, as they began
+    early: int = 0  # so many of the events, the first ones, were decided before anything was looked at

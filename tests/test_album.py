@@ -144,6 +144,20 @@ def test_looks_are_those_of_the_id_that_the_track_has_now() -> None:
     assert told(by, judged("REJECT", track=3)).picture == "0000000/0000000001-c-4-3.jpg"
 
 
+def test_a_verdict_that_needs_no_look_shows_its_frame_where_the_part_is_expected() -> None:
+    class Glanced:
+        """What the album asks of a frame that nothing was looked at in."""
+
+        def __init__(self, of: Moment) -> None:
+            self.frame, self.tracks = of.frame, of.tracks
+
+    by, shown = made()
+    (event,) = by.illustrate([judged("REJECT")], [Glanced(carried(3, 100.0))])
+    assert isinstance(event, Verdict)
+    assert event.picture
+    np.testing.assert_array_equal(shown.images, [picture(3)[85:115, 85:115]])
+
+
 def test_counts_and_alerts_show_the_frame_that_they_are_decided_in() -> None:
     by, shown = made(lines=["door"], rules=["near"])
     boxes = [(20, 90, 40, 110), (60, 100, 90, 150), (200, 0, 210, 10)]

@@ -228,6 +228,37 @@ def test_what_is_decided_is_committed_before_the_next_frame_is_read() -> None:
     assert order == ["read", "commit", "watch"] * 5 + ["read"]
 
 
+def test_a_part_at_its_gate_has_its_verdict_on_disk_before_anything_in_the_frame_is_looked_at() -> None:
+    order: list[str] = []
+
+    def look(image: Image) -> Any:
+        order.append("look")
+        return read_parts(image)
+
+    class Noting(Recording):
+        def read(self, timeout_s: float) -> Frame | Gap | None:
+            order.append("read")
+            return super().read(timeout_s)
+
+    class Writing(Memory):
+        def commit(self, events: Sequence[Event]) -> list[Event]:
+            order.extend("verdict" for event in events if isinstance(event, Verdict))
+            return super().commit(events)
+
+    ids, memory, seen = itertools.count(1), Writing(), list[Moment]()
+    instances = InstancePass(FakeEngine(instance_model(FILE), look), instance_model(FILE))
+    stations = Stations(settings(), replace(models(), instances=instances), {"c": FRAME}, lambda: next(ids))
+    run({"c": Noting("c", frames(90))}, stations, memory, Health(), watchers=[seen.append])
+    rounds = " ".join(order).split("read")
+    judged = [one.split() for one in rounds if "verdict" in one]
+    assert [one[0] for one in judged] == ["verdict"] * 4
+    assert any("look" in one for one in judged), "or nothing would have held it up"
+    assert [event for moment in seen for event in moment.events] == [
+        msgspec.structs.replace(event, seq=0) for event in memory.events
+    ]
+    assert sum(moment.early for moment in seen) == 4
+
+
 @pytest.mark.parametrize("simulated", [False, True])
 def test_events_say_whether_they_are_simulated(simulated: bool) -> None:
     gap = Gap("c", 60, 1.0, 2.0, "stall")
@@ -294,8 +325,9 @@ def test_a_pass_that_the_disk_held_up_is_counted() -> None:
     memory = Slow()
     stations = Stations(rules, models(), {"c": FRAME}, lambda: next(ids), {"c": lambda: camera.now_s})
     run({"c": camera}, stations, memory, health, frames=40)
-    (verdict,) = [event for event in memory.events if isinstance(event, Verdict)]
-    assert verdict.verdict == "PASS"
+    first, *others = [event for event in memory.events if isinstance(event, Verdict)]
+    assert first.verdict == "PASS"
+    assert {event.verdict for event in others} <= {"REJECT"}, "the disk has held them up too"
     assert health.state()["late"] == 1
 
 

@@ -46,8 +46,9 @@ class Ejector:
         return self._px is not None or self._s is not None
 
     def see(self, frame: Frame) -> None:
-        """Note that `frame` is decided on."""
-        self._frames.append((frame.index, frame.time))
+        """Note that `frame` is decided on; the same frame counts once."""
+        if not self._frames or self._frames[-1] != (frame.index, frame.time):
+            self._frames.append((frame.index, frame.time))
 
     def reset(self) -> None:
         """Forget the frames: the camera was blind."""

@@ -67,6 +67,10 @@ class Evidence:
         """Return how many looks at a track there were."""
         return len(self._shown.get(key, ()))
 
+    def is_enough(self, key: int) -> bool:
+        """Tell whether the looks at a track are as many as a PASS needs, and leave no doubt."""
+        return self.looks(key) >= self._gate.min_looks and key not in self._doubts
+
     def finding(self, key: int) -> Finding:
         """Return what the looks at a track come to."""
         looks = self._shown.get(key, ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -12,9 +13,11 @@ from edge.config import Gate, Point
 from edge.decide.ejector import Clock, Ejector
 from edge.decide.evidence import Evidence, Finding
 from edge.decide.lane import Floats, Lane
-from edge.decide.passage import Passage, Rows, Steps
+from edge.decide.passage import Keys, Passage, Rows, Steps
+from edge.decide.sizes import SEVERITY, Sizes, conformity
+from edge.decide.tallies import Tallies
 from edge.events import Arrival, Verdict
-from edge.types import Gap, Image, Seen, Tracks
+from edge.types import Frame, Gap, Image, Seen, Tracks
 
 WAIT_S = 0.25  # how long the loop may wait for a frame before it asks again
 
@@ -35,9 +38,10 @@ class _Sight:
 class QualityGate:
     """Gives the parts that come before its line one verdict each, and says so when one arrives.
 
-    A part is judged by its looks (`Evidence`) when it is seen beyond the line, or before that where it would be at the
-    ejector before the next frame. One that was not seen to cross, that comes too late, or that was under way while the
-    camera was blind gets the fail-safe. One that ends where it cannot have crossed is EXPIRED.
+    A part is judged by its looks (`Evidence`, and `Sizes` where it measures) when it is seen beyond the line, or before
+    that where it would be at the ejector before the next frame. Where these looks are enough nobody waits for one more:
+    the labels alone say that it is there. One that was not seen to cross, that comes too late, or that was under way
+    while the camera was blind gets the fail-safe. One that ends where it cannot have crossed is EXPIRED.
     """
 
     def __init__(
@@ -48,43 +52,63 @@ class QualityGate:
         mm_per_px: float | None = None,
         clock: Clock | None = None,
         px_per_tick: Point | None = None,
+        *,
+        sizes: Sizes | None = None,
+        tallies: Tallies | None = None,
     ) -> None:
         """`classes` are the instance classes, the background first; `defects` the defect classes.
 
         `mm_per_px` is the camera's scale; `clock` is that of a live camera, s, monotonic; `px_per_tick` is how far the
-        belt moves with a tick of its encoder.
+        belt moves with a tick of its encoder. `sizes` and `tallies` are those of the parts, where the gate minds them;
+        they are told of each frame before it is.
         """
         self._gate = gate
         self._classes = classes
         self._lane = Lane(gate.start, gate.end, gate.direction)
         self._passage = Passage(self._lane)
         self._evidence = Evidence(gate, defects)
+        self._sizes, self._tallies = sizes, tallies
         ticks_way = self._lane.speeds(np.asarray([px_per_tick or (0.0, 0.0)], np.float32))
         self._ejector = Ejector(gate, mm_per_px, clock, float(ticks_way[0]))
-        self._judged = np.zeros(0, np.int64)  # keys of tracks that have their verdict
         self._last: _Sight | None = None
 
+    def early(self, frame: Frame, expected: Tracks, ticks: float | None = None) -> list[Verdict]:
+        """Return the verdicts that no look at `frame` is needed for: of parts at the gate that have had enough looks.
+
+        `expected` are all tracks where the labels of the frame alone say that they are, `ticks` those of the encoder.
+        """
+        self._ejector.see(frame)
+        rows = np.flatnonzero(self._passage.reached(expected))
+        ready = [row for row in rows.tolist() if self._is_ready(int(expected.keys[row]))]
+        if not ready:
+            return []
+        sight = _Sight(frame.camera, frame.index, frame.time, expected, ticks)
+        due = self._due(sight)
+        told = [self._judged(sight, row, due) for row in ready]
+        self._close(expected.keys[ready])
+        return told
+
     def decide(self, seen: Seen) -> Told:
-        """Return who arrived in this frame, and the verdicts."""
+        """Return who arrived in this frame, and the verdicts of those that have none yet."""
         frame, tracks = seen.frame, seen.tracks
         sight = _Sight(frame.camera, frame.index, frame.time, tracks, seen.ticks)
-        self._evidence.gather(seen.instances, tracks, self._judged)
+        self._evidence.gather(seen.instances, tracks, self._passage.judged)
         self._ejector.see(frame)
         told: Told = [*self._ended(seen, sight)]
         steps = self._passage.follow(tracks)
         told += [self._arrival(sight, row) for row in np.flatnonzero(steps.arrived).tolist()]
         told += self._verdicts(sight, steps)
         self._evidence.forget(seen.ended)
-        self._judged, self._last = self._passage.judged(tracks.keys), sight
+        self._last = sight
         return told
 
     def inspect(self, seen: Seen) -> list[Verdict]:
         """Return what each part in sight would be told now, wherever it lies: nobody arrives, and nothing is late."""
         frame, tracks = seen.frame, seen.tracks
-        self._evidence.gather(seen.instances, tracks, self._judged)
+        self._evidence.gather(seen.instances, tracks, self._passage.judged)
         sight, never = _Sight(frame.camera, frame.index, frame.time, tracks), np.full(len(tracks), np.inf)
         rows = np.flatnonzero(tracks.ids).tolist()
-        return [self._verdict(sight, row, self._evidence.finding(int(tracks.keys[row])), never) for row in rows]
+        return [self._judged(sight, row, never) for row in rows]
 
     def doubtful(self, tracks: Tracks) -> Rows:
         """Return (n,) the tracks whose looks do not agree on a defect that would reject them."""
@@ -99,7 +123,7 @@ class QualityGate:
         self._passage.reset()
         self._evidence.clear()
         self._ejector.reset()
-        self._judged, self._last = np.zeros(0, np.int64), None
+        self._last = None
         return told
 
     def overdue(self) -> list[Verdict]:
@@ -112,24 +136,32 @@ class QualityGate:
         rows = self._passage.under_way & (self._ejector.late_s(now + WAIT_S, due) > 0)
         sight = _Sight(self._last.camera, self._last.index, now, self._last.tracks, self._last.ticks)
         told = self._unseen(sight, rows, due, f"nothing seen for {silent_s:.1f} s")
-        self._passage.done(rows)
+        self._close(sight.tracks.keys[rows])
         return told
+
+    def _is_ready(self, key: int) -> bool:
+        """Tell whether a part has had as many looks as its verdict needs."""
+        measured = self._sizes is None or self._sizes.looks(key) > 0
+        return measured and self._evidence.is_enough(key) and (self._tallies is None or self._tallies.agree(key))
 
     def _verdicts(self, sight: _Sight, steps: Steps) -> list[Verdict]:
         """Return the verdicts of those that are through, beside the gate, or cannot wait any longer."""
-        tracks, found = sight.tracks, list[Verdict]()
-        due = self._due(sight)
+        tracks, due = sight.tracks, self._due(sight)
         pressing = self._passage.under_way & ~steps.through & ~steps.beside
         pressing &= self._ejector.pressing(self._ejector.now(sight.time), due)
         judged = steps.through | (pressing & tracks.located)
-        for row in np.flatnonzero(judged).tolist():
-            found.append(self._verdict(sight, row, self._evidence.finding(int(tracks.keys[row])), due))
+        found = [self._judged(sight, row, due) for row in np.flatnonzero(judged).tolist()]
         found += self._unseen(sight, pressing & ~tracks.located, due, "crossing not seen")
         found += [self._expired(sight, row, "beside the gate") for row in np.flatnonzero(steps.beside).tolist()]
-        gone = judged | pressing | steps.beside
-        self._passage.done(gone)
-        self._evidence.forget(tracks.keys[gone].tolist())
+        self._close(tracks.keys[judged | pressing | steps.beside])
         return found
+
+    def _close(self, keys: Keys) -> None:
+        """Note that the parts with these `keys` (n,) have their verdict: what their looks showed is needed no more."""
+        self._passage.done(keys)
+        self._evidence.forget(keys.tolist())
+        if self._tallies is not None:
+            self._tallies.done(keys.tolist())
 
     def _ended(self, seen: Seen, sight: _Sight) -> list[Verdict]:
         """Return the verdicts of parts whose tracks ended under way: the fail-safe where they may have crossed."""
@@ -154,6 +186,20 @@ class QualityGate:
         """Return (n,) when the tracks of `sight` will be at the ejector, s."""
         beyond, _ = self._lane.place(sight.tracks.centers)
         return self._ejector.deadlines(sight.time, beyond, self._lane.speeds(sight.tracks.velocities))
+
+    def _judged(self, sight: _Sight, row: int, due: Floats) -> Verdict:
+        """Return the verdict of a part by its looks; it never gets better by its numbers, or by its size."""
+        key, label = int(sight.tracks.keys[row]), int(sight.tracks.classes[row])
+        verdict = self._verdict(sight, row, self._evidence.finding(key), due)
+        if self._tallies is not None:
+            verdict = _worse(verdict, *self._tallies.finding(key, label, self._gate.doubt))
+        if self._sizes is None:
+            return verdict
+        measures = self._sizes.of(key).measures
+        limits = self._gate.limits.get(verdict.label)
+        if limits is not None:
+            verdict = _worse(verdict, *conformity(measures, limits, self._gate.fail_safe))
+        return msgspec.structs.replace(verdict, measures=measures)
 
     def _unseen(self, sight: _Sight, rows: Rows, due: Floats, reason: str) -> list[Verdict]:
         """Return the fail-safe of the tracks `rows` (n,), which nobody saw cross, for `reason`."""
@@ -210,6 +256,12 @@ class QualityGate:
             "label": self._classes[tracks.classes[row]],
             "position": (x, y),
         }
+
+
+def _worse(verdict: Verdict, other: str, reasons: list[str]) -> Verdict:
+    """Return the worse of a verdict and an `other`, with the reasons of both."""
+    worst = max(verdict.verdict, other, key=SEVERITY.index)
+    return msgspec.structs.replace(verdict, verdict=worst, reasons=[*verdict.reasons, *reasons])
 
 
 def _outside(points: npt.NDArray[np.float32], image: Image) -> Rows:

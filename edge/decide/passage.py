@@ -11,7 +11,9 @@ from edge.decide.lane import Floats, Lane
 from edge.types import Tracks
 
 NEW, UNDER_WAY, DONE = 0, 1, 2
+AT_PX = 2.0  # frame pixels before the line within which a part is at it: a look moves tracks by about as much
 Rows = npt.NDArray[np.bool_]
+Keys = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,26 @@ class Passage:
         """Return (n,) which tracks of the last frame are under way."""
         return np.asarray(self._states == UNDER_WAY)
 
-    def judged(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return those of the `keys` (n,) of the last frame's tracks that have their verdict."""
-        return np.asarray(keys[self._states == DONE])
+    @property
+    def judged(self) -> Keys:
+        """Return the keys of those tracks of the last frame that have their verdict."""
+        return np.asarray(self._keys[self._states == DONE])
 
-    def done(self, rows: Rows) -> None:
-        """Note that the tracks `rows` (n,) of the last frame have their verdict."""
-        self._states[rows] = DONE
+    def done(self, keys: Keys) -> None:
+        """Note that the tracks of the last frame with these `keys` (n,) have their verdict."""
+        if len(keys):
+            self._states[np.isin(self._keys, keys)] = DONE
+
+    def reached(self, expected: Tracks) -> Rows:
+        """Return (n,) which of the tracks under way are at the line, between its ends, where they are `expected`.
+
+        Nothing is noted: a look may still move them.
+        """
+        beyond, inside = self._lane.place(expected.centers)
+        there = expected.located & inside & (beyond > -AT_PX)
+        if there.any():
+            there &= np.isin(expected.keys, self._keys[self.under_way])
+        return np.asarray(there)
 
     def follow(self, tracks: Tracks) -> Steps:
         """Take in where all tracks are, and return what they did."""

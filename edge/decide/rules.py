@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,10 +14,10 @@ from edge.decide.gate import QualityGate
 from edge.decide.growth import GrowthWatch
 from edge.decide.lines import deadlines
 from edge.decide.presence import PresenceWatch
-from edge.decide.sizes import SizedGate, SizedLine, Sizes
-from edge.decide.tallies import TalliedGate, Tallies
+from edge.decide.sizes import SizedLine, Sizes
+from edge.decide.tallies import Tallies
 from edge.events import Alert, Event
-from edge.types import Gap, Seen, Stakes, Tracks
+from edge.types import Frame, Gap, Seen, Stakes, Tracks
 
 
 class Rule(Protocol):
@@ -29,14 +29,6 @@ class Rule(Protocol):
 
     def blind(self, gap: Gap, tracks: Tracks) -> Sequence[Event]:
         """Return what a time without sight decides, and forget all tracks, which are `tracks`: they end with it."""
-        ...
-
-
-class Judge(Rule, Protocol):
-    """A rule that gives parts their verdicts."""
-
-    def inspect(self, seen: Seen) -> Sequence[Event]:
-        """Return what each part in sight would be told now, wherever it lies."""
         ...
 
 
@@ -60,21 +52,40 @@ class Rules:
         gates = [gate for gate in config.gates if gate.camera == camera]
         self._targets: list[Line | Gate] = [*lines, *gates]
         mm_per_px, px_per_tick = config.cameras[camera].mm_per_px, config.cameras[camera].px_per_tick
-        self._gates = [QualityGate(gate, classes, defects, mm_per_px, clock, px_per_tick) for gate in gates]
+        measured = any(target.measures for target in self._targets)
+        sizes = Sizes(config.cameras[camera], f"camera {camera}", defects) if measured else None
+        self._tallies = {gate.name: Tallies(gate, classes, defects) for gate in gates if gate.tallies}
+        self._gates = [
+            QualityGate(
+                gate,
+                classes,
+                defects,
+                mm_per_px,
+                clock,
+                px_per_tick,
+                sizes=sizes if gate.measures else None,
+                tallies=self._tallies.get(gate.name),
+            )
+            for gate in gates
+        ]
         self._counters = [LineCounter(line, classes) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
-        self._tallies = {gate.name: Tallies(gate, classes, defects) for gate in gates if gate.tallies}
-        judges = [_tallied(gate, judge, classes, self._tallies) for gate, judge in zip(gates, self._gates, strict=True)]
-        sizes, counters, self._judges = _sized(config, camera, classes, defects, self._counters, judges)
-        self._gatherers: list[Rule] = [*sizes, *self._tallies.values()]
+        self._gatherers: list[Rule] = [*([] if sizes is None else [sizes]), *self._tallies.values()]
         self._presence = [
             PresenceWatch(rule, classes, [*labels], config.attention.refresh_frames)
             for rule in config.presence
             if rule.camera == camera
         ]
-        self._rules: list[Rule] = [*self._gatherers, *counters, *self._judges]
+        self._rules: list[Rule] = [*self._gatherers, *_sized(lines, self._counters, classes, sizes), *self._gates]
         self._rules += [self._behaviour, *(GrowthWatch(rule) for rule in config.growth if rule.camera == camera)]
         self._rules += self._presence
+
+    def early(self, frame: Frame, expected: Tracks, ticks: float | None) -> list[Event]:
+        """Return what is decided before anything in `frame` is looked at, tracks being where they are `expected`.
+
+        `ticks` are those of the encoder in it, where it is to be believed.
+        """
+        return [event for gate in self._gates for event in gate.early(frame, expected, ticks)]
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -101,7 +112,7 @@ class Rules:
         """Return what each part in sight would be told now, and what is missing; nothing is counted, nobody crosses."""
         for gatherer in self._gatherers:
             gatherer.decide(seen)
-        verdicts = [event for judge in self._judges for event in judge.inspect(seen)]
+        verdicts = [event for gate in self._gates for event in gate.inspect(seen)]
         return [*verdicts, *(presence.inspect(seen) for presence in self._presence)]
 
     def overdue(self) -> list[Event]:
@@ -119,29 +130,10 @@ class Rules:
 
 
 def _sized(
-    config: Config,
-    camera: str,
-    classes: list[str],
-    defects: list[str],
-    counters: Sequence[Rule],
-    judges: Sequence[Judge],
-) -> tuple[Sequence[Rule], Sequence[Rule], Sequence[Judge]]:
-    """Return what measures the parts of a camera, if anything, and the rules of its lines and of its gates."""
-    lines = [line for line in config.lines if line.camera == camera]
-    gates = [gate for gate in config.gates if gate.camera == camera]
-    if not any(line.measure for line in lines) and not any(gate.measures for gate in gates):
-        return [], counters, judges
-    sizes = Sizes(config.cameras[camera], f"camera {camera}", defects)
-    return (
-        [sizes],
-        [
-            SizedLine(counter, line.name, classes, sizes) if line.measure else counter
-            for line, counter in zip(lines, counters, strict=True)
-        ],
-        [SizedGate(gate, judge, sizes) if gate.measures else judge for gate, judge in zip(gates, judges, strict=True)],
-    )
-
-
-def _tallied(gate: Gate, judge: Judge, classes: list[str], tallies: Mapping[str, Tallies]) -> Judge:
-    """Return `judge`, with the numbers of the parts of `gate` where they are limited."""
-    return TalliedGate(gate, judge, classes, tallies[gate.name]) if gate.name in tallies else judge
+    lines: Sequence[Line], counters: Sequence[LineCounter], classes: list[str], sizes: Sizes | None
+) -> list[Rule]:
+    """Return the counters of `lines`, those that measure with the `sizes` of what they count."""
+    return [
+        counter if sizes is None or not line.measures else SizedLine(counter, line.name, classes, sizes)
+        for line, counter in zip(lines, counters, strict=True)
+    ]

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.boxes import touches_border
-from edge.config import MOST_LOOKS, Camera, Gate, SizeLimits
+from edge.config import MOST_LOOKS, Camera, SizeLimits
 from edge.decide.contact import contact_px
 from edge.decide.measure import LENGTH, SCALE, TOUCH, combined, flaws_in, measured_look, plane_of
-from edge.events import Count, Event, Measured, Measurement, Verdict
+from edge.events import Count, Event, Measured, Measurement
 from edge.types import Gap, Seen, Tracks
 
 if TYPE_CHECKING:  # it makes us
-    from edge.decide.rules import Judge, Rule
+    from edge.decide.rules import Rule
 
 SHARPEST = 0.9  # canvas pixels per frame pixel below which a look is too coarse to measure by
 SEVERITY = ("PASS", "REVIEW", "REJECT")
@@ -78,6 +78,10 @@ class Sizes:
         self._looks.clear()
         return []
 
+    def looks(self, key: int) -> int:
+        """Return how many looks say how large a part is."""
+        return len(self._looks.get(key, ()))
+
     def of(self, key: int) -> Size:
         """Return how large a part is; nothing where there was no look."""
         looks, rules = self._looks.get(key), self._rules
@@ -112,7 +116,7 @@ class SizedLine:
         return self._counter.blind(gap, tracks)
 
     def _measurement(self, seen: Seen, count: Count) -> Measurement:
-        row = _row_of(seen.tracks, count.track)
+        row = int(np.flatnonzero(seen.tracks.ids == count.track)[0])
         size = self._sizes.of(int(seen.tracks.keys[row]))
         return Measurement(
             time=count.time,
@@ -128,49 +132,13 @@ class SizedLine:
         )
 
 
-class SizedGate:
-    """A gate whose verdicts also say how large each part is, and hold it against its limits.
+def conformity(measures: dict[str, Measured], limits: SizeLimits, fail_safe: str) -> tuple[str, list[str]]:
+    """Return the verdict on sizes against their limits, and why it is not PASS; `fail_safe` where nothing is known.
 
     The decision rule is that of ISO 14253-1: a part whose whole interval (value and expanded uncertainty) lies within
     the limits conforms, one whose whole interval lies outside does not and is rejected; of one whose interval holds a
-    limit neither is proven: it is for review. A verdict never gets better by its size.
+    limit neither is proven: it is for review.
     """
-
-    def __init__(self, gate: Gate, judge: Judge, sizes: Sizes) -> None:
-        """`judge` gives the verdicts of `gate`."""
-        self._gate, self._judge, self._sizes = gate, judge, sizes
-
-    def decide(self, seen: Seen) -> list[Event]:
-        """Return what is judged in this frame, with sizes."""
-        events = self._judge.decide(seen)
-        return [self._sized(seen.tracks, event) if isinstance(event, Verdict) else event for event in events]
-
-    def inspect(self, seen: Seen) -> list[Event]:
-        """Return what each part in sight would be told now, with sizes."""
-        events = self._judge.inspect(seen)
-        return [self._sized(seen.tracks, event) if isinstance(event, Verdict) else event for event in events]
-
-    def blind(self, gap: Gap, tracks: Tracks) -> Sequence[Event]:
-        """Return what a time without sight means for the gate: nothing is measured then."""
-        return self._judge.blind(gap, tracks)
-
-    def _sized(self, tracks: Tracks, verdict: Verdict) -> Verdict:
-        row = _row_of(tracks, verdict.track)
-        if row < 0 or verdict.verdict not in SEVERITY:  # it is gone, or EXPIRED
-            return verdict
-        measures = self._sizes.of(int(tracks.keys[row])).measures
-        limits = self._gate.limits.get(verdict.label)
-        worst, reasons = ("PASS", []) if limits is None else conformity(measures, limits, self._gate.fail_safe)
-        return msgspec.structs.replace(
-            verdict,
-            verdict=max(verdict.verdict, worst, key=SEVERITY.index),
-            reasons=[*verdict.reasons, *reasons],
-            measures=measures,
-        )
-
-
-def conformity(measures: dict[str, Measured], limits: SizeLimits, fail_safe: str) -> tuple[str, list[str]]:
-    """Return the verdict on sizes against their limits, and why it is not PASS; `fail_safe` where nothing is known."""
     verdict, reasons = "PASS", []
     wanted = {name: limit for name in limits.__struct_fields__ if (limit := getattr(limits, name)) is not None}
     for name, (low, high) in wanted.items():
@@ -187,9 +155,3 @@ def conformity(measures: dict[str, Measured], limits: SizeLimits, fail_safe: str
         verdict = max(verdict, worse, key=SEVERITY.index)
         reasons.append(why)
     return verdict, reasons
-
-
-def _row_of(tracks: Tracks, number: int) -> int:
-    """Return the row of the track with id `number`, -1 where it is no more."""
-    rows = np.flatnonzero(tracks.ids == number)
-    return int(rows[0]) if len(rows) else -1

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from edge.belonging import holders_of
 from edge.config import MOST_LOOKS, Gate
 from edge.decide.evidence import DOUBT, SHARPEST
-from edge.decide.sizes import SEVERITY
-from edge.events import Event, Verdict
+from edge.events import Event
 from edge.types import Gap, Instances, Seen, Tracks
-
-if TYPE_CHECKING:  # it makes us
-    from edge.decide.rules import Judge
 
 HALF = 0.5  # share of the looks that show a wrong number of what a part contains, from which on it is wrong
 
@@ -69,10 +63,14 @@ class Tallies:
             known.clear()
         return []
 
-    def done(self, key: int) -> None:
-        """Note that a part has its verdict: what later looks show does not matter any more."""
-        self._forget([key])
-        self._done.add(key)
+    def done(self, keys: Sequence[int]) -> None:
+        """Note that parts have their verdict: what later looks show does not matter any more."""
+        self._forget(keys)
+        self._done.update(keys)
+
+    def agree(self, key: int) -> bool:
+        """Tell whether the looks at a part leave no doubt."""
+        return key not in self._doubts
 
     def doubtful(self, tracks: Tracks) -> npt.NDArray[np.bool_]:
         """Return (n,) the tracks whose looks do not agree on a number that would reject them."""
@@ -136,38 +134,3 @@ class Tallies:
             self._looks.pop(key, None)
             self._doubts.discard(key)
             self._done.discard(key)
-
-
-class TalliedGate:
-    """A gate that holds the numbers of each part against their limits too; a verdict never gets better by them."""
-
-    def __init__(self, gate: Gate, judge: Judge, classes: list[str], tallies: Tallies) -> None:
-        """`judge` gives the verdicts of `gate`; `classes` are the instance classes, the background first."""
-        self._gate, self._judge, self._classes, self._tallies = gate, judge, classes, tallies
-
-    def decide(self, seen: Seen) -> list[Event]:
-        """Return what is judged in this frame."""
-        told = [self._counted(seen.tracks, event) for event in self._judge.decide(seen)]
-        judged = [event.track for event in told if isinstance(event, Verdict)]
-        for row in np.flatnonzero(np.isin(seen.tracks.ids, judged)).tolist() if judged else ():
-            self._tallies.done(int(seen.tracks.keys[row]))
-        return told
-
-    def inspect(self, seen: Seen) -> list[Event]:
-        """Return what each part in sight would be told now."""
-        return [self._counted(seen.tracks, event) for event in self._judge.inspect(seen)]
-
-    def blind(self, gap: Gap, tracks: Tracks) -> Sequence[Event]:
-        """Return what a time without sight means for the gate."""
-        return self._judge.blind(gap, tracks)
-
-    def _counted(self, tracks: Tracks, event: Event) -> Event:
-        if not isinstance(event, Verdict) or event.verdict not in SEVERITY:
-            return event
-        rows = np.flatnonzero(tracks.ids == event.track)
-        if not len(rows):  # its track has ended: it has the fail-safe
-            return event
-        label = self._classes.index(event.label)
-        worse, reasons = self._tallies.finding(int(tracks.keys[rows[0]]), label, self._gate.doubt)
-        verdict = max(event.verdict, worse, key=SEVERITY.index)
-        return msgspec.structs.replace(event, verdict=verdict, reasons=[*event.reasons, *reasons])

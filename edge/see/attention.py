@@ -20,7 +20,7 @@ from edge.config import Attention
 from edge.see.crops import merge, tiles, whole
 from edge.see.packing import FILL, room_of
 from edge.see.regions import padded
-from edge.see.spots import SpotMemory
+from edge.see.spots import NEW_SPOT_VALUE, SpotMemory
 from edge.types import FULL, REASONS, Boxes, Effort, Instances, Looks, Regions, Stakes, Tracks
 
 SOON_VALUE = 0.6  # of a look at a track from which it may fill room on a canvas that is run anyway
@@ -55,6 +55,11 @@ class _Wishes:
     ages: npt.NDArray[np.int64]  # (n,) frames for which it has been due
     reasons: npt.NDArray[np.int32]  # (n,)
     spots: int  # how many of the last rows are spots
+
+    @property
+    def seen(self) -> npt.NDArray[np.int32]:
+        """Return the spots (m, 4)."""
+        return self.sources[len(self.sources) - self.spots :]
 
 
 class Chooser:
@@ -134,7 +139,7 @@ class Chooser:
         if self._whole and not self.waiting:
             looked[:] = True  # what lies on a seam of the tiles is seen in both, and stitched
         self.waiting_frames = int(wishes.ages[(wishes.values >= 1) & ~looked].max(initial=0))
-        self._memory.note(frame, looked[len(looked) - wishes.spots :], ~self._entering(wishes))
+        self._memory.note(frame, looked[len(looked) - wishes.spots :], ~self._entering(wishes.seen))
 
     def follow(self, instances: Instances, tracks: Tracks) -> None:
         """Note the objects that their crop cut and that no track knows: they get a wider crop in the next frame."""
@@ -162,6 +167,8 @@ class Chooser:
         boxes, track_values, track_ages, why = self._tracked(expected, stakes)
         self._memory.see(_float(spots), shift)
         spot_values, spot_ages, new = self._memory.values(frame, self._rules.retry_frames)
+        entered = self._memory.unseen() & ~new & ~self._entering(spots)
+        spot_values[entered] += NEW_SPOT_VALUE  # looks while the border cut it could make no object of it
         spot_reasons = np.where(new, NEW, SPOT)
         spot_reasons[len(seen) :] = CUT
         sources = np.concatenate([boxes, spots])
@@ -195,18 +202,17 @@ class Chooser:
             inside &= ~touches_border(tracks.boxes, self._size)
         return boxes, np.where(inside, value, 0.0), np.maximum(tracks.since_look - interval, 0), why
 
-    def _entering(self, wishes: _Wishes) -> npt.NDArray[np.bool_]:
-        """Return (n,) the spots that the border still cuts where no look can make objects of these."""
+    def _entering(self, spots: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Return (n,) the `spots` (n, 4) that the border still cuts where no look can make objects of these."""
         if not self._waits:
-            return np.zeros(wishes.spots, np.bool_)
-        spots = wishes.sources[len(wishes.sources) - wishes.spots :]
+            return np.zeros(len(spots), np.bool_)
         return touches_border(_float(spots), self._size)
 
     def _pressing(self, wishes: _Wishes, stakes: Stakes | None) -> npt.NDArray[np.bool_]:
         """Return (n,) what cannot wait: unseen spots, cut objects, tracks with too few looks on their way to a line."""
         tracks = len(wishes.sources) - wishes.spots
         young = (wishes.reasons[:tracks] == YOUNG) | (wishes.reasons[:tracks] == DOUBT)
-        spots = (wishes.reasons[tracks:] == CUT) | (self._memory.unseen() & ~self._entering(wishes))
+        spots = (wishes.reasons[tracks:] == CUT) | (self._memory.unseen() & ~self._entering(wishes.seen))
         return np.concatenate([young if stakes is None else young & np.isfinite(stakes.deadlines), spots])
 
     def _fills(self, due: npt.NDArray[np.int32]) -> bool:

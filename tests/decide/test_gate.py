@@ -201,7 +201,7 @@ def test_what_is_remembered_dies_with_its_track() -> None:
     assert not judge._evidence._shown
     assert not judge._evidence._doubts
     assert not len(judge._passage._keys)
-    assert not len(judge._judged)
+    assert not len(judge._passage.judged)
 
 
 def test_the_evidence_is_a_copy_of_what_the_engine_may_overwrite() -> None:
@@ -254,3 +254,12 @@ def test_looks_that_do_not_agree_leave_doubt_until_the_verdict(areas: list[float
     assert judge.doubtful(at(50, keys=[2])).tolist() == [False]
     cross(judge)
     assert judge.doubtful(at(120, keys=[1])).tolist() == [False]
+
+
+def test_a_model_without_defect_classes_judges_by_looks_alone() -> None:
+    judge = QualityGate(Gate(name="exit", camera="c", start=(100, 0), end=(100, 200), direction="right"), CLASSES, [])
+    found = instances_of([(30, 90, 50, 110)], defects=0)
+    for x in (40, 60):
+        assert not verdicts(judge, seen_of(frame(x), at(x, instances=[0]), found))
+    (verdict,) = verdicts(judge, seen_of(frame(110), at(110), instances_of([], defects=0)))
+    assert (verdict.verdict, verdict.looks) == ("PASS", 2)

@@ -70,6 +70,11 @@ class Belt:
         assert self.show(80, 0.0) == self.show(90, 0.0) == []
 
 
+def expected_at(x: float, *, located: bool = True, y: float = 100.0, key: int = 1) -> Tracks:
+    """Return the part where it is expected to be, before anything is looked at."""
+    return tracks_of([(x - 10, y - 10, x + 10, y + 10)], keys=[key], velocities=[(10.0, 0.0)], located=[located])
+
+
 def only(told: Sequence[Arrival | Verdict]) -> Verdict:
     (verdict,) = told
     assert isinstance(verdict, Verdict)
@@ -118,6 +123,56 @@ def test_a_verdict_says_when_its_part_is_at_the_ejector(
     verdict = only(belt.show(105))
     assert (verdict.verdict, verdict.late) == ("PASS", False)
     assert verdict.deadline == (None if deadline is None else pytest.approx(deadline))
+
+
+def test_a_part_that_has_had_enough_looks_is_judged_before_anything_is_looked_at() -> None:
+    belt = Belt(ejector_px=100.0)
+    belt.inspect()
+    frame = Frame("c", 3, 0.3, PICTURE)
+    assert belt.gate.early(frame, expected_at(97)) == [], "it is not there yet"
+    early = only(belt.gate.early(frame, expected_at(105)))
+    assert (early.verdict, early.looks, early.frame, early.time, early.position) == ("PASS", 3, 3, 0.3, (105, 100))
+    assert early.deadline == pytest.approx(0.3 + 0.95)
+    assert belt.gate.early(frame, expected_at(105)) == []
+    assert belt.show(105, 50.0) == [], "whatever this frame shows comes too late"
+    assert belt.show(95) == belt.show(115) == [], "and it is not judged once more where the belt goes back"
+    assert not belt.gate._evidence._shown
+
+
+def test_an_early_verdict_is_the_one_that_would_be_given_without_a_look_in_this_frame() -> None:
+    for areas in ([0.0, 0.0], [50.0, 50.0, 50.0, 50.0, 0.0], [0.0, 0.0, 0.0, 0.0, 50.0]):
+        early, later = Belt(ejector_px=100.0), Belt(ejector_px=100.0)
+        for belt in (early, later):
+            for i, area in enumerate(areas):
+                belt.show(50 + 10 * i, area)
+        told = only(early.gate.early(Frame("c", len(areas), len(areas) * PERIOD_S, PICTURE), expected_at(105)))
+        assert told == only(later.show(105))
+
+
+@pytest.mark.parametrize(
+    ("areas", "at", "why"),
+    [
+        ([0.0], {}, "too few looks"),
+        ([0.0, 50.0, 0.0], {}, "looks that do not agree"),
+        ([0.0, 0.0], {"located": False}, "nothing shows it there"),
+        ([0.0, 0.0], {"y": 190.0}, "beside the line"),
+        ([0.0, 0.0], {"key": 2}, "another part"),
+    ],
+)
+def test_what_is_not_sure_waits_for_the_looks_of_the_frame(areas: list[float], at: dict[str, Any], why: str) -> None:
+    belt = Belt()
+    for i, area in enumerate(areas):
+        belt.show(50 + i, area)
+    assert belt.gate.early(Frame("c", 9, 0.9, PICTURE), expected_at(105, **at)) == [], why
+    assert only(belt.show(105, 0.0)).looks == len(areas) + 1, why
+
+
+def test_a_part_that_was_given_the_fail_safe_in_silence_is_not_judged_again() -> None:
+    belt = Belt(ejector_px=100.0, live=True)
+    belt.inspect()
+    belt.now_s = 1.05
+    assert len(belt.gate.overdue()) == 1
+    assert belt.gate.early(Frame("c", 11, 1.1, PICTURE), expected_at(105)) == []
 
 
 def test_a_part_that_stands_still_has_no_deadline() -> None:
@@ -305,6 +360,9 @@ def test_whatever_happens_every_part_that_was_seen_has_one_verdict_or_is_under_w
                 located=[located for _, _, _, located in rows.values()],
                 velocities=[(3.0, 0.0)] * len(rows),
             )
+            book.take(belt.gate.early(Frame("c", index, index / 10, PICTURE), tracks))
+            book.read()
+            assert book.tallies.get("exit", Tally()).holds
             book.take(belt.gate.decide(seen_of(Frame("c", index, index / 10, PICTURE), tracks, ended=ended)))
             book.read()
             tally = book.tallies.get("exit", Tally())

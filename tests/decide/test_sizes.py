@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edge.config import MOST_LOOKS, Camera, DefectLimit, Gate, Line, Measuring, SizeLimits
 from edge.decide.counting import LineCounter
 from edge.decide.gate import QualityGate
-from edge.decide.sizes import SizedGate, SizedLine, Sizes, conformity
+from edge.decide.sizes import SizedLine, Sizes, conformity
 from edge.events import Count, Event, Measured, Measurement, Verdict
 from edge.types import Frame, Gap, Instances, Seen
 from tests.see.made import instances_of, seen_of, tracks_of
@@ -52,16 +52,16 @@ def line(**changes: object) -> tuple[Sizes, SizedLine]:
     return sizes, SizedLine(LineCounter(rule, CLASSES), "door", CLASSES, sizes)
 
 
-def gate(**limits: tuple[float, float]) -> tuple[Sizes, SizedGate]:
+def gate(**limits: tuple[float, float]) -> tuple[Sizes, QualityGate]:
     rule = Gate(
         name="exit", camera="c", start=(200, 0), end=(200, 200), direction="right", measure=True,
         defects={"scratch": DefectLimit(min_area_px=1)}, limits={"part": SizeLimits(**limits)} if limits else {},
     )  # fmt: skip
     sizes = Sizes(CAMERA, "camera c", ["scratch"])
-    return sizes, SizedGate(rule, QualityGate(rule, CLASSES, ["scratch"]), sizes)
+    return sizes, QualityGate(rule, CLASSES, ["scratch"], sizes=sizes)
 
 
-def carried(sizes: Sizes, rule: SizedLine | SizedGate, sides: Sequence[float] = (40, 40, 40)) -> list[Event]:
+def carried(sizes: Sizes, rule: SizedLine | QualityGate, sides: Sequence[float] = (40, 40, 40)) -> list[Event]:
     """Return what is told of a part that is looked at once for each of `sides`, and crosses at x = 200."""
     told: list[Event] = []
     for x, side in [*((100 + 10 * i, side) for i, side in enumerate(sides))]:
@@ -173,23 +173,27 @@ def test_the_worst_of_several_limits_decides_and_all_reasons_are_told() -> None:
     assert reasons == ["length 10.00 ± 1.00 mm at a limit", "width 5.00 ± 1.00 mm"]
 
 
-@pytest.mark.parametrize(("track", "verdict"), [(9, "REJECT"), (1, "EXPIRED")])
-def test_tracks_that_are_no_more_and_parts_that_are_expired_keep_their_verdict(track: int, verdict: str) -> None:
-    class Late:
-        """A gate that judges a part whose track has ended, or that went past it."""
-
-        def decide(self, _: object) -> list[Event]:
-            return [Verdict(time=0.0, camera="c", frame=1, gate="exit", track=track, label="part", position=(0, 0),
-                            verdict=verdict, reasons=["gone"], defects_px={}, looks=0)]  # fmt: skip
-
-        def inspect(self, _: object) -> list[Event]:
-            return []
-
-        def blind(self, *_: object) -> list[Event]:
-            return []
-
+def test_a_part_that_has_not_been_measured_waits_for_a_look_in_the_frame_in_which_it_is_at_the_gate() -> None:
     sizes, rule = gate(width_mm=(10, 30))
-    late = SizedGate(rule._gate, Late(), sizes)
-    (told,) = late.decide(seen(100))
-    assert isinstance(told, Verdict)
-    assert (told.verdict, told.reasons) == (verdict, ["gone"])
+    for x, scale in ((100, 1.0), (110, 1.0)):
+        rule.decide(seen(x, scale=scale))  # nobody has measured it
+    assert rule.early(frame(230), seen(230, look=False).tracks) == []
+    sizes.decide(seen(120))
+    (verdict,) = rule.early(frame(230), seen(230, look=False).tracks)
+    assert (verdict.verdict, verdict.reasons) == ("PASS", [])
+    assert set(verdict.measures) == {"area_mm2", "length_mm", "width_mm"}
+
+
+def test_a_part_that_is_lost_or_goes_past_the_gate_has_no_size() -> None:
+    for where, said in (({"y": 100}, "crossing not seen"), ({"y": 260}, "beside the gate")):
+        sizes, rule = gate(width_mm=(1, 2))
+        for x in (100, 180):
+            for each in (sizes, rule):
+                each.decide(seen(x))
+        tracks = tracks_of([part(230, **where)])
+        gone = seen_of(frame(230), tracks_of([]), NOTHING, [1])
+        for each in (sizes, rule):
+            told = each.decide(gone if said == "crossing not seen" else seen_of(frame(230), tracks, NOTHING))
+        (verdict,) = told
+        assert isinstance(verdict, Verdict)
+        assert (verdict.reasons, verdict.measures) == ([said], {})

@@ -11,7 +11,7 @@ import pytest
 
 from edge.config import MOST_LOOKS, DefectLimit, Gate
 from edge.decide.gate import QualityGate
-from edge.decide.tallies import TalliedGate, Tallies
+from edge.decide.tallies import Tallies
 from edge.events import Event, Verdict
 from edge.types import Frame, Gap, Instances, Seen
 from tests.see.made import instances_of, seen_of, tracks_of
@@ -23,14 +23,14 @@ BLOCK = (60, 60, 140, 140)
 SPOTS = [(70, 70), (120, 70), (70, 120), (120, 120), (95, 95)]
 
 
-def gate(**changes: Any) -> tuple[Tallies, TalliedGate]:
+def gate(**changes: Any) -> tuple[Tallies, QualityGate]:
     fields: dict[str, Any] = {
         "name": "exit", "camera": "c", "start": (200, 0), "end": (200, 200), "direction": "right",
         "contains": {"block": {"screw": (4, 4)}}, **changes,
     }  # fmt: skip
     rule = Gate(**fields)
     tallies = Tallies(rule, CLASSES, DEFECTS)
-    return tallies, TalliedGate(rule, QualityGate(rule, CLASSES, DEFECTS), CLASSES, tallies)
+    return tallies, QualityGate(rule, CLASSES, DEFECTS, tallies=tallies)
 
 
 def look(screws: int, *, nails: int = 0, pores: int = 0, label: int = 1) -> Instances:
@@ -107,7 +107,7 @@ def test_doubt_is_what_the_gate_makes_of_it_and_asks_for_looks() -> None:
     for i, found in enumerate(looks):
         tallies.decide(seen(found, i))
     assert tallies.doubtful(tracks_of([BLOCK])).tolist() == [True]
-    tallies.done(1)
+    tallies.done([1])
     tallies.decide(seen(look(3), 5))
     assert tallies.doubtful(tracks_of([BLOCK])).tolist() == [False]
 
@@ -164,7 +164,7 @@ def test_numbers_die_with_their_track_and_in_a_gap_and_the_newest_looks_are_kept
     tallies.decide(seen_of(Frame("c", 99, 9.9, PICTURE), tracks_of([]), None, [1]))
     assert not tallies._looks
     tallies.decide(seen(look(3), 0))
-    tallies.done(1)
+    tallies.done([1])
     tallies.blind(Gap("c", 9, 1.0, 2.0, "stall"), tracks_of([]))
     assert not tallies._looks
     assert not tallies._done
@@ -181,3 +181,13 @@ def test_a_part_beside_the_gate_stays_expired() -> None:
     assert [(event.verdict, event.reasons) for event in told if isinstance(event, Verdict)] == [
         ("EXPIRED", ["beside the gate"])
     ]
+
+
+def test_a_part_whose_numbers_are_in_doubt_waits_for_the_looks_of_the_frame_in_which_it_is_at_the_gate() -> None:
+    for numbers, said in (((3, 3, 3, 3), ["REJECT"]), ((4, 4, 4, 3), []), ((4, 4, 4, 4), ["PASS"])):
+        tallies, rule = gate(doubt="REVIEW")
+        for i, number in enumerate(numbers):
+            for each in (tallies, rule):
+                each.decide(seen(look(number), i))
+        at_gate = seen(None, 150)
+        assert [event.verdict for event in rule.early(at_gate.frame, at_gate.tracks)] == said

@@ -443,7 +443,7 @@ def test_under_pressure_a_spot_is_looked_at_once() -> None:
     assert seen == [0]
 
 
-@pytest.mark.parametrize(("outside", "expected"), [(100, [0, 6]), (10, [0, 4])])
+@pytest.mark.parametrize(("outside", "expected"), [(100, [0, 6]), (10, [0, 1])])
 def test_under_pressure_what_enters_is_looked_at_once_it_is_whole(outside: int, expected: list[int]) -> None:
     """One look while the border cuts it, before the pressure, is no look at it; looks that can show nothing wait."""
     choose, shift, seen = chooser(at_border="wait", retry_frames=4), np.asarray([20, 0], np.float32), list[int]()
@@ -452,6 +452,16 @@ def test_under_pressure_what_enters_is_looked_at_once_it_is_whole(outside: int, 
         if len(choose.choose(frame, spot, NOBODY, shift, NOTHING, PRESSED if frame > 0 else FULL)):
             seen.append(frame)
     assert seen == expected
+
+
+def test_what_enters_is_looked_at_once_it_is_whole_however_long_it_has_stood_in_the_border() -> None:
+    choose, shift, seen = chooser(at_border="wait", retry_frames=4), np.asarray([20, 0], np.float32), list[int]()
+    for frame in range(80):
+        moved = max(0, frame - 50)  # the belt stands for 50 frames
+        spot = spots((max(0, 20 * moved - 60), 500, 20 * moved + 60, 600))
+        if len(choose.choose(frame, spot, NOBODY, shift if moved else STILL)):
+            seen.append(frame)
+    assert seen == [0, 4, 12, 28, 54], "at 54 it is clear of the border"
 
 
 def test_under_pressure_what_a_crop_cut_gets_its_wider_one() -> None:

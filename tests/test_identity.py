@@ -16,7 +16,7 @@ from edge.bundle import open_bundle
 from edge.daemon import open_models
 from edge.engines import models_for
 from edge.errors import ConfigError
-from edge.events import Count, Event, MeetingEvent, ReturnEvent, VisitorEvent
+from edge.events import Arrival, Count, Event, MeetingEvent, ReturnEvent, Verdict, VisitorEvent
 from edge.health import Stopwatch
 from edge.identity import Identity
 from edge.station import Station
@@ -49,11 +49,11 @@ def passing_twice() -> list[Image]:
     return once + [picture([])] * AWAY + once
 
 
-def play(given: config.Config, items: Sequence[Image | Gap]) -> list[Event]:
+def play(given: config.Config, items: Sequence[Image | Gap], first_id: int = 1) -> list[Event]:
     """Return what is decided in pictures, ten a second, and in gaps between them."""
     with ExitStack() as stack:
         models = open_models(given, open_bundle(given.bundle), stack)
-        ids = itertools.count(1)
+        ids = itertools.count(first_id)
         station = Station("c", FRAME, given, models, lambda: next(ids))
         events: list[Event] = []
         for index, item in enumerate(items):
@@ -87,6 +87,14 @@ def test_a_part_that_passes_twice_is_two_parts_or_one(folder: Path) -> None:
     assert (back.track, back.sure) == (1, True)
     assert back.away_s > AWAY / 10
     assert {event.track for event in known if hasattr(event, "track")} == {1}
+
+
+def test_a_verdict_before_the_look_has_the_id_that_everybody_knows(folder: Path) -> None:
+    gate = config.Gate(name="gate", camera="c", start=(110, 0), end=(110, 120), direction="right", min_looks=1)
+    given = msgspec.structs.replace(settings(folder, reidentify=config.Reidentify()), gates=[gate])
+    known = play(given, passing_twice(), first_id=71)
+    assert [(event.track, event.verdict) for event in of(known, Verdict)] == [(71, "PASS")] * 2
+    assert [event.track for event in of(known, Arrival)] == [71] * 2
 
 
 def test_before_anything_has_left_nothing_is_decided_otherwise(folder: Path) -> None:

@@ -43,6 +43,13 @@ class Identity:
             vector = self._appearance.size, self._appearance.most
             self._identities = Identities(rules, kind, vector, size, classes, new_id)
 
+    def expected(self, tracks: Tracks) -> Tracks:
+        """Return `tracks`, as the tracker expects them, with the ids that they had in the last frame."""
+        if self._identities is None:
+            return tracks
+        ids = [self._names.get(number, 0) for number in tracks.ids.tolist()]
+        return replace(tracks, ids=np.asarray(ids, tracks.ids.dtype))
+
     def of(self, frame: Frame, instances: Instances, tracks: Tracks) -> tuple[Tracks, list[Event]]:
         """Return `tracks` with the ids by which everybody knows them, and who is back in this frame."""
         if self._identities is None:

@@ -123,9 +123,8 @@ class Station:
         found = foreground(labels, self._wanted, rules.confidence)
         elapsed = 1 if self._last is None else max(1, frame.index - self._last)
         self._last = frame.index
-        expected = self._tracker.predict(found, labels.scale, elapsed, frame.ticks)
-        known = self._identity.expected(expected)
-        early = self._marked(self._rules.early(frame, known, self._tracker.ticks), effort)
+        expected = self._identity.expected(self._tracker.predict(found, labels.scale, elapsed, frame.ticks))
+        early = self._marked(self._rules.early(frame, expected, self._tracker.ticks), effort)
         explained = self._painter(expected.masks, expected.boxes, found.shape, labels.scale)
         before = self._spots + self._tracker.shift[CORNERS]
         inside = self._zones(found, labels.scale)

@@ -60,13 +60,6 @@ class Identity:
         self._names = dict(zip(tracks.ids.tolist(), named.ids.tolist(), strict=True))
         return named, [*events]
 
-    def expected(self, tracks: Tracks) -> Tracks:
-        """Return the tracks of the last frame, where they are expected now, with the ids they had in it."""
-        if self._identities is None:
-            return tracks
-        ids = [self._names.get(number, 0) for number in tracks.ids.tolist()]
-        return replace(tracks, ids=np.asarray(ids, np.int64))
-
     def renamed(self, events: list[Event]) -> list[Event]:
         """Return what the tracker tells of the last frame with the ids by which everybody knows its tracks.
 

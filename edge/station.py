@@ -137,7 +137,7 @@ class Station:
             frame.index, regions, expected, self._tracker.shift, tile, effort, stakes
         )
         watch.lap("attention")
-        return Glance(frame, labels, found, regions, candidates, effort, known, early)
+        return Glance(frame, labels, found, regions, candidates, effort, expected, early)
 
     def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
         """Return all that is known of the frame, now that `looks` have shown `instances` in it."""

@@ -19,7 +19,7 @@ import cv2
 from edge.errors import FoveateError
 from examples.belt.belt import Belt
 from examples.belt.scene import WIDTH, PartInfo, Truth, View
-from examples.belt.training_data import boxes_of
+from examples.belt.truth import boxes_of
 
 SEEDS: Final = tuple(seed for seed in range(2700, 3000) if seed != 2705)
 """Of the validation seeds; no figure is claimed on them. Of 2705 the committed networks reject a good part."""

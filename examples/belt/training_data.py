@@ -26,6 +26,7 @@ from examples.belt.belt import Belt
 from examples.belt.defects import CHIP
 from examples.belt.networks import CANVAS
 from examples.belt.scene import DEFECTS, HEIGHT, KINDS, MIN_DEFECT_PX, WIDTH, Ids, Image, Labels, Truth, View
+from examples.belt.truth import boxes_of
 
 Array: TypeAlias = NDArray[Any]
 
@@ -176,19 +177,6 @@ def owners(truth: Truth) -> Ids:
         if len(near):
             ids[window][mine > 0] = np.bincount(near).argmax()
     return ids
-
-
-def boxes_of(ids: Ids) -> dict[int, Array]:
-    """Return part id -> bounding box x0, y0, x1, y1 (half-open, px)."""
-    ys, xs = np.nonzero(ids)
-    order = np.argsort(ids[ys, xs], kind="stable")
-    ys, xs = ys[order], xs[order]
-    found, starts = np.unique(ids[ys, xs], return_index=True)
-    if not len(found):
-        return {}
-    low = [np.minimum.reduceat(axis, starts) for axis in (xs, ys)]
-    high = [np.maximum.reduceat(axis, starts) + 1 for axis in (xs, ys)]
-    return dict(zip(found.tolist(), np.stack(low + high, axis=1), strict=True))
 
 
 def _windows(view: View, rng: Generator) -> list[tuple[bool, Array]]:

@@ -22,7 +22,8 @@ from edge.types import Instances, Looks
 from examples.belt.belt import Belt
 from examples.belt.networks import CANVAS
 from examples.belt.scene import DEFECTS, HEIGHT, KINDS, VALIDATION_SEEDS, WIDTH, PartInfo, Truth, View
-from examples.belt.training_data import FILL, LABEL_CELL, Array, boxes_of, semantic_pair
+from examples.belt.training_data import FILL, LABEL_CELL, Array, semantic_pair
+from examples.belt.truth import boxes_of
 
 HEAD: Final = Head(family="centers", label_stride=2, offset_px=1.0, score=0.3)
 """How the outputs are read; ``score`` is the least probability of a centre."""

@@ -66,6 +66,7 @@ _OWN_MODULES: Final = frozenset(
         "stream",
         "picture",
         "golden",
+        "truth",
     )
 )
 

@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 import examples.belt
 from examples.belt.scene import PartInfo, Truth
+from examples.belt.truth import boxes_of
 
 FOLDER = Path(examples.belt.__file__).parent
 OUTPUTS = {
@@ -89,7 +90,7 @@ def test_targets_point_to_the_centre_of_what_is_visible() -> None:
 
 def test_a_chip_belongs_to_the_part_that_misses_it() -> None:
     pytest.importorskip("torch")
-    from examples.belt.training_data import boxes_of, owners  # noqa: PLC0415 - needs torch
+    from examples.belt.training_data import owners  # noqa: PLC0415 - needs torch
 
     ids = np.zeros((1080, 1920), np.uint16)
     ids[100:150, 100:150] = 7

@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -38,6 +38,7 @@ QUICK_FRAMES: Final = 450  # of the street: some of its second half
 SIDE: Final = 100  # frame pixels of an object whose appearance is timed
 COME, PRESENT = 5, 30  # tracks that get an id in one frame, and that are in sight
 RUNS: Final = 200
+STREET_KINDS: Final[tuple[Literal["stripes", "model"], ...]] = ("stripes", "model")  # rings are for parts that turn
 FOR_EVER: Final = 1e6  # s
 
 
@@ -70,14 +71,16 @@ def _street(options: Options) -> dict[str, Any]:
     frames = QUICK_FRAMES if options.quick else None
     seen, figures = reid_street.seen(frames), dict[str, Any]()
     halves = {"first_half": (0, reid_street.HALF), "second_half": (reid_street.HALF, len(seen.sights))}
-    for kind, times in seen.ms.items():
+    for kind in STREET_KINDS:
+        times = seen.ms[kind]
         for name, (first, last) in halves.items():
-            found = reid_street.replayed(seen, kind, Reidentify(memory_s=FOR_EVER, appearance=kind), first, last)  # type: ignore[arg-type]
+            rules = Reidentify(memory_s=FOR_EVER, appearance=kind)
+            found = reid_street.replayed(seen, kind, rules, first, last)
             figures |= found.figures(f"street_{kind}_{name}")
         figures |= {f"street_{kind}_ms": statistics.median(times), f"street_{kind}_ms_least": min(times)}
-    for kind, found in reid_street.looped(frames).items():
-        figures |= found.figures(f"street_loop_{kind}")
-        figures[f"street_loop_{kind}_ids"] = found.ids
+    for name, found in reid_street.looped(frames).items():
+        figures |= found.figures(f"street_loop_{name}")
+        figures[f"street_loop_{name}_ids"] = found.ids
     figures["street_loop_people"] = found.things
     return figures
 

@@ -1,14 +1,16 @@
-"""Which total an event raises, and which events say who goes where."""
+"""What an event is about: the total that it raises, its objects, and whether it says who goes where."""
 
 from __future__ import annotations
 
 from edge.events import (
+    Alert,
     Arrival,
     Contested,
     ConversionEvent,
     Count,
     Event,
     Measurement,
+    MeetingEvent,
     PresenceEvent,
     ReturnEvent,
     TrajectoryEvent,
@@ -47,3 +49,27 @@ def counter_of(event: Event) -> str | None:
         case _:
             counter = None
     return counter
+
+
+def tracks_of(event: Event) -> list[int]:
+    """Return the ids of the objects that `event` is about."""
+    match event:
+        case (
+            Count()
+            | Contested()
+            | Arrival()
+            | Verdict()
+            | Measurement()
+            | ZoneEvent()
+            | ConversionEvent()
+            | TrajectoryEvent()
+            | ReturnEvent()
+            | VisitorEvent()
+        ):
+            return [event.track]
+        case Alert():
+            return event.tracks
+        case MeetingEvent():
+            return [event.track, event.other]
+        case _:
+            return []

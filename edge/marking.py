@@ -7,22 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from edge.config import Config
-from edge.events import (
-    Alert,
-    Arrival,
-    Contested,
-    ConversionEvent,
-    Count,
-    Event,
-    Measurement,
-    MeetingEvent,
-    PresenceEvent,
-    ReturnEvent,
-    TrajectoryEvent,
-    Verdict,
-    VisitorEvent,
-    ZoneEvent,
-)
+from edge.event_facts import tracks_of
+from edge.events import Event, PresenceEvent, Verdict
 
 
 def marked(events: Sequence[Event], config: Config, slighted: set[int], doubted: str, *, degraded: bool) -> list[Event]:
@@ -54,27 +40,3 @@ def distrusted(event: Event, config: Config, reason: str) -> Event:
         case _:
             return event
     return msgspec.structs.replace(event, verdict=changed, reasons=[*event.reasons, reason])
-
-
-def tracks_of(event: Event) -> list[int]:
-    """Return the ids of the objects that `event` is about."""
-    match event:
-        case (
-            Count()
-            | Contested()
-            | Arrival()
-            | Verdict()
-            | Measurement()
-            | ZoneEvent()
-            | ConversionEvent()
-            | TrajectoryEvent()
-            | ReturnEvent()
-            | VisitorEvent()
-        ):
-            return [event.track]
-        case Alert():
-            return event.tracks
-        case MeetingEvent():
-            return [event.track, event.other]
-        case _:
-            return []

@@ -1,4 +1,4 @@
-"""Frames of recordings, and which of them calibration looks at."""
+"""Frames of recordings, and which of them stand for all: near duplicates left out, spread over looks and time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from edge.types import Frame, Image
 
 THUMBNAIL = (16, 9)  # width, height: enough to tell scenes apart, small enough to keep thousands of
 TIME_WEIGHT = 64.0  # grey levels, per thumbnail pixel, between the first and the last frame of a recording
+SAME_LEVELS = 1.0  # grey levels by which no thumbnail pixel of a near duplicate differs
 READ_TIMEOUT_S = 10.0
 
 Progress = Callable[[float], None]  # share of a step that is done, 0..1
 Place = tuple[int, int]  # recording, number of the frame in it
+Points = npt.NDArray[np.float32]
 
 
 def frames(recording: Camera, limit: int) -> Iterator[Frame]:
@@ -40,22 +42,37 @@ def frames(recording: Camera, limit: int) -> Iterator[Frame]:
 
 
 def choose_frames(recordings: list[Camera], count: int, limit: int, progress: Progress) -> list[Place]:
-    """Return the `count` frames that cover the recordings best, in order: far apart in looks and in time.
+    """Return the `count` frames that cover the recordings best, the farthest from all before it first.
 
-    At most `limit` frames of each recording are considered. The same recordings give the same choice.
+    Far apart is meant in looks and in time; of near duplicates only the first is considered, so that there may be fewer
+    than `count`. At most `limit` frames of each recording are looked at. The same recordings give the same choice.
     """
     places: list[Place] = []
-    features: list[npt.NDArray[np.float32]] = []
+    thumbnails: list[Points] = []
+    times: list[Points] = []
     for number, recording in enumerate(recordings):
-        rows: list[npt.NDArray[np.float32]] = []
+        rows: list[Points] = []
         for frame in frames(recording, limit):
             rows.append(thumbnail(frame.image))
             progress((number + len(rows) / limit) / len(recordings))
-        when = np.linspace(0, TIME_WEIGHT * np.sqrt(rows[0].size), len(rows), dtype=np.float32)
-        features += [np.append(row, t) for row, t in zip(rows, when, strict=True)]
+        times.append(np.linspace(0, TIME_WEIGHT * np.sqrt(rows[0].size), len(rows), dtype=np.float32))
+        thumbnails += rows
         places += [(number, i) for i in range(len(rows))]
     progress(1.0)
-    return sorted(places[i] for i in farthest_points(np.stack(features), count))
+    looks, when = np.stack(thumbnails), np.concatenate(times)
+    kept = unlike_frames(looks)
+    return [places[kept[i]] for i in farthest_points(np.column_stack([looks[kept], when[kept]]), count)]
+
+
+def unlike_frames(thumbnails: Points) -> npt.NDArray[np.int64]:
+    """Return the indices of the rows (n, d) that differ from every one before them that was kept."""
+    kept: list[int] = []
+    known = np.empty_like(thumbnails)
+    for i, row in enumerate(thumbnails):
+        if not (np.abs(known[: len(kept)] - row).max(axis=1) <= SAME_LEVELS).any():
+            known[len(kept)] = row
+            kept.append(i)
+    return np.asarray(kept, np.int64)
 
 
 def spread_frames(recordings: list[Camera], count: int, limit: int) -> list[Place]:
@@ -74,12 +91,12 @@ def read_frames(recordings: list[Camera], places: list[Place]) -> Iterator[Image
                 yield frame.image.copy()
 
 
-def thumbnail(image: Image) -> npt.NDArray[np.float32]:
+def thumbnail(image: Image) -> Points:
     """Return what a picture (h, w, 3) looks like from afar, as a vector."""
     return cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32).reshape(-1)
 
 
-def farthest_points(points: npt.NDArray[np.float32], count: int) -> list[int]:
+def farthest_points(points: Points, count: int) -> list[int]:
     """Return indices of `count` points (n, d), each the farthest from all before it (Gonzalez 1985).
 
     The first is the one nearest to the mean, so that a single frame is a typical one.

@@ -25,6 +25,7 @@ from export.cache_key import cache_key
 from export.candidate import Candidate
 from export.cascade import Cascade, with_coarse
 from export.heldout import held_frames
+from export.inspection import inspect_inputs, inspect_ranges
 from export.judge import Verdict, judge, timings
 from export.operate import operating_points
 from export.precision import Candidates, Progress, opened, quantize_all
@@ -50,7 +51,9 @@ def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None
     _check_target(out)
     candidates = _candidates(recipe)
     draft = _draft(recipe, candidates)
-    calibration = quantize_all(recipe, candidates, report)
+    findings = inspect_inputs(recipe, candidates, report)
+    calibration = quantize_all(recipe, candidates, findings.frames, report) if findings.frames is not None else {}
+    inspect_ranges(recipe, candidates, findings)
     models = {role: found.described() for role, found in candidates.items()}
     verdict = _judge(recipe, candidates, models, report)
     quality = {key: round(value, 6) for key, value in verdict.figures.items()}

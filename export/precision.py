@@ -10,7 +10,7 @@ import numpy as np
 
 from calibration.canvases import fill_canvases
 from calibration.ranges import METHODS
-from calibration.recordings import choose_frames, read_frames
+from calibration.recordings import read_frames
 from edge.bundle import Role
 from edge.engines.ort import OrtEngine
 from edge.errors import ConfigError
@@ -18,6 +18,7 @@ from edge.threads import available_cores
 from edge.types import Image, Looks
 from export.candidate import Candidate, measure, quantized
 from export.cascade import Cascade, Result, with_coarse
+from export.frames import Frames
 from export.metrics import DEFECT_PX, Panoptic, confusion, mean_iou
 from export.recipe import Calibration, Recipe
 
@@ -36,14 +37,21 @@ class Material:
     selection: list[tuple[Image, Looks]] = field(default_factory=list)  # frames, and where to look in them
 
 
-def quantize_all(recipe: Recipe, candidates: Candidates, progress: Progress) -> dict[str, str | int | float]:
+def wanting(candidates: Candidates) -> list[Candidate]:
+    """Return the models that have to be calibrated."""
+    return [found for found in candidates.values() if found.wants("int8") or found.source.tensorrt]
+
+
+def quantize_all(
+    recipe: Recipe, candidates: Candidates, frames: Frames, progress: Progress
+) -> dict[str, str | int | float]:
     """Make every INT8 file that the recipe asks for; return what the manifest says of the calibration."""
-    wanting = [found for found in candidates.values() if found.wants("int8") or found.source.tensorrt]
-    if not wanting or recipe.calibration is None:
+    if recipe.calibration is None:
         return {}
-    material = collect(recipe, recipe.calibration, candidates, progress)
+    material = collect(recipe, recipe.calibration, frames, candidates, progress)
     said: dict[str, str | int | float] = {"selection_frames": len(material.selection)}
-    for found in wanting:
+    said |= {"frames_sha256": frames.sha256}
+    for found in wanting(candidates):
         pictures = material.pictures[found.role]
         if not pictures:
             raise ConfigError(
@@ -56,11 +64,11 @@ def quantize_all(recipe: Recipe, candidates: Candidates, progress: Progress) -> 
     return said
 
 
-def collect(recipe: Recipe, calibration: Calibration, candidates: Candidates, progress: Progress) -> Material:
-    """Read the recordings: semantic inputs, packed canvases, and frames to choose the method on."""
-    step = "read recordings"
-    recordings = calibration.recordings
-    places = choose_frames(recordings, calibration.frames, calibration.limit, lambda share: progress(step, share / 2))
+def collect(
+    recipe: Recipe, calibration: Calibration, frames: Frames, candidates: Candidates, progress: Progress
+) -> Material:
+    """Read the chosen frames: semantic inputs, packed canvases, and frames to choose the method on."""
+    step, recordings, places = "read frames", calibration.recordings, frames.places
     models = {role: found.model for role, found in candidates.items()}
     cores = available_cores()
     material = Material()
@@ -78,7 +86,7 @@ def collect(recipe: Recipe, calibration: Calibration, candidates: Candidates, pr
                 if coarse is not None and coarse.semantic is not None:
                     coarse.label(image)
                     material.pictures["coarse"].append(coarse.semantic.input.copy())
-            progress(step, 0.5 + (number + 1) / len(places) / 2)
+            progress(step, (number + 1) / len(places))
     if not last:
         raise ConfigError("calibration.recordings: gave no frame when read again; use recordings that stay the same")
     material.selection = material.selection or last  # so few frames that the last one serves for both

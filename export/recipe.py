@@ -84,6 +84,7 @@ class Calibration(_Table, frozen=True, kw_only=True):
     frames: Whole = 64  # chosen from all recordings, spread and unlike each other
     limit: Whole = 2000  # frames that are read from each recording at the most
     method: Method = "auto"
+    like_heldout: bool = True  # refuse frames that are unlike the held-out ones
 
 
 class HeldOut(_Table, frozen=True, kw_only=True):
@@ -93,6 +94,7 @@ class HeldOut(_Table, frozen=True, kw_only=True):
     folder: Path | None = None  # pictures with truth; `export/heldout.py` describes the layout
     frames: Whole = 24
     limit: Whole = 2000
+    floor: Fraction = 0.1  # what a float model must be worth with truth: 0 is one class everywhere, 1 is the truth
 
 
 class OperatingPoint(_Table, frozen=True, kw_only=True):

@@ -13,28 +13,28 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-import onnx
 
 from edge import bundle
 from edge.bundle import Bundle, Manifest, Model, Role, open_bundle
 from edge.engines.ort import OrtEngine
 from edge.errors import ConfigError, FoveateError
 from edge.threads import available_cores
-from export.apart import TakenIn, take_in
+from export import frames
 from export.cache_key import cache_key
-from export.candidate import Candidate
 from export.cascade import Cascade, with_coarse
 from export.heldout import held_frames
-from export.inspection import inspect_inputs, inspect_ranges
+from export.inspection import Findings, as_shown, inspect_inputs, inspect_ranges
 from export.judge import Verdict, judge, timings
 from export.operate import operating_points
 from export.precision import Candidates, Progress, opened, quantize_all
-from export.recipe import Appearance, Instance, Recipe, Semantic, load_recipe, sources
+from export.recipe import Recipe, load_recipe
 from export.report import write_report
+from export.shown import Shown
+from export.taken import taken
 
 _BUNDLE_FILE, _REPORT_FILE = (
     re.compile(r"manifest\.json|.*\.(onnx|plan)"),
-    re.compile(r"report\.(html|json)|gate\.toml"),
+    re.compile(r"report\.(html|json)|gate\.toml|calibration\.json"),
 )
 _FOUND_BYTES = 8192  # room in the manifest for what the export finds out
 
@@ -49,34 +49,22 @@ def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None
     recipe = load_recipe(recipe_path)
     out = out.resolve()
     _check_target(out)
-    candidates = _candidates(recipe)
+    candidates: Candidates = {found.role: found for found in taken(recipe)}
     draft = _draft(recipe, candidates)
     findings = inspect_inputs(recipe, candidates, report)
     calibration = quantize_all(recipe, candidates, findings.frames, report) if findings.frames is not None else {}
     inspect_ranges(recipe, candidates, findings)
     models = {role: found.described() for role, found in candidates.items()}
     verdict = _judge(recipe, candidates, models, report)
-    quality = {key: round(value, 6) for key, value in verdict.figures.items()}
+    quality = {key: round(value, 6) for key, value in verdict.figures.items() if not _is_time(key)}
     manifest = msgspec.structs.replace(draft, models=models, calibration=calibration, quality=quality)
-    _write(out, manifest, candidates, verdict)
+    _write(out, manifest, candidates, verdict, findings, as_shown(recipe_path, recipe, findings))
     return open_bundle(out)
 
 
-def _candidates(recipe: Recipe) -> Candidates:
-    """Return the models of a recipe in canonical form."""
-    found: Candidates = {}
-    for role, source in sources(recipe).items():
-        for taken in take_in(role, source):
-            found[taken.role] = _candidate(taken, source)
-    return found
-
-
-def _candidate(taken: TakenIn, source: Semantic | Instance | Appearance) -> Candidate:
-    if taken.role == "coarse":
-        source = msgspec.structs.replace(source, input_size=taken.model.input.shape[1::-1])
-    found = Candidate(taken.role, source, onnx.load_from_string(taken.graph), taken.model, taken.sensitive)
-    found.files[found.native] = taken.graph
-    return found
+def _is_time(key: str) -> bool:
+    """Return whether a figure is a time: no two runs have the same, and the same export has to give the same bundle."""
+    return key.endswith(("_ms", "_ms_p10", "_ms_p90"))
 
 
 def _draft(recipe: Recipe, candidates: Candidates) -> Manifest:
@@ -177,13 +165,13 @@ def _judge(recipe: Recipe, candidates: Candidates, models: dict[Role, Model], pr
     with contextlib.ExitStack() as stack:
         engines = _engines(candidates, stack)
         if recipe.heldout is not None:
-            count, frames = held_frames(recipe.heldout, models)
+            count, held = held_frames(recipe.heldout, models)
             cascades = {side: Cascade(found, models, recipe.regions) for side, found in engines.items()}
             if "coarse" in models:
                 changed = with_coarse(engines["bundle"])
                 cascades["coarse"] = Cascade(changed, with_coarse(models), recipe.regions)
             step = "judge on held-out frames"
-            verdict = judge(frames(), count, cascades, models, lambda share: progress(step, share))
+            verdict = judge(held(), count, cascades, models, lambda share: progress(step, share))
         _choose_points(recipe, models, verdict)
         _drop_trivial(verdict, candidates)
         for role, found in candidates.items():
@@ -240,7 +228,9 @@ def _written(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _write(out: Path, manifest: Manifest, candidates: Candidates, verdict: Verdict) -> None:
+def _write(
+    out: Path, manifest: Manifest, candidates: Candidates, verdict: Verdict, findings: Findings, shown: Shown
+) -> None:
     """Write bundle and report beside their places, then rename; the bundle comes last and is the commit."""
     with _written(out), tempfile.TemporaryDirectory(prefix=".export.", dir=out.parent) as name:
         new, report = Path(name) / "bundle", Path(name) / "report"
@@ -250,7 +240,9 @@ def _write(out: Path, manifest: Manifest, candidates: Candidates, verdict: Verdi
             for key in found.kept():
                 (new / found.file_name(key)).write_bytes(found.files[key])
         (new / "manifest.json").write_bytes(_text(manifest))
-        write_report(report, manifest, verdict)
+        write_report(report, manifest, verdict, shown)
+        if findings.frames is not None:
+            (report / frames.FILE).write_bytes(findings.frames.document())
         _sound(new)  # an older bundle stays unless the new one can be loaded
         _put(report, _report(out))
         _put(new, out)

@@ -35,7 +35,7 @@ def cache_key(recipe_path: Path) -> str:
             digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
     digest.update(_code(ROOT / name for name in CODE))
     digest.update(_code(_program(camera) for camera in _recordings(recipe)))
-    digest.update(" ".join(f"{name} {_version(name)}" for name in PACKAGES).encode())
+    digest.update(" ".join(f"{name} {version_of(name)}" for name in PACKAGES).encode())
     return digest.hexdigest()[:16]
 
 
@@ -76,7 +76,8 @@ def _program(camera: Camera) -> Path | None:
     return folder if folder.is_dir() else folder.parent
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Return the version of an installed package."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

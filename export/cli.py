@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -57,12 +58,14 @@ class _Bars:
 
 def _summary(bundle: Bundle, seconds: float) -> None:
     quality = bundle.manifest.quality
+    report = bundle.path.with_name(f"{bundle.path.name}.report")
+    figures: dict[str, float] = msgspec.json.decode((report / "report.json").read_bytes())["figures"]
     print(f"{bundle.path}  {bundle.manifest.name} {bundle.manifest.version}, exported in {seconds:.0f} s")
     for role, model in bundle.manifest.models.items():
         files = ", ".join(f"{e.file} {e.size / 1e6:.2f} MB" for e in model.engines)
         times = ", ".join(
             f"{key.removeprefix(role + '_').removesuffix('_ms')} {value:.2f} ms"
-            for key, value in quality.items()
+            for key, value in figures.items()
             if key.startswith(role) and key.endswith("_ms")
         )
         print(f"  {role}: {files}; {times}")
@@ -72,7 +75,7 @@ def _summary(bundle: Bundle, seconds: float) -> None:
                 what = (key + end).replace("_", " ")
                 note = " (used only where the governor asks for it)" if end else ""
                 print(f"  {what} with the float models: {quality[key + end]:.4f}{note}")
-    gate = bundle.path.with_name(bundle.path.name + ".report") / GATE_FILE
+    gate = report / GATE_FILE
     if gate.exists():
         print(
             f"  thresholds of defects, {gate}:",
@@ -80,7 +83,7 @@ def _summary(bundle: Bundle, seconds: float) -> None:
             sep="\n",
             end="",
         )
-    print(f"  report: {bundle.path.with_name(bundle.path.name + '.report') / 'report.html'}")
+    print(f"  report: {report / 'report.html'}")
 
 
 def main(argv: list[str]) -> int:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import cv2
 import msgspec
 
 from calibration.likeness import FAR_LEVELS, Looks, foreign_share, is_flat, look
 from calibration.recordings import Place, Progress, choose_frames, read_frames
-from calibration.strata import described, in_turn, strata
+from calibration.strata import Described, described, in_turn, strata
 from edge.bundle import Role
+from edge.config import Camera
 from edge.engines.ort import OrtEngine
 from edge.errors import ConfigError
 from edge.threads import available_cores
@@ -23,12 +26,13 @@ from export.errors import SuspicionError
 from export.recipe import Calibration, Recipe
 
 PER_CHOSEN = 2  # frames that are described for each one that is chosen
-MOST_BAD = 0.5  # share of frames, flat ones or foreign ones, that makes a set a mistake
+MOST_BAD = 0.5  # share of frames, flat ones or foreign ones, above which a set is a mistake
 FILE = "calibration.json"
+WIDTH, QUALITY = 240, 80  # of a frame in the report: pixels, JPEG
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """One frame that calibration looks at."""
+    """One frame that calibration looks at, as it is listed."""
 
     recording: str
     frame: int
@@ -37,16 +41,35 @@ class Chosen(msgspec.Struct, frozen=True):
     product: str  # class that most of what is in it is of
     occupancy: float  # share of its pixels that are of a class
 
+    @property
+    def caption(self) -> str:
+        """Return what people want to know of it."""
+        shown = f", {self.occupancy:.1%} covered, mostly {self.product}" if self.product else ""
+        return f"{Path(self.recording).name} {self.frame}: light {self.light:.0f}{shown}"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One frame that was looked at for choosing."""
+
+    place: Place
+    entry: Chosen
+    shown: Described
+    look: Looks
+    flat: bool  # black or constant
+    picture: bytes  # a small JPEG
+
 
 @dataclass(frozen=True)
 class Frames:
     """All frames that calibration looks at, by recording and number."""
 
-    places: list[Place]
-    chosen: list[Chosen]
-    looks: list[Looks]  # what each is like
-    flat: int  # how many are black or constant
-    considered: int  # frames that were described
+    chosen: list[Looked]
+
+    @property
+    def places(self) -> list[Place]:
+        """Return where they are, in order."""
+        return [one.place for one in self.chosen]
 
     @property
     def sha256(self) -> str:
@@ -55,7 +78,7 @@ class Frames:
 
     def document(self) -> bytes:
         """Return the list as JSON."""
-        return bytes(msgspec.json.format(msgspec.json.encode(self.chosen)))
+        return bytes(msgspec.json.format(msgspec.json.encode([one.entry for one in self.chosen])))
 
 
 def chosen_frames(
@@ -63,44 +86,23 @@ def chosen_frames(
 ) -> Frames:
     """Return the frames to calibrate on; a semantic model says what each shows, without one only light counts.
 
-    Raises `ConfigError` where a recording gives fewer frames when it is read again.
+    Raises `ConfigError` where the recordings give nothing when they are read again.
     """
-    recordings = calibration.recordings
-    count = calibration.frames
-    most = choose_frames(recordings, count * PER_CHOSEN, calibration.limit, lambda share: progress(share / 2))
-    shown, chosen, looks, flat = [], {}, {}, set()
-    with contextlib.ExitStack() as stack:
-        cascade = _semantic(recipe, candidates, stack)
-        names = candidates["semantic"].model.classes if cascade is not None else ["none"]
-        for place, image in zip(sorted(most), read_frames(recordings, sorted(most)), strict=False):
-            labels = cascade.label(image) if cascade is not None else None
-            one = described(image, None if labels is None else labels.classes)
-            shown.append(one)
-            camera = recordings[place[0]]
-            chosen[place] = Chosen(
-                camera.source or " ".join(camera.command),
-                place[1],
-                pixels_sha256(image),
-                round(one.light, 2),
-                names[one.product] if one.product else "",
-                round(one.occupancy, 4),
-            )
-            looks[place] = look(image)
-            if is_flat(image):
-                flat.add(place)
-            progress(0.5 + len(shown) / len(most) / 2)
-    if not shown:
-        raise ConfigError("calibration.recordings: gave no frame when read again; use recordings that stay the same")
-    groups = dict(zip(chosen, strata(shown), strict=True))
-    order = [place for place in most if place in groups]
-    places = sorted(order[i] for i in in_turn([groups[place] for place in order], count))
-    return Frames(
-        places,
-        [chosen[place] for place in places],
-        [looks[place] for place in places],
-        len(flat & set(places)),
-        len(shown),
+    count, half = calibration.frames, 0.5
+    order = choose_frames(
+        calibration.recordings, count * PER_CHOSEN, calibration.limit, lambda share: progress(share * half)
     )
+    looked: dict[Place, Looked] = {}
+    with contextlib.ExitStack() as stack:
+        model = _semantic(recipe, candidates, stack)
+        for one in _looked(calibration.recordings, sorted(order), model, candidates):
+            looked[one.place] = one
+            progress(half + half * len(looked) / len(order))
+    if not looked:
+        raise ConfigError("calibration.recordings: gave no frame when read again; use recordings that stay the same")
+    ranked = [looked[place] for place in order if place in looked]  # a recording may be shorter the second time
+    taken = in_turn(strata([one.shown for one in ranked]), count)
+    return Frames(sorted((ranked[i] for i in taken), key=lambda one: one.place))
 
 
 def _semantic(recipe: Recipe, candidates: Mapping[Role, Candidate], stack: contextlib.ExitStack) -> Cascade | None:
@@ -112,28 +114,51 @@ def _semantic(recipe: Recipe, candidates: Mapping[Role, Candidate], stack: conte
     return Cascade({"semantic": engine}, {"semantic": found.model}, recipe.regions)
 
 
-def pixels_sha256(image: Image) -> str:
-    """Return the hash of a frame's pixels."""
-    return hashlib.sha256(image.tobytes()).hexdigest()
+def _looked(
+    recordings: list[Camera], places: list[Place], model: Cascade | None, candidates: Mapping[Role, Candidate]
+) -> Iterator[Looked]:
+    """Yield what the frames at `places` show."""
+    names = candidates["semantic"].model.classes if model is not None else [""]
+    for place, image in zip(places, read_frames(recordings, places), strict=False):
+        labels = model.label(image) if model is not None else None
+        shown = described(image, None if labels is None else labels.classes)
+        camera = recordings[place[0]]
+        entry = Chosen(
+            camera.source or " ".join(camera.command),
+            place[1],
+            hashlib.sha256(image.tobytes()).hexdigest(),
+            round(shown.light, 2),
+            names[shown.product] if shown.product else "",
+            round(shown.occupancy, 4),
+        )
+        yield Looked(place, entry, shown, look(image), is_flat(image), _small(image))
+
+
+def _small(image: Image) -> bytes:
+    """Return a small picture of a frame as a JPEG."""
+    height = max(1, round(image.shape[0] * WIDTH / image.shape[1]))
+    small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])
 
 
 def check_frames(calibration: Calibration, frames: Frames, held: list[Image]) -> None:
     """Raise `SuspicionError` where most of the frames are black or constant, or unlike the `held`-out ones."""
-    if frames.flat > MOST_BAD * len(frames.places) and not (held and all(is_flat(image) for image in held)):
+    flat = sum(one.flat for one in frames.chosen)
+    if flat > MOST_BAD * len(frames.chosen) and not (held and all(is_flat(image) for image in held)):
         raise SuspicionError(
             "calibration.recordings",
             "black calibration",
-            f"{frames.flat} of {len(frames.places)} chosen frames are black or of one grey: the ranges of activations "
-            "would be too small; use recordings of what the camera will see",
+            f"{flat} of the {len(frames.chosen)} frames that differ are black or of one grey: the ranges of "
+            "activations would be too small; use recordings of what the camera will see",
         )
     if not held or not calibration.like_heldout:
         return
-    share, distance = foreign_share(frames.looks, [look(image) for image in held])
+    share, distance = foreign_share([one.look for one in frames.chosen], [look(image) for image in held])
     if share > MOST_BAD:
         raise SuspicionError(
             "calibration.recordings",
             "foreign calibration",
-            f"{share:.0%} of the held-out frames are like none of the {len(frames.places)} that are calibrated on "
+            f"{share:.0%} of the held-out frames are like none of the {len(frames.chosen)} that are calibrated on "
             f"(light, colour and edges are {distance:.0f} levels off in the median, {FAR_LEVELS:g} are usual at the "
-            "most); calibrate on recordings of the same place and light, or set like_heldout = false",
+            "most); calibrate on recordings of the same place and light, or set calibration.like_heldout = false",
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -18,8 +20,10 @@ from export.clipping import CLIPPED, clipped_shares
 from export.errors import SuspicionError
 from export.frames import Frames, check_frames, chosen_frames
 from export.precision import Candidates, Progress, wanting
-from export.recipe import Recipe
-from export.suspicions import FRAMES, Checked, check_models, some_held
+from export.recipe import Recipe, sources
+from export.shown import Seen, Shown
+from export.suspicions import FRAMES, check_models, some_held
+from export.trial import Checked
 
 
 @dataclass
@@ -75,6 +79,18 @@ def inspect_ranges(recipe: Recipe, candidates: Candidates, findings: Findings) -
                 f"quantizer on {len(pictures)} pictures, {CLIPPED:.0%} are taken; calibrate on frames that show all "
                 "that will come, or quantize the model anew",
             )
+
+
+def as_shown(recipe_path: Path, recipe: Recipe, findings: Findings) -> Shown:
+    """Return what the report shows of all this."""
+    models = {f"{role}: {source.model.name}": source.model for role, source in sources(recipe).items()}
+    inputs = {recipe_path.name: recipe_path, **models}
+    shown = Shown(tried=findings.checked.tried, notes=findings.checked.notes)
+    shown.inputs = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in inputs.items()}
+    if findings.frames is not None:
+        shown.frames_sha256 = findings.frames.sha256
+        shown.frames = [Seen(one.entry.caption, one.entry.sha256, one.picture) for one in findings.frames.chosen]
+    return shown
 
 
 def _calibrated(recipe: Recipe, findings: Findings) -> list[Image]:

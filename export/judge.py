@@ -16,10 +16,11 @@ import numpy as np
 from calibration.recordings import Progress
 from edge.bundle import Model, Role, TensorSpec
 from edge.engines.ort import OrtEngine
-from edge.types import Image, Instances
+from edge.types import Image, Instances, Labels
 from export.cascade import Cascade, Result
+from export.flips import Flips
 from export.heldout import HeldFrame
-from export.metrics import DEFECT_PX, Panoptic, confusion, has_coco, mask_ap, mean_iou
+from export.metrics import DEFECT_PX, IGNORED, Panoptic, confusion, has_coco, mask_ap, mean_iou
 from export.operate import Frames, Points
 from export.pictures import panels
 
@@ -33,7 +34,7 @@ class Example:
 
     name: str
     agreement: float
-    picture: bytes  # JPEG: frame and difference, float models and bundle
+    picture: bytes  # JPEG: frame and difference, float models and bundle, and the truth if it is known
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Verdict:
     examples: list[Example] = field(default_factory=list)
     frames: Frames = ()  # true instances and the bundle's, of pictures that have them
     points: Points | None = None
+    flips: Flips = field(default_factory=Flips)
 
 
 @dataclass
@@ -119,7 +121,9 @@ def judge(
     for number, frame in enumerate(frames):
         results = {name: cascade(frame.image) for name, cascade in cascades.items()}
         agreement = sums.add(frame, results)
-        drawn = panels(frame.image, results["float"], results["bundle"])
+        drawn = panels(frame.image, results["float"], results["bundle"], _true(frame))
+        if "instance" in models:
+            verdict.flips.add(frame.name, frame.image, results["float"], results["bundle"], models["instance"])
         example = Example(frame.name, agreement, drawn)
         if number in spread:
             verdict.examples.append(example)
@@ -132,6 +136,16 @@ def judge(
     _between(sums, verdict, models)
     _against_truth(sums, verdict, models)
     return verdict
+
+
+def _true(frame: HeldFrame) -> Result | None:
+    """Return what is known of a frame, as a cascade would say it; nothing where no truth is given."""
+    if frame.semantic is None and frame.instances is None:
+        return None
+    labels = None
+    if frame.semantic is not None:
+        labels = Labels(np.where(frame.semantic == IGNORED, 0, frame.semantic).astype(np.uint8), None, (1.0, 1.0))
+    return Result(labels, None, frame.instances)
 
 
 def _between(sums: _Sums, verdict: Verdict, models: dict[Role, Model]) -> None:

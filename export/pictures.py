@@ -23,37 +23,43 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
     """The part of a frame that is shown, in frame pixels."""
 
     x: int
     y: int
     width: int
     height: int
+    panel: int = WIDTH  # pixels that it is wide when it is shown
 
     @property
     def scale(self) -> float:
         """Return panel pixels per frame pixel."""
-        return WIDTH / self.width
+        return self.panel / self.width
 
     def cut(self, picture: Image, interpolation: int) -> Image:
         """Return this part of a picture as large as the frame, enlarged to a panel."""
         part = picture[self.y : self.y + self.height, self.x : self.x + self.width]
-        return np.asarray(cv2.resize(part, (WIDTH, round(self.height * self.scale)), interpolation=interpolation))
+        size = self.panel, max(1, round(self.height * self.scale))
+        return np.asarray(cv2.resize(part, size, interpolation=interpolation))
 
 
-def panels(image: Image, reference: Result, product: Result) -> bytes:
-    """Return the four panels of one frame as a JPEG: frame and difference above, float models and bundle below."""
+def panels(image: Image, reference: Result, product: Result, truth: Result | None = None) -> bytes:
+    """Return the panels of one frame as a JPEG: frame and difference above, float models and bundle below.
+
+    With `truth` there is a third column before the difference: the part itself, and the truth of it.
+    """
     window = _where(image, reference, product)
     part = window.cut(image, cv2.INTER_LINEAR)
-    rows = [
-        (("frame", _whole(image, window)), ("difference", _difference(part, reference, product, window, image))),
-        (
-            ("float models", _overlay(part, reference, window, image)),
-            ("bundle", _overlay(part, product, window, image)),
-        ),
+    above = [("frame", _whole(image, window)), ("difference", _difference(part, reference, product, window, image))]
+    below = [
+        ("float models", _overlay(part, reference, window, image)),
+        ("bundle", _overlay(part, product, window, image)),
     ]
-    drawn = [_beside([_titled(shown, title) for title, shown in row], axis=1) for row in rows]
+    if truth is not None:
+        above.insert(1, ("part of it", part))
+        below.insert(0, ("truth", _overlay(part, truth, window, image)))
+    drawn = [_beside([_titled(shown, title) for title, shown in row], axis=1) for row in (above, below)]
     return bytes(cv2.imencode(".jpg", _beside(drawn, axis=0), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])
 
 
@@ -63,7 +69,7 @@ def color_of(number: int) -> tuple[int, int, int]:
     return int(blue * 255), int(green * 255), int(red * 255)
 
 
-def _where(image: Image, reference: Result, product: Result) -> _Window:
+def _where(image: Image, reference: Result, product: Result) -> Window:
     """Return the window that holds most of the difference; where there is none, most of what was found."""
     height, width = image.shape[:2]
     wide, high = min(width, WIDTH), min(height, max(1, round(WIDTH * height / width)))
@@ -78,10 +84,10 @@ def _where(image: Image, reference: Result, product: Result) -> _Window:
     return _around(first.x + int(columns.mean()), first.y + int(rows.mean()), wide, high, image)
 
 
-def _around(x: int, y: int, wide: int, high: int, image: Image) -> _Window:
+def _around(x: int, y: int, wide: int, high: int, image: Image) -> Window:
     """Return the window of this size whose middle is as near to (x, y) as the frame allows."""
     height, width = image.shape[:2]
-    return _Window(min(max(x - wide // 2, 0), width - wide), min(max(y - high // 2, 0), height - high), wide, high)
+    return Window(min(max(x - wide // 2, 0), width - wide), min(max(y - high // 2, 0), height - high), wide, high)
 
 
 def _differing(image: Image, reference: Result, product: Result) -> Mask:
@@ -115,10 +121,10 @@ def _lone(reference: Result, product: Result) -> list[tuple[Instances, set[int],
     return [(reference.instances, only_float, ONLY_FLOAT), (product.instances, only_bundle, ONLY_BUNDLE)]
 
 
-def _whole(image: Image, window: _Window) -> Image:
+def _whole(image: Image, window: Window) -> Image:
     """Return the whole frame with the window drawn into it."""
     height, width = image.shape[:2]
-    everything = _Window(0, 0, width, height)
+    everything = Window(0, 0, width, height)
     shown = everything.cut(image, cv2.INTER_AREA if width > WIDTH else cv2.INTER_LINEAR)
     if window != everything:
         corners = np.asarray([window.x, window.y, window.x + window.width, window.y + window.height])
@@ -127,7 +133,7 @@ def _whole(image: Image, window: _Window) -> Image:
     return shown
 
 
-def _overlay(part: Image, result: Result, window: _Window, image: Image) -> Image:
+def _overlay(part: Image, result: Result, window: Window, image: Image) -> Image:
     shown: Image = part.copy()
     if result.labels is not None:
         labels = window.cut(_sized(result.labels.classes, image), cv2.INTER_NEAREST)
@@ -136,11 +142,12 @@ def _overlay(part: Image, result: Result, window: _Window, image: Image) -> Imag
         shown[found] = (shown[found] * (1 - TINT) + table[labels[found]] * TINT).astype(np.uint8)
     if result.instances is not None:
         for i in range(len(result.instances)):
-            _outline(shown, result.instances, i, window, WHITE)
+            outline(shown, result.instances, i, window, WHITE)
     return shown
 
 
-def _outline(shown: Image, instances: Instances, i: int, window: _Window, color: tuple[int, int, int]) -> None:
+def outline(shown: Image, instances: Instances, i: int, window: Window, color: tuple[int, int, int]) -> None:
+    """Draw the outline of one object on `shown`, which is the window of its frame."""
     x0, y0, x1, y1 = whole_box(instances, i)
     size = max(1, round((x1 - x0) * window.scale)), max(1, round((y1 - y0) * window.scale))
     mask = cv2.resize(instances.masks[i].view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
@@ -149,7 +156,7 @@ def _outline(shown: Image, instances: Instances, i: int, window: _Window, color:
     cv2.drawContours(shown, lines, -1, color, 2, cv2.LINE_AA)
 
 
-def _difference(part: Image, reference: Result, product: Result, window: _Window, image: Image) -> Image:
+def _difference(part: Image, reference: Result, product: Result, window: Window, image: Image) -> Image:
     """Show what differs on a dimmed frame: red pixels of another class, objects that only one side has."""
     shown: Image = (cv2.cvtColor(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR) * 0.4).astype(np.uint8)
     if reference.labels is not None and product.labels is not None:
@@ -158,7 +165,7 @@ def _difference(part: Image, reference: Result, product: Result, window: _Window
         shown[first != second] = DIFFERENT
     for instances, numbers, color in _lone(reference, product):
         for i in numbers:
-            _outline(shown, instances, i, window, color)
+            outline(shown, instances, i, window, color)
     return shown
 
 
@@ -170,10 +177,10 @@ def _titled(shown: Image, title: str) -> Image:
 
 
 def _beside(pictures: list[Image], axis: int) -> Image:
-    """Join two pictures with a white gap between them."""
-    first, second = pictures
+    """Join pictures with a white gap between them."""
+    first, *others = pictures
     gap = np.full((GAP, first.shape[1], 3) if axis == 0 else (first.shape[0], GAP, 3), 255, np.uint8)
-    return np.concatenate([first, gap, second], axis=axis)
+    return np.concatenate([first, *(part for other in others for part in (gap, other))], axis=axis)
 
 
 def _sized(labels: Image, image: Image) -> Image:

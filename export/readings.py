@@ -45,8 +45,13 @@ class Reading:
             "colour order": f'color = "{self.source.color}"',
             "normalisation": f"scale = {self.source.scale:.6g}, mean = {self.source.mean}, std = {self.source.std}",
             "fit": f'fit = "{self.source.fit}"',
+            "input size": f"input_size = {_turned(self.source.input_size)}",
         }
         return ", ".join(told[cause] for cause in self.causes) or "as the recipe says"
+
+
+def _turned(size: tuple[int, int] | None) -> list[int]:
+    return list(size[::-1]) if size is not None else []
 
 
 def other_readings(source: Semantic | Instance, *, floats: bool) -> list[Reading]:

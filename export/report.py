@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import platform
 from html import escape
 from pathlib import Path
 
 import msgspec
-import onnxruntime
 
 from edge.bundle import EngineFile, Manifest
+from export.cache_key import PACKAGES, version_of
+from export.charts import bars, scatter
 from export.judge import Verdict
 from export.operate import GATE_FILE, as_config
+from export.page import hashes, many, page, picture, section, table, told
+from export.shown import Plan, Shown
 
 EXPLAINED = {
     "semantic_miou_agreement": "mean IoU of the bundle's label maps with the float model's",
@@ -36,19 +38,19 @@ EXPLAINED = {
     "heldout_frames": "held-out frames",
 }
 LEGEND = (
-    "Each: the frame, and three times the part of it that the white frame marks, where the two sides differ most (or "
-    "where something is, if they do not): the difference, what the float models say, what the bundle says. Red: pixels "
-    "of another class; blue: objects that only the float models have; orange: objects that only the bundle has."
+    "Those that agree least come first. Each: the frame, and again the part of it that the white frame marks, where "
+    "the two sides differ most (or where something is, if they do not): the difference, the truth if there is any, "
+    "what the float models say, what the bundle says. Red: pixels of another class; blue: objects that only the float "
+    "models have; orange: objects that only the bundle has."
 )
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1640px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse}td,th{padding:.2em 1em;border-bottom:1px solid #ddd;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}figure{margin:1em 0}"""
+MOST_LAYERS = 24  # that are shown, the worst
 
 
-def write_report(folder: Path, manifest: Manifest, verdict: Verdict) -> None:
+def write_report(folder: Path, manifest: Manifest, verdict: Verdict, shown: Shown) -> None:
     """Write the files into `folder`, which exists; ``gate.toml`` only where thresholds were chosen."""
-    folder.joinpath("report.json").write_bytes(msgspec.json.format(msgspec.json.encode(_document(manifest, verdict))))
-    folder.joinpath("report.html").write_text(_page(manifest, verdict), encoding="utf-8")
+    document = msgspec.json.encode(_document(manifest, verdict, shown))
+    folder.joinpath("report.json").write_bytes(msgspec.json.format(document))
+    folder.joinpath("report.html").write_text(_page(manifest, verdict, shown), encoding="utf-8")
     if verdict.points is not None:
         folder.joinpath(GATE_FILE).write_text(as_config(verdict.points), encoding="utf-8")
 
@@ -59,11 +61,11 @@ def machine() -> dict[str, str]:
         "machine": platform.machine(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "onnxruntime": onnxruntime.__version__,
+        **{name: version_of(name) for name in PACKAGES},
     }
 
 
-def _document(manifest: Manifest, verdict: Verdict) -> dict[str, object]:
+def _document(manifest: Manifest, verdict: Verdict, shown: Shown) -> dict[str, object]:
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -72,8 +74,13 @@ def _document(manifest: Manifest, verdict: Verdict) -> dict[str, object]:
         "figures": {key: round(value, 6) for key, value in sorted(verdict.figures.items())},
         "calibration": manifest.calibration,
         "files": [_file(role, e) for role, model in manifest.models.items() for e in model.engines],
+        "inputs": shown.inputs,
+        "plans": plans(manifest, verdict, shown),
+        "layers": shown.layers,
+        "readings": shown.tried,
+        "flips": verdict.flips.count,
         "operating_point": verdict.points,
-        "notes": verdict.notes,
+        "notes": [*verdict.notes, *shown.notes],
         "examples": {example.name: round(example.agreement, 6) for example in verdict.examples},
     }
 
@@ -82,52 +89,149 @@ def _file(role: str, engine: EngineFile) -> dict[str, object]:
     return {"role": role, **msgspec.to_builtins(engine)}
 
 
-def _page(manifest: Manifest, verdict: Verdict) -> str:
-    title = escape(f"{manifest.name} {manifest.version}")
-    where = ", ".join(f"{key} {value}" for key, value in machine().items())
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
-        f"<h1>{title}</h1><p>Exported {escape(manifest.created)}; measured on {escape(where)}.</p>",
-        *(f"<p><strong>{escape(note)}</strong></p>" for note in verdict.notes),
-        "<h2>Decisions</h2>",
-        _table([(EXPLAINED[key], f"{v:.4g}") for key, v in verdict.figures.items() if key in EXPLAINED]),
-        *_points(verdict),
-        "<h2>Time of one inference</h2>",
-        _table(_times(verdict.figures)),
-        "<h2>Files</h2>",
-        _table([(f"{e.file} ({e.runtime}, {e.precision})", f"{e.size / 1e6:.2f} MB") for e in _engines(manifest)]),
-        "<h2>Calibration</h2>",
-        _table([(key, str(value)) for key, value in manifest.calibration.items()]),
-        f"<h2>Held-out frames</h2><p>{LEGEND}</p>",
-        *(_figure(example.name, example.agreement, example.picture) for example in verdict.examples),
+def plans(manifest: Manifest, verdict: Verdict, shown: Shown) -> list[Plan]:
+    """Return what was tried; where nobody says so, the float model and what the bundle prefers, as measured."""
+    return shown.plans or [plan for role in manifest.models for plan in _measured(role, verdict.figures)]
+
+
+def _measured(role: str, figures: dict[str, float]) -> list[Plan]:
+    """Return the float model and the bundle's as two plans, if both were measured and compared."""
+    times = {key.removeprefix(f"{role}_").removesuffix("_ms"): ms for key, ms in figures.items() if _is_time(key, role)}
+    truths = {"semantic": ("semantic_miou", "mean IoU with the truth"), "instance": ("instance_ap", "mask AP")}
+    likes = {
+        "semantic": ("semantic_miou_agreement", "mean IoU with the float model"),
+        "coarse": ("semantic_miou_agreement_coarse", "mean IoU with the full float model"),
+        "instance": ("instance_pq_agreement", "panoptic quality against the float models"),
+    }
+    if len(times) < 2 or role not in likes:
+        return []
+    (native, slow), (kept, fast) = times.items()
+    key, measure = truths.get(role, ("", ""))
+    if f"{key}_float" in figures and f"{key}_bundle" in figures:
+        accuracies = figures[f"{key}_float"], figures[f"{key}_bundle"]
+    elif role != "coarse" and likes[role][0] in figures:
+        accuracies, measure = (1.0, figures[likes[role][0]]), likes[role][1]
+    else:
+        return []
+    return [
+        Plan(role, native, slow, accuracies[0], measure),
+        Plan(role, kept, fast, accuracies[1], measure, kept=True),
     ]
-    return "\n".join(parts) + "\n</html>\n"
+
+
+def _is_time(key: str, role: str) -> bool:
+    return key.startswith(f"{role}_") and key.endswith("_ms")
+
+
+def _page(manifest: Manifest, verdict: Verdict, shown: Shown) -> str:
+    title = f"{manifest.name} {manifest.version}"
+    where = ", ".join(f"{key} {value}" for key, value in machine().items())
+    figures = [(EXPLAINED[key], f"{value:.4g}") for key, value in verdict.figures.items() if key in EXPLAINED]
+    return page(
+        title,
+        [
+            f"<h1>{escape(title)}</h1>",
+            told(f"Exported {manifest.created}; measured on {where}.", kind="soft"),
+            *(told(note, kind="note") for note in (*verdict.notes, *shown.notes)),
+            section("Decisions", table(figures), *_points(verdict)),
+            section("Accuracy against time", *_charts(plans(manifest, verdict, shown)), table(_times(verdict.figures))),
+            section("What quantizing each layer costs", *_layers(shown)),
+            section("Flipped decisions", *_flips(verdict)),
+            section("Held-out frames", told(LEGEND if verdict.examples else ""), *_examples(verdict)),
+            section("How the input is read", *_readings(shown)),
+            section("Calibration", table([(key, str(value)) for key, value in manifest.calibration.items()])),
+            *_frames(shown),
+            section("Files", hashes([(_about(e), e.sha256) for e in _engines(manifest)])),
+            section("What went in", hashes(list(shown.inputs.items()))),
+        ],
+    )
 
 
 def _points(verdict: Verdict) -> list[str]:
     if verdict.points is None:
         return []
-    return ["<h2>Thresholds of defects</h2>", f"<pre>{escape(as_config(verdict.points))}</pre>"]
+    return ["<h3>Thresholds of defects</h3>", f"<pre>{escape(as_config(verdict.points))}</pre>"]
+
+
+def _charts(found: list[Plan]) -> list[str]:
+    parts = []
+    for role in dict.fromkeys(plan.role for plan in found):
+        own = [plan for plan in found if plan.role == role]
+        parts += [f"<h3>{escape(role)}</h3>", scatter(own)]
+        parts.append(table([(f"{plan.name}: {plan.note}", "") for plan in own if plan.note]))
+    if parts:
+        parts.append(told("Up and left is better; filled is what the bundle prefers.", kind="soft"))
+    return parts
+
+
+def _layers(shown: Shown) -> list[str]:
+    parts = []
+    for role in dict.fromkeys(layer.role for layer in shown.layers):
+        own = sorted((layer for layer in shown.layers if layer.role == role), key=lambda layer: -layer.harm)
+        rows = [(one.name, one.harm, f"{one.harm:.3g}", one.precision != "int8") for one in own[:MOST_LAYERS]]
+        more = f" The worst {MOST_LAYERS} of {len(own)}." if len(own) > MOST_LAYERS else ""
+        parts += [
+            f"<h3>{escape(role)}</h3>",
+            bars(rows),
+            told(f"{own[0].measure}; orange ones stay in higher precision.{more}", kind="soft"),
+        ]
+    return parts
+
+
+def _flips(verdict: Verdict) -> list[str]:
+    if not verdict.flips.count:
+        return []
+    count, drawn = verdict.flips.count, verdict.flips.shown
+    text = f"{count} decisions of the bundle differ from those of the float models"
+    return [
+        told(f"{text}{f'; the first {len(drawn)} are' if len(drawn) < count else ':'} left float, right the bundle."),
+        many([picture(flip.picture, f"{flip.frame}. {flip.text}") for flip in drawn]),
+    ]
+
+
+def _examples(verdict: Verdict) -> list[str]:
+    ordered = sorted(verdict.examples, key=lambda example: example.agreement)
+    return [picture(one.picture, f"{one.name}: agreement {one.agreement:.4f}") for one in ordered]
+
+
+def _readings(shown: Shown) -> list[str]:
+    parts = []
+    for role in dict.fromkeys(tried.role for tried in shown.tried):
+        own = [one for one in shown.tried if one.role == role]
+        rows = [(one.reading, max(one.skill, 0.0), f"{one.skill:.3f}", i == 0) for i, one in enumerate(own)]
+        parts += [f"<h3>{escape(role)}</h3>", bars(rows)]
+    if parts:
+        parts.append(
+            told(
+                "What the float model is worth on some held-out frames with truth: 0 is one class everywhere, 1 the "
+                "truth. The first is the recipe; had another been clearly better, there would be no bundle.",
+                kind="soft",
+            )
+        )
+    return parts
+
+
+def _frames(shown: Shown) -> list[str]:
+    """Return the frames that calibration looked at."""
+    figures = [picture(one.picture, one.caption, one.sha256[:16]) for one in shown.frames]
+    listed = f"calibration.json beside this page lists them with whole hashes; its own is {shown.frames_sha256}."
+    return [told(listed, kind="soft"), many(figures, small=True)] if figures else []
 
 
 def _engines(manifest: Manifest) -> list[EngineFile]:
     return [engine for model in manifest.models.values() for engine in model.engines]
 
 
+def _about(engine: EngineFile) -> str:
+    return f"{engine.file} ({engine.runtime}, {engine.precision}, {engine.size / 1e6:.2f} MB)"
+
+
 def _times(figures: dict[str, float]) -> list[tuple[str, str]]:
     names = [key.removesuffix("_ms") for key in figures if key.endswith("_ms")]
     return [
-        (name, f"{figures[name + '_ms']:.2f} ms ({figures[name + '_ms_p10']:.2f} to {figures[name + '_ms_p90']:.2f})")
+        (
+            name.replace("_", " "),
+            f"{figures[name + '_ms']:.2f} ms ({figures[name + '_ms_p10']:.2f} to {figures[name + '_ms_p90']:.2f})",
+        )
         for name in names
     ]
-
-
-def _table(rows: list[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td>{escape(name)}<td class=n>{escape(value)}" for name, value in rows)
-    return f"<table>{cells}</table>"
-
-
-def _figure(name: str, agreement: float, picture: bytes) -> str:
-    data = base64.b64encode(picture).decode("ascii")
-    text = f"{escape(name)}: agreement {agreement:.4f}"
-    return f'<figure><img alt="{text}" src="data:image/jpeg;base64,{data}"><figcaption>{text}</figcaption></figure>'

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.types import Image, Instances
-from export.metrics import IGNORED, Counts, pasted, whole_box
+from export.metrics import Counts, pasted, whole_box
 
 LONGEST = 480  # pixels of the longer side at which maps are compared
 MARGIN = 0.05  # mean IoU by which another way must be better
+SHAPE_MARGIN = 0.1  # the same where only the size of things changes: that may help an honest model a little, too
 CERTAIN = 3.0  # and standard errors of the differences between frames
 LEAST_FRAMES = 3
 MOVED = 0.25  # IoU that the classes gain, on average, that another order of the classes moves
@@ -68,13 +69,13 @@ def skill(counts: Counts) -> float | None:
     return (float(np.nanmean(class_iou(counts))) - constant) / (1 - constant)
 
 
-def clearly_better(other: PerFrame, own: PerFrame) -> bool:
-    """Return whether `other` is better on the same frames by `MARGIN`, and by `CERTAIN` standard errors."""
+def clearly_better(other: PerFrame, own: PerFrame, margin: float = MARGIN) -> bool:
+    """Return whether `other` is better on the same frames by `margin`, and by `CERTAIN` standard errors."""
     gains = other - own
     if len(gains) < LEAST_FRAMES:
         return False
     error = float(gains.std(ddof=1)) / np.sqrt(len(gains))
-    return bool(gains.mean() >= max(MARGIN, CERTAIN * error))
+    return bool(gains.mean() >= max(margin, CERTAIN * error))
 
 
 def best_order(counts: Counts) -> npt.NDArray[np.int64] | None:
@@ -93,8 +94,3 @@ def best_order(counts: Counts) -> npt.NDArray[np.int64] | None:
         return None
     gains = iou[moved, order[moved]] - iou[moved, moved]
     return np.asarray(order, np.int64) if gains.mean() >= MOVED else None
-
-
-def ignored(classes: Image) -> bool:
-    """Return whether nothing of a true map is to be judged."""
-    return bool((classes == IGNORED).all())

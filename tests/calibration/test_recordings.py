@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.recordings import choose_frames, farthest_points, frames, read_frames, spread_frames
+from calibration.recordings import choose_frames, farthest_points, frames, read_frames, spread_frames, unlike_frames
 from edge.config import Camera
 from edge.errors import CameraError
 
@@ -29,9 +29,7 @@ def silent(share: float) -> None:
 
 def test_unlike_frames_are_chosen(tmp_path: Path) -> None:
     camera = recording(tmp_path / "a", [100] * 20 + [250] + [100] * 20 + [10] + [100] * 5)
-    chosen = {i for _, i in choose_frames([camera], 4, 1000, silent)}
-    assert {20, 41} <= chosen
-    assert len(chosen) == 4
+    assert {i for _, i in choose_frames([camera], 4, 1000, silent)} == {0, 20, 41}
 
 
 def test_like_frames_are_chosen_far_apart_in_time(tmp_path: Path) -> None:
@@ -78,3 +76,11 @@ def test_farthest_points_are_different_points(points: int, count: int, seed: int
     places = np.random.default_rng(seed).normal(size=(points, 3)).astype(np.float32)
     chosen = farthest_points(places, count)
     assert len(chosen) == len(set(chosen)) == min(points, count)
+
+
+def test_near_duplicates_are_left_out_whenever_they_come(tmp_path: Path) -> None:
+    points = np.asarray([[0, 0], [0.5, 1], [1.5, 0], [0.2, 0.9], [1.4, 0.5], [9, 9]], np.float32)
+    assert unlike_frames(points).tolist() == [0, 2, 5]
+    camera = recording(tmp_path / "a", [100, 150, 100, 150, 100])
+    again = recording(tmp_path / "b", [150, 200])
+    assert sorted(choose_frames([camera, again], 9, 1000, silent)) == [(0, 0), (0, 1), (1, 1)]

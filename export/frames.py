@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import msgspec
@@ -41,12 +40,6 @@ class Chosen(msgspec.Struct, frozen=True):
     product: str  # class that most of what is in it is of
     occupancy: float  # share of its pixels that are of a class
 
-    @property
-    def caption(self) -> str:
-        """Return what people want to know of it."""
-        shown = f", {self.occupancy:.1%} covered, mostly {self.product}" if self.product else ""
-        return f"{Path(self.recording).name} {self.frame}: light {self.light:.0f}{shown}"
-
 
 @dataclass(frozen=True)
 class Looked:
@@ -58,6 +51,13 @@ class Looked:
     look: Looks
     flat: bool  # black or constant
     picture: bytes  # a small JPEG
+
+    @property
+    def caption(self) -> str:
+        """Return what people want to know of it; recordings are counted from 1."""
+        one = self.entry
+        shown = f", {one.occupancy:.1%} covered, mostly {one.product}" if one.product else ""
+        return f"{self.place[0] + 1}/{one.frame}: light {one.light:.0f}{shown}"
 
 
 @dataclass(frozen=True)

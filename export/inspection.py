@@ -89,7 +89,8 @@ def as_shown(recipe_path: Path, recipe: Recipe, findings: Findings) -> Shown:
     shown.inputs = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in inputs.items()}
     if findings.frames is not None:
         shown.frames_sha256 = findings.frames.sha256
-        shown.frames = [Seen(one.entry.caption, one.entry.sha256, one.picture) for one in findings.frames.chosen]
+        shown.frames = [Seen(one.caption, one.entry.sha256, one.picture) for one in findings.frames.chosen]
+        shown.recordings = {one.place[0] + 1: one.entry.recording for one in findings.frames.chosen}
     return shown
 
 

@@ -28,6 +28,7 @@ figure{margin:1.4em 0;break-inside:avoid}img,svg{display:block;max-width:100%;he
 svg{width:100%;max-width:720px}
 .grid{display:grid;gap:1em;grid-template-columns:repeat(auto-fill,minmax(250px,1fr))}
 .small{display:grid;gap:.8em;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));font-size:.82em;line-height:1.35}
+.charts{display:grid;gap:1.5em;grid-template-columns:repeat(auto-fit,minmax(400px,1fr))}
 .grid figure,.small figure{margin:0}.grid img,.small img{width:100%}
 svg .grid{stroke:var(--line)}svg text{fill:var(--ink);font-size:12px}svg .tick,svg .axis{fill:var(--soft)}
 svg circle{fill:var(--paper);stroke:var(--blue);stroke-width:2}svg .kept{fill:var(--blue)}

@@ -157,11 +157,10 @@ def _charts(found: list[Plan]) -> list[str]:
     parts = []
     for role in dict.fromkeys(plan.role for plan in found):
         own = [plan for plan in found if plan.role == role]
-        parts += [f"<h3>{escape(role)}</h3>", scatter(own)]
-        parts.append(table([(f"{plan.name}: {plan.note}", "") for plan in own if plan.note]))
-    if parts:
-        parts.append(told("Up and left is better; filled is what the bundle prefers.", kind="soft"))
-    return parts
+        notes = table([(f"{plan.name}: {plan.note}", "") for plan in own if plan.note])
+        parts.append(f"<div><h3>{escape(role)}</h3>{scatter(own)}{notes}</div>")
+    text = told("Up and left is better; filled is what the bundle prefers.", kind="soft")
+    return [f"<div class=charts>{''.join(parts)}</div>", text] if parts else []
 
 
 def _layers(shown: Shown) -> list[str]:
@@ -214,8 +213,9 @@ def _readings(shown: Shown) -> list[str]:
 def _frames(shown: Shown) -> list[str]:
     """Return the frames that calibration looked at."""
     figures = [picture(one.picture, one.caption, one.sha256[:16]) for one in shown.frames]
+    named = [(str(number), name) for number, name in shown.recordings.items()]
     listed = f"calibration.json beside this page lists them with whole hashes; its own is {shown.frames_sha256}."
-    return [told(listed, kind="soft"), many(figures, small=True)] if figures else []
+    return [told(listed, kind="soft"), hashes(named), many(figures, small=True)] if figures else []
 
 
 def _engines(manifest: Manifest) -> list[EngineFile]:

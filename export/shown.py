@@ -48,6 +48,7 @@ class Shown:
     layers: list[Layer] = field(default_factory=list)
     tried: list[Tried] = field(default_factory=list)  # readings of the input, and what they are worth
     frames: list[Seen] = field(default_factory=list)
+    recordings: dict[int, str] = field(default_factory=dict)  # that they are of, as the captions number them
     frames_sha256: str = ""  # of the list of them, which lies beside the report
     inputs: dict[str, str] = field(default_factory=dict)  # what went in, by name -> SHA-256
     notes: list[str] = field(default_factory=list)

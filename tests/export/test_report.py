@@ -66,13 +66,14 @@ def test_everything_is_shown_and_nothing_comes_from_elsewhere(tmp_path: Path) ->
         [Plan("instance", "float32", 9.0, 0.91, "mask AP"), Plan("instance", "int8", 4.0, 0.9, "mask AP", kept=True)],
         [Layer("instance", f"conv <{i}>", float(i), "lost <signal>", "int8" if i else "float32") for i in range(40)],
         [Tried("instance", "as the recipe says", 0.8), Tried("instance", 'color = "bgr"', -0.2)],
-        [Seen("line 7: light 90", "cd" * 32, JPEG)],
+        [Seen("7/12: light 90", "cd" * 32, JPEG)],
+        {7: "line"},
         "ef" * 32,
         {"recipe.toml": "12" * 32},
         ["<script>"],
     )
     text = page(tmp_path, verdict, shown)
-    for said in ("conv &lt;39&gt;", "The worst 24 of 40", "line 7", "ef" * 32, "12" * 32, "ab" * 32, "&lt;script&gt;"):
+    for said in ("conv &lt;39&gt;", "The worst 24 of 40", "7/12", "ef" * 32, "12" * 32, "ab" * 32, "&lt;script&gt;"):
         assert said in text
     found = _Page(text)
     assert found.tags.count("svg") == 3

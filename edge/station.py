@@ -136,7 +136,8 @@ class Station:
         tile = NOTHING
         if effort.audit:
             tile = self._audit.tile(frame.index, spare=spare and effort.full, brief=brief)
-        stakes = self._rules.stakes(expected, pressed=effort.deadlines or self._attention.waiting > 0)
+        pressed = effort.deadlines or self._attention.waiting > 0 or not len(expected)
+        stakes = self._rules.stakes(expected, pressed=pressed)
         candidates = self._attention.candidates(
             frame.index, regions, expected, self._tracker.shift, tile, effort, stakes
         )

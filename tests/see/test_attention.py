@@ -497,6 +497,17 @@ def test_of_young_tracks_that_are_due_the_one_nearest_to_its_line_comes_first() 
             assert covers(looks, places[first])
 
 
+def test_of_spots_never_looked_at_the_one_nearest_to_a_line_comes_first() -> None:
+    """After a start everything is one of these, and what crosses before it has had two looks is not counted."""
+    places: list[Box] = [(0, 0, 280, 280), (400, 0, 680, 280), (800, 0, 1080, 280)]
+    young = tracks_of([(1500, 600, 1780, 880)], looks=[1], since_look=[2])
+    for near in range(3):
+        stakes = Stakes(np.full(1, 1e6), np.zeros(1, np.bool_), lambda boxes: np.abs(boxes[:, 0] - places[near][0]))
+        looks = chooser(canvases=1, pad=0).choose(0, spots(*places), young, STILL, stakes=stakes)
+        assert covers(looks, places[near])
+        assert len(looks) == 1
+
+
 def test_a_track_whose_looks_do_not_agree_gets_more_of_them() -> None:
     seen = track((500, 500, 560, 560), looks=[4], since_look=[3])
     far = np.full(1, 1e6)

@@ -45,6 +45,7 @@ class LiveTicks:
                 "or give a command"
             )
         self.newest: float | None = None
+        self._lost = False  # and nothing has come since
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name=f"encoder-{name}", daemon=True)
         self._thread.start()
@@ -62,8 +63,15 @@ class LiveTicks:
                 else:
                     self._follow(os.open(self._encoder.source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY))
             except OSError as error:
-                _log.warning("camera=%s encoder=%s state=lost why=%s", self._name, self._shown, error.strerror)
+                self._lose(error.strerror or str(error))
             self._stop.wait(RETRY_S)
+
+    def _lose(self, why: str) -> None:
+        """Forget the ticks, which would say that the belt stands."""
+        self.newest = None
+        if not (self._lost or self._stop.is_set()):
+            _log.warning("camera=%s encoder=%s state=lost why=%s", self._name, self._shown, why)
+        self._lost = True
 
     @property
     def _shown(self) -> str:
@@ -84,7 +92,7 @@ class LiveTicks:
                     self._follow(os.dup(process.stdout.fileno()))
             finally:
                 _end(process)
-        _log.warning("camera=%s encoder=%s state=ended", self._name, self._shown)
+        self._lose("it has ended")
 
     def _follow(self, descriptor: int) -> None:
         """Keep the newest whole line of what can be read from `descriptor`, until its end; close it."""
@@ -109,7 +117,7 @@ class LiveTicks:
     def _note(self, lines: list[bytes]) -> None:
         told = [ticks for ticks in map(_number, lines) if ticks is not None]
         if told:
-            self.newest = told[-1]
+            self.newest, self._lost = told[-1], False
 
 
 class TicksOfFrames:

@@ -16,7 +16,7 @@ from edge.config import Config, Encoder, load_config
 from edge.errors import CameraError, ConfigError
 from edge.rehearsal import with_sources
 from edge.see.cameras import open_camera
-from edge.see.cameras.encoder import RETRY_S, LiveTicks
+from edge.see.cameras.encoder import LiveTicks
 from edge.see.cameras.live import LiveCamera
 from edge.types import Frame
 from tests.cameras.test_live import Driver, frame_of
@@ -126,12 +126,15 @@ def test_nothing_there_yet_is_waited_for_and_a_file_is_refused(tmp_path: Path) -
         LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(tmp_path / "file")))
 
 
-def test_what_does_not_come_back_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_does_not_come_back_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.see.cameras.encoder.RETRY_S", 0.01)
     ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, command=["{python}", "-c", "raise SystemExit"]))
-    time.sleep(3 * RETRY_S)
+    time.sleep(0.7)
     ticks.close()
     ticks = LiveTicks("press", Encoder(px_per_tick=WAY, source=str(tmp_path / "gone")))
-    time.sleep(3 * RETRY_S)
+    time.sleep(0.7)
     ticks.close()
     told = [record.getMessage().split()[0] for record in caplog.records]
     assert told == ["camera=belt", "camera=press"]
@@ -146,6 +149,18 @@ def test_an_encoder_that_is_lost_has_no_ticks(tmp_path: Path, caplog: pytest.Log
         wait_for(ticks, number)
     ticks.close()
     assert len([record for record in caplog.records if "state=lost" in record.getMessage()]) == 1
+
+
+def test_what_can_be_opened_and_not_read_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.see.cameras.encoder.RETRY_S", 0.01)
+    ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(tmp_path / "later")))
+    before = len([*Path("/proc/self/fd").iterdir()])
+    (tmp_path / "later").mkdir()
+    time.sleep(0.5)
+    assert len([*Path("/proc/self/fd").iterdir()]) <= before + 2  # those that it has right now
+    ticks.close()
+    with pytest.raises(CameraError, match="is a folder; for a live camera name a pipe"):
+        LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(tmp_path)))
 
 
 SITE = """

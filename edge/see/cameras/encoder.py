@@ -37,12 +37,13 @@ class LiveTicks:
     """The newest number that a pipe, a serial device or a program has written, a line each; a thread reads them."""
 
     def __init__(self, name: str, encoder: Encoder) -> None:
-        """Start to read; raises `CameraError` where `encoder.source` is a file: it has no newest line."""
+        """Start to read; raises `CameraError` where `encoder.source` is a file or folder: it has no newest line."""
         self._name, self._encoder = name, encoder
-        if encoder.source and stat.S_ISREG(_mode(encoder.source)):
+        mode = _mode(encoder.source) if encoder.source else 0
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
             raise CameraError(
-                f"camera {name}: encoder {encoder.source} is a file; for a live camera name a pipe or a serial device, "
-                "or give a command"
+                f"camera {name}: encoder {encoder.source} is a {'folder' if stat.S_ISDIR(mode) else 'file'}; for a "
+                "live camera name a pipe or a serial device, or give a command"
             )
         self.newest: float | None = None
         self._lost = False  # and nothing has come since
@@ -97,17 +98,17 @@ class LiveTicks:
     def _follow(self, descriptor: int) -> None:
         """Keep the newest whole line of what can be read from `descriptor`, until its end; close it."""
         rest = b""
-        with (
-            contextlib.closing(os.fdopen(descriptor, "rb", buffering=0)) as lines,
-            selectors.DefaultSelector() as ready,
-        ):
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, descriptor)
+            ready = stack.enter_context(selectors.DefaultSelector())
             os.set_blocking(descriptor, False)
-            ready.register(lines, selectors.EVENT_READ)
+            ready.register(descriptor, selectors.EVENT_READ)
             while not self._stop.is_set():
                 if not ready.select(CHECK_S):
                     continue
-                data = lines.read(MOST_BYTES)
-                if data is None:
+                try:
+                    data = os.read(descriptor, MOST_BYTES)
+                except BlockingIOError:
                     continue
                 if not data:
                     return

@@ -35,7 +35,7 @@ def _checked(config: Config) -> int:
     from edge.job_check import judged_again  # noqa: PLC0415
 
     with contextlib.ExitStack() as stack:
-        results = judged_again(config, open_models(config, open_bundle(config.bundle), stack))
+        results = [*judged_again(config, open_models(config, open_bundle(config.bundle), stack))]
     names = max(len(result.name) for result in results)
     wants = [summary_of(result.expected) for result in results]
     width = max(map(len, wants))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,7 +152,7 @@ class Station:
         tracks, ended = self._tracker.update(instances, looks)
         tracks, returned = self._identity.of(frame, instances, tracks)
         self._attention.follow(instances, tracks)
-        self._tracks = tracks
+        slighted, self._tracks = self._slighted_ids(), tracks  # some of them have ended
         if self._slighted or not glance.effort.full:
             there = set(tracks.keys.tolist())
             self._slighted = self._slighted & there if glance.effort.full else there
@@ -163,7 +163,7 @@ class Station:
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
-        told = [*glance.early, *self._marked(events, glance.effort)]
+        told = [*glance.early, *self._marked(events, glance.effort, slighted)]
         return Moment(
             frame,
             labels,
@@ -199,9 +199,13 @@ class Station:
         """Return what cannot wait any longer for a camera that is silent."""
         return self._marked(self._rules.overdue(), effort)
 
-    def _marked(self, events: Sequence[Event], effort: Effort) -> list[Event]:
-        """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`."""
-        return marked(events, self._config, self._slighted_ids(), self.doubted, degraded=not effort.full)
+    def _marked(self, events: Sequence[Event], effort: Effort, before: Collection[int] = ()) -> list[Event]:
+        """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`.
+
+        `before` are the ids of tracks of the frame before that were there while less was looked at.
+        """
+        slighted = self._slighted_ids().union(before)
+        return marked(events, self._config, slighted, self.doubted, degraded=not effort.full)
 
     def _slighted_ids(self) -> set[int]:
         """Return the ids of tracks that were there while less was looked at."""

@@ -567,6 +567,19 @@ def test_a_verdict_for_a_part_that_went_out_of_sight_is_marked_too() -> None:
     assert [event.degraded for event in verdicts] == [True] * len(verdicts) != []
 
 
+def test_a_verdict_for_a_part_whose_track_ends_when_all_is_looked_at_again_is_marked_too() -> None:
+    ids, memory = itertools.count(1), Memory()
+    stations = Stations(settings(), models(), {"c": FRAME}, lambda: next(ids))
+
+    def watch(moment: Moment) -> None:
+        stations.effort = STEPS["half"] if moment.frame.index < 20 else STEPS["full"]
+
+    items = [*frames(20, parts=1), *[picture([])] * 60]
+    run({"c": Recording("c", items)}, stations, memory, Health(), watchers=[watch])
+    (verdict,) = (event for event in memory.events if isinstance(event, Verdict))
+    assert (verdict.reasons[0], verdict.frame > 20, verdict.degraded) == ("crossing not seen", True, True)
+
+
 def test_skipping_takes_the_cameras_in_turns() -> None:
     rules = settings(cameras={"a": config.Camera(source="x"), "b": config.Camera(source="y")}, lines=[], gates=[])
     stations = Stations(rules, models(), dict.fromkeys("ab", FRAME), lambda: 1)

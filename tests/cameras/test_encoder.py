@@ -25,7 +25,7 @@ from tests.cameras.test_recordings import write_video
 WAY = (0.25, 0.0)
 
 
-def wait_for(ticks: LiveTicks, number: float) -> None:
+def wait_for(ticks: LiveTicks, number: float | None) -> None:
     until = time.monotonic() + 10
     while ticks.newest != number:
         assert time.monotonic() < until, f"it says {ticks.newest}"
@@ -124,6 +124,43 @@ def test_nothing_there_yet_is_waited_for_and_a_file_is_refused(tmp_path: Path) -
     (tmp_path / "file").write_text("1\n")
     with pytest.raises(CameraError, match="is a file; for a live camera name a pipe"):
         LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(tmp_path / "file")))
+
+
+def test_what_does_not_come_back_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.see.cameras.encoder.RETRY_S", 0.01)
+    ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, command=["{python}", "-c", "raise SystemExit"]))
+    time.sleep(0.7)
+    ticks.close()
+    ticks = LiveTicks("press", Encoder(px_per_tick=WAY, source=str(tmp_path / "gone")))
+    time.sleep(0.7)
+    ticks.close()
+    told = [record.getMessage().split()[0] for record in caplog.records]
+    assert told == ["camera=belt", "camera=press"]
+
+
+def test_an_encoder_that_is_lost_has_no_ticks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Those before it was lost would say that the belt stands."""
+    code = "import os, sys, time; n = len(os.listdir(sys.argv[1])); open(f'{sys.argv[1]}/{os.getpid()}', 'w')\n"
+    code += "print(n, flush=True) if n != 1 else time.sleep(1)\ntime.sleep(60 if n > 1 else 0.3)"
+    ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, command=["{python}", "-c", code, str(tmp_path)]))
+    for number in (0, None, 2):
+        wait_for(ticks, number)
+    ticks.close()
+    assert len([record for record in caplog.records if "state=lost" in record.getMessage()]) == 1
+
+
+def test_what_can_be_opened_and_not_read_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.see.cameras.encoder.RETRY_S", 0.01)
+    ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(tmp_path / "later")))
+    before = len([*Path("/proc/self/fd").iterdir()])
+    (tmp_path / "later").mkdir()
+    time.sleep(0.5)
+    assert len([*Path("/proc/self/fd").iterdir()]) <= before + 2  # those that it has right now
+    ticks.close()
+    with pytest.raises(CameraError, match="is a folder; for a live camera name a pipe"):
+        LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(tmp_path)))
 
 
 SITE = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -62,6 +63,7 @@ class LiveTicks:
                 else:
                     self._follow(os.open(self._encoder.source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY))
             except OSError as error:
+                self.newest = None  # it is gone: what it said last is not where the belt is by now
                 _log.warning("camera=%s encoder=%s state=lost why=%s", self._name, self._shown, error.strerror)
             self._stop.wait(RETRY_S)
 
@@ -127,8 +129,8 @@ class TicksOfFrames:
         """
         try:
             if self._file is None:
-                self._file = Path(self._path).open(encoding="utf-8")  # noqa: SIM115  open for as long as the camera
-            line = self._file.readline()
+                self._file = _opened(self._path)
+            line = self._file.readline(MOST_BYTES)
         except (OSError, UnicodeDecodeError) as error:
             raise CameraError(
                 f"camera {self._name}: encoder {self._path} cannot be read: {error}; it is a text file with the ticks "
@@ -174,6 +176,13 @@ class WithTicks(Source):
         """Close both."""
         self._camera.close()
         self._ticks.close()
+
+
+def _opened(path: str) -> TextIO:
+    """Return the file `path`; what would be waited for, or has no end, is none."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file", path)
+    return Path(path).open(encoding="utf-8")
 
 
 def _number(line: bytes) -> float | None:

@@ -40,6 +40,7 @@ class Glance:
     effort: Effort
     tracks: Tracks  # where they are expected
     early: list[Event]  # decided by that alone
+    brief: bool  # a live camera will show a part at its gate in the next frame, and that is not to wait for this one
 
 
 class Station:
@@ -87,7 +88,7 @@ class Station:
         self._tracker = Tracker(config.tracks, followed, known, size, self._identity.tracker_id, px_per_tick)
         self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes)
         self._painter = Painter()
-        self._inspecting = inspecting
+        self._inspecting, self._live = inspecting, clock is not None
         self.doubted = ""  # why nobody can vouch for the models, while it is so
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
         self._last: int | None = None
@@ -131,13 +132,16 @@ class Station:
         regions = find_regions(inside, explained, labels.scale, rules, self._size, before)
         self._spots = regions.boxes.astype(np.float32)
         watch.lap("regions")
-        tile = self._audit.tile(frame.index, spare=spare and effort.full) if effort.audit else NOTHING
+        brief = self._live and self._rules.awaits(expected)
+        tile = NOTHING
+        if effort.audit:
+            tile = self._audit.tile(frame.index, spare=spare and effort.full, brief=brief)
         stakes = self._rules.stakes(expected, pressed=effort.deadlines or self._attention.waiting > 0)
         candidates = self._attention.candidates(
             frame.index, regions, expected, self._tracker.shift, tile, effort, stakes
         )
         watch.lap("attention")
-        return Glance(frame, labels, found, regions, candidates, effort, expected, early)
+        return Glance(frame, labels, found, regions, candidates, effort, expected, early, brief)
 
     def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
         """Return all that is known of the frame, now that `looks` have shown `instances` in it."""

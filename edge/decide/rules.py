@@ -87,6 +87,10 @@ class Rules:
         """
         return [event for gate in self._gates for event in gate.early(frame, expected, ticks)]
 
+    def awaits(self, expected: Tracks) -> bool:
+        """Tell whether a part will be at a gate in the next frame, by where all tracks are `expected` in this one."""
+        return any(gate.awaits(expected) for gate in self._gates)
+
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
         return [event for rule in self._rules for event in rule.decide(seen)]

@@ -155,6 +155,8 @@ def _picture(path: Path) -> str:
     """Say where a picture is, or that it is not there."""
     try:
         return f"picture {path}, {path.stat().st_size} bytes"
+    except ValueError:  # a NUL in an altered event
+        return f"picture {str(path)!r}: is no name of a file; foveate ledger verify says what else is altered"
     except OSError as error:
         return f"picture {path}: {error.strerror}; it was the oldest when the budget was used up, or was never written"
 

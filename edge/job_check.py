@@ -92,20 +92,26 @@ def _settled(config: Config, station: Station, moment: Moment) -> bool:
     return looked and not station.report(moment).waiting
 
 
+@dataclass(slots=True)
+class Wish:
+    """Whether somebody has asked for a check, at any time since the start began."""
+
+    asked: bool = False
+
+
 class JobChecker:
     """Runs the job check for a daemon: at the start, and when somebody asks."""
 
     def __init__(
-        self, config: Config, models: Models, sizes: Mapping[str, Size], stations: Stations, health: Health
+        self, config: Config, models: Models, sizes: Mapping[str, Size], stations: Stations, health: Health, wish: Wish
     ) -> None:
-        """`sizes` are those of the cameras' frames; `stations` are told whether their verdicts can be trusted."""
+        """`sizes` are those of the cameras' frames; `stations` are told whether their verdicts can be trusted.
+
+        `wish` says when a check is to be run between two rounds.
+        """
         self._config, self._models, self._sizes = config, models, sizes
         self._stations, self._health = stations, health
-        self._asked = False
-
-    def ask(self) -> None:
-        """Ask for a check between two rounds; from any thread, and from a handler of signals."""
-        self._asked = True
+        self._wish = wish
 
     def at_start(self, time: float) -> list[JobCheckEvent]:
         """Return what is to be told of the check at the start, `time` s monotonic; nothing where none is configured."""
@@ -123,9 +129,9 @@ class JobChecker:
 
     def due(self, time: float) -> list[JobCheckEvent]:
         """Return what is to be told of a check that was asked for since the last call; it is run now."""
-        if not self._asked:
+        if not self._wish.asked:
             return []
-        self._asked = False
+        self._wish.asked = False
         if self._config.job_check is None:
             log.warning("job_check=none asked=signal fix=add a table [job_check] to the configuration")
             return []
@@ -168,15 +174,16 @@ class JobChecker:
 
 
 @contextlib.contextmanager
-def asked_by_signal(checker: JobChecker) -> Iterator[None]:
-    """Let SIGUSR1 ask for a check."""
+def asked_by_signal() -> Iterator[Wish]:
+    """Let SIGUSR1 ask for a check; while it is not heard it ends the process."""
+    wish = Wish()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        checker.ask()
+        wish.asked = True
 
     before = signal.signal(signal.SIGUSR1, ask)
     try:
-        yield
+        yield wish
     finally:
         signal.signal(signal.SIGUSR1, before)
 

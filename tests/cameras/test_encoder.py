@@ -16,7 +16,7 @@ from edge.config import Config, Encoder, load_config
 from edge.errors import CameraError, ConfigError
 from edge.rehearsal import with_sources
 from edge.see.cameras import open_camera
-from edge.see.cameras.encoder import LiveTicks
+from edge.see.cameras.encoder import LiveTicks, TicksOfFrames
 from edge.see.cameras.live import LiveCamera
 from edge.types import Frame
 from tests.cameras.test_live import Driver, frame_of
@@ -228,3 +228,32 @@ def test_the_belt_tells_its_ticks(tmp_path: Path) -> None:
                 told.append(frame.ticks)
     assert len(told) == 4
     assert all(30 <= later - before <= 60 for before, later in itertools.pairwise(told))
+
+
+def test_a_pipe_for_a_recording_is_not_waited_for_and_a_line_has_an_end(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("5" * 10_000_000)
+    ticks = TicksOfFrames("belt", str(tmp_path / "t.txt"))
+    with pytest.raises(CameraError, match=r"line 1 is '5{40}'; write the ticks"):
+        ticks.next()
+    assert ticks._file is not None
+    assert ticks._file.tell() < 1_000_000
+    ticks.close()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CameraError, match=r"pipe cannot be read: .*it is no file"):
+        TicksOfFrames("belt", str(tmp_path / "pipe")).next()
+
+
+def test_a_device_that_is_gone_says_nothing(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(pipe)))
+    with pipe.open("w") as writer:
+        writer.write("7\n")
+        writer.flush()
+        wait_for(ticks, 7)
+        pipe.unlink()
+    until = time.monotonic() + 10
+    while ticks.newest is not None:
+        assert time.monotonic() < until, "what it said last still counts"
+        time.sleep(0.005)
+    ticks.close()

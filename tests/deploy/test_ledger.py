@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 import foveate
+from deploy.ledger import _picture
 from edge import config
 from edge.events import Event, SummaryEvent
 from edge.tell.ledger import Ledger
@@ -283,3 +284,12 @@ def test_a_reader_that_goes_away_is_no_error(state: Path) -> None:
         ["bash", "-c", f"{command} | true"], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
     )
     assert done.stderr == ""
+
+
+def test_an_altered_event_is_named_and_not_written(tmp_path: Path, state: Path, says: Said) -> None:
+    with sqlite3.connect(state / "ledger.db") as db:
+        db.execute("UPDATE events SET payload = replace(payload, 'total', 'totul') WHERE seq = 2")  # a text now
+    assert "event 2 is altered" in says(74, "export", state, "--jsonl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    name = _picture(tmp_path / "\0")
+    assert "is no name of a file" in name

@@ -501,10 +501,10 @@ def test_of_spots_never_looked_at_the_one_nearest_to_a_line_comes_first() -> Non
     """After a start everything is one of these, and what crosses before it has had two looks is not counted."""
     places: list[Box] = [(0, 0, 280, 280), (400, 0, 680, 280), (800, 0, 1080, 280)]
     young = tracks_of([(1500, 600, 1780, 880)], looks=[1], since_look=[2])
-    for near in range(3):
-        stakes = Stakes(np.full(1, 1e6), np.zeros(1, np.bool_), lambda boxes: np.abs(boxes[:, 0] - places[near][0]))
+    for near in places:
+        stakes = Stakes(np.full(1, 1e6), np.zeros(1, np.bool_), lambda boxes, x=near[0]: np.abs(boxes[:, 0] - x))
         looks = chooser(canvases=1, pad=0).choose(0, spots(*places), young, STILL, stakes=stakes)
-        assert covers(looks, places[near])
+        assert covers(looks, near)
         assert len(looks) == 1
 
 

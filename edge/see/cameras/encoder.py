@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -136,8 +137,8 @@ class TicksOfFrames:
         """
         try:
             if self._file is None:
-                self._file = Path(self._path).open(encoding="utf-8")  # noqa: SIM115  open for as long as the camera
-            line = self._file.readline()
+                self._file = _opened(self._path)
+            line = self._file.readline(MOST_BYTES)
         except (OSError, UnicodeDecodeError) as error:
             raise CameraError(
                 f"camera {self._name}: encoder {self._path} cannot be read: {error}; it is a text file with the ticks "
@@ -183,6 +184,13 @@ class WithTicks(Source):
         """Close both."""
         self._camera.close()
         self._ticks.close()
+
+
+def _opened(path: str) -> TextIO:
+    """Return the file `path`; what would be waited for, or has no end, is none."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file", path)
+    return Path(path).open(encoding="utf-8")
 
 
 def _number(line: bytes) -> float | None:

@@ -97,7 +97,7 @@ def _recorded(source: str) -> Iterator[tuple[str, Image]]:
 
 def _told(scale: Scale) -> str:
     """Return what site.toml needs, and in comments how good it is."""
-    lines = ["[cameras.NAME]"]
+    lines = ["[cameras.NAME]  # the table that is there already"]
     if scale.marks:
         lines.append(
             f"# Not square to the plane: one number, {scale.mm_per_px:.5g} mm per pixel, would be off by "

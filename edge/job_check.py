@@ -169,7 +169,10 @@ class JobChecker:
             "failed": failed,
             "differences": event.differences,
         }
-        (log.error if failed else log.info)("job_check=%s failed=%d of=%d", event.verdict, failed, event.pictures)
+        if failed:
+            log.error("job_check=NOK failed=%d of=%d why=%s", failed, event.pictures, "; ".join(event.differences))
+        else:
+            log.info("job_check=OK failed=0 of=%d", event.pictures)
         return [event]
 
 

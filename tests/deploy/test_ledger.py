@@ -59,6 +59,7 @@ def test_show_tells_who_has_what_the_totals_and_the_newest_events(state: Path, s
     assert "door/part " in shown
     assert shown.splitlines()[-7].split()[0] == "1"
     assert "counter=door/other track=2 position=[1.0,2.0] total=1" in shown
+    assert "picture=" not in shown  # what is empty is left out
     assert contents(state) == before
 
 

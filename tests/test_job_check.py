@@ -22,7 +22,7 @@ from edge.errors import CheckError, ConfigError, FoveateError
 from edge.events import Event, JobCheckEvent, PresenceEvent, Verdict
 from edge.golden import Expected, Told, differences, read_golden
 from edge.health import Health
-from edge.job_check import JobChecker
+from edge.job_check import JobChecker, Wish
 from edge.station import Stations
 from edge.types import Moment
 from foveate import main
@@ -201,13 +201,14 @@ def test_the_daemon_is_alive_while_it_judges_and_ends_when_it_is_told_to(tmp_pat
         beats: list[int] = []
         health = Health(lambda: beats.append(1))
         stations = Stations(rules, models, {"c": FRAME}, lambda: 1)
-        checker = JobChecker(rules, models, {"c": FRAME}, stations, health)
-        checker.ask()
+        wish = Wish()
+        checker = JobChecker(rules, models, {"c": FRAME}, stations, health, wish)
+        wish.asked = True
         (check,) = checker.due(0.0)
         assert check.pictures == 2
         assert len(beats) >= 2 * PRESENCE.window  # at each of the frames that a picture is shown as
         health.on_beat(health.stop)
-        checker.ask()
+        wish.asked = True
         assert checker.due(0.0) == []  # what was not judged is not held against anybody
         assert health.job_check["passed"]
 

@@ -88,7 +88,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         ids = _ids(ledger)
         sizes = {name: camera.size for name, camera in cameras.items()}
         clocks = {name: time.monotonic for name, camera in cameras.items() if camera.live}
-        stations = Stations(config, models, sizes, lambda: next(ids), clocks)
+        stations = Stations(config, models, sizes, lambda: next(ids), clocks, ledger.newest_counts())
         checker = JobChecker(config, models, sizes, stations, health, wish)
         ledger.commit(checker.at_start(time.monotonic() if clocks else 0.0))
         if refusal := checker.refusal():

@@ -2,9 +2,9 @@
 
 `python parity_worker.py FAMILY SEED PICTURES FOLDER [WEIGHTS]` builds a small network of the family, gives it random
 weights that make it find things (or takes those of WEIGHTS), exports it into FOLDER/model.onnx by the library's own
-exporter where it has one and by `export.from_torch` where it has none, and writes FOLDER/own.npz: what the library's own
-pre- and post-processing say of each picture of the folder PICTURES. FOLDER/keys.json has what a recipe must say of the
-file. Of ours it imports `export.from_torch` alone.
+exporter where it has one and by `export.from_torch` where it has none, and writes FOLDER/own.npz: what the library's
+own pre- and post-processing say of each picture of the folder PICTURES, classes numbered as in a bundle, 0 for the
+background. FOLDER/keys.json has what a recipe must say of the file. Of ours it imports `export.from_torch` alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ SCORE, IOU = 0.25, 0.5
 CLASSES = 5  # of every network, the background among them where the family has one
 IMAGENET: dict[str, Any] = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 SPREAD = 2.0  # standard deviation of the logits of random networks
-SHARE = 0.004  # of their boxes, of each class, that are to be above the score
+SHARE = 0.01  # of their boxes, of each class, that are to be above the score
+LARGER = 1.4  # logarithm of how much larger boxes of queries are to be
+NEVER = -20.0  # a logit
 LOGIT = float(np.log(SCORE / (1 - SCORE)))
 Run = Callable[[], Any]
 Keys = dict[str, Any]
@@ -77,8 +79,10 @@ def warmed(net: Any, run: Run) -> None:
     net.eval()
 
 
-def spread(layer: Any, run: Run, *, share: float | None = None, std: float = SPREAD) -> None:
-    """Scale the last layer so that each of its outputs has mean 0 and deviation `std` over what `run` sees.
+def spread(
+    layer: Any, run: Run, *, share: float | None = None, std: float = SPREAD, mean: float = 0.0
+) -> None:
+    """Scale the last layer so that each of its outputs has that `mean` and deviation `std` over what `run` sees.
 
     With `share` its biases are then set so that this share of the values is above the score.
     """
@@ -90,17 +94,13 @@ def spread(layer: Any, run: Run, *, share: float | None = None, std: float = SPR
         hook.remove()
         axis = 1 if seen[0].ndim == 4 else seen[0].ndim - 1
         values = torch.cat([each.movedim(axis, 0).flatten(1) for each in seen], dim=1)
-        gain = std / values.std(dim=1).clamp(min=1e-6)
-        values = (values - values.mean(dim=1, keepdim=True)) * gain[:, None]
-        lift = torch.zeros(len(gain)) if share is None else LOGIT - values.quantile(1 - share, dim=1)
-        mean = torch.cat([each.movedim(axis, 0).flatten(1) for each in seen], dim=1).mean(dim=1)
-        bias = layer.bias if layer.bias is not None else torch.zeros(len(gain))
+        middle, gain = values.mean(dim=1), std / values.std(dim=1).clamp(min=1e-6)
+        lift = torch.full_like(gain, mean)
+        if share is not None:
+            lift = LOGIT - ((values - middle[:, None]) * gain[:, None]).quantile(1 - share, dim=1)
+        old = layer.bias if layer.bias is not None else torch.zeros_like(gain)
         layer.weight.mul_(gain.view(-1, *[1] * (layer.weight.ndim - 1)))
-        new = (bias - mean) * gain + lift
-        if layer.bias is None:
-            layer.bias = torch.nn.Parameter(new)
-        else:
-            layer.bias.copy_(new)
+        layer.bias = torch.nn.Parameter((old - middle) * gain + lift)
 
 
 def named(count: int, *, background: bool) -> list[str]:
@@ -113,8 +113,9 @@ def semantic(net: Any, layer: Any, images: Sequence[Array], path: Path, own: Own
     torch = importlib.import_module("torch")
     post, extra = given.pop("post"), {**IMAGENET, **given}
     pictures = tensors(images, normalize=True)
-    warmed(net, lambda: [net(each) for each in pictures])
-    spread(layer, lambda: [net(each) for each in pictures])
+    run = lambda: net(torch.cat(pictures))  # noqa: E731
+    warmed(net, run)
+    spread(layer, run)
     with torch.no_grad():
         for each in pictures:
             own.labels(post(net(each)))
@@ -180,7 +181,7 @@ def mask_rcnn(images: Sequence[Array], path: Path, own: Own) -> Keys:
         for found in run():
             kept = found["scores"] >= SCORE
             boxes, scores, labels = (found[key][kept] for key in ("boxes", "scores", "labels"))
-            own.objects(boxes, scores, labels - 1, found["masks"][kept][:, 0] > 0.5)
+            own.objects(boxes, scores, labels, found["masks"][kept][:, 0] > 0.5)
     classes = named(CLASSES, background=True)
     importlib.import_module("export").from_torch(net, pictures[0][None], path, role="instance", classes=classes)
     return {}
@@ -196,9 +197,13 @@ def rf_detr(images: Sequence[Array], path: Path, own: Own) -> Keys:
     pictures = tensors(images, normalize=True)
     net.eval()
     spread(net.class_embed, lambda: [net(each) for each in pictures], share=0.05)
+    torch = importlib.import_module("torch")
+    with torch.no_grad():
+        net.bbox_embed.layers[-1].bias[2:] += LARGER
+        net.class_embed.bias[-1] = NEVER  # the last class is one that training never shows
     for image in images:
         found = model.predict(np.ascontiguousarray(image[..., ::-1]), threshold=SCORE)
-        own.objects(found.xyxy, found.confidence, found.class_id, found.mask)
+        own.objects(found.xyxy, found.confidence, found.class_id + 1, found.mask)
     made = model.export(output_dir=str(path.parent), verbose=False)
     files = [made] if Path(made).is_file() else list(path.parent.glob("*.onnx"))
     Path(files[0]).rename(path)
@@ -212,17 +217,17 @@ def ultralytics(config: str, *, nms: bool | None = None) -> Callable[..., Keys]:
         yolo = importlib.import_module("ultralytics").YOLO
         model = yolo(_with_classes(config, path.parent), verbose=False)
         net, pictures = model.model, tensors(images, normalize=False)
-        run = lambda: [net(each) for each in pictures]  # noqa: E731
+        run = lambda: net(importlib.import_module("torch").cat(pictures))  # noqa: E731
         warmed(net, run)
         head = net.model[-1]
         if config.endswith("-sem"):
-            spread(_last(head), run)
+            spread(head.classifier[-1], run)
         else:
             for name in ("cv3", "one2one_cv3"):
                 for branch in getattr(head, name, None) or []:
                     spread(branch[-1], run, share=SHARE)
             for branch in (*head.cv4, *(getattr(head, "one2one_cv4", None) or [])):
-                spread(branch[-1], run, std=1.0)
+                spread(branch[-1], run, std=1.0, mean=0.3)  # more of each box inside than outside
         height, width = images[0].shape[:2]
         made = model.export(format="onnx", imgsz=(height, width), simplify=False, verbose=False, nms=nms)
         Path(made).rename(path)
@@ -243,11 +248,11 @@ def _ultralytics_own(path: Path, task: str, images: Sequence[Array], own: Own) -
     for image in images:
         found = model.predict(image, imgsz=size, conf=SCORE, iou=IOU, verbose=False, device="cpu")[0]
         if task == "semantic":
-            own.labels(found.semantic_mask.data)
+            own.labels(found.semantic_mask.data + 1)
         else:
             none = np.zeros((0, *size), np.bool_)
             masks = none if found.masks is None else found.masks.data
-            own.objects(found.boxes.xyxy, found.boxes.conf, found.boxes.cls, masks)
+            own.objects(found.boxes.xyxy, found.boxes.conf, found.boxes.cls + 1, masks)
     return {"iou": IOU} if task == "segment" else {}
 
 
@@ -260,12 +265,6 @@ def _with_classes(config: str, folder: Path) -> str:
     made = folder / f"{config}.yaml"
     made.write_text("\n".join(lines))
     return str(made)
-
-
-def _last(head: Any) -> Any:
-    """Return the last convolution of a head."""
-    torch = importlib.import_module("torch")
-    return [each for each in head.modules() if isinstance(each, torch.nn.Conv2d)][-1]
 
 
 FAMILIES: Mapping[str, Callable[..., Keys]] = {

@@ -1,6 +1,6 @@
 """What a model's file says of itself: its classes, and how pixels come in.
 
-Two makers are understood. Ultralytics writes ``names`` and ``task`` (its exporter, `engine/exporter.py`); our own
+Two makers are understood. Ultralytics writes ``names`` and ``task`` (8.4, `engine/exporter.py`); our own
 `export.from_torch` writes one entry ``foveate``, JSON with the keys of `Told`. All of it comes from a foreign file: it
 is checked like a recipe, and what the recipe states goes before it.
 """
@@ -48,6 +48,8 @@ def told(net: Net) -> Told:
                 f"model {net.path}: its metadata entry {KEY!r} is not valid: {error}; export it again"
             ) from error
     classes = _names(entries.get("names", ""))
+    if classes is not None and len(classes) == 1 and entries.get("task") == "semantic":
+        classes = ["background", *classes]  # its exporter gives 0 and 1 then, not the number of the class
     if classes is None:
         # Hugging Face's post-processing enlarges logits before it takes the best class; its exports carry no entries
         return Told(enlarge=True) if net.input == HUGGING_FACE_INPUT else Told()
@@ -76,6 +78,8 @@ def completed(source: _S, net: Net) -> _S:
         new = {key: value for key, value in new.items() if key not in {"scale", "mean", "std"}}
     if source.classes:
         new.pop("background", None)  # speaks of the file's own classes
+    if isinstance(source, Appearance):  # tells no classes apart
+        new = {key: value for key, value in new.items() if key not in {"head", "classes", "background"}}
     if not new:
         return source
     try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # what uses no torch does not wait for these
 
 OPSET = 18
 LIMIT = 300  # characters of the exporter's own words that are passed on
-HOW = "pip install 'torch>=2.6' onnxscript"
+HOW = "pip install -e '.[torch]', or pip install torch onnxscript"
 
 
 def from_torch(
@@ -40,7 +40,7 @@ def from_torch(
     """Write `module` as ONNX file `path`, with what a recipe would say of it inside, and return `path`.
 
     `module` is a `torch.nn.Module` with its weights; `example` is a picture (1, 3, h, w) float32 as it wants it, whose
-    size becomes the model's. What it gives may be a tensor, a tuple, or a mapping, whose keys become the names of the
+    size becomes the model's; the module is put into evaluation mode. What it gives may be a tensor, a tuple, or a mapping, whose keys become the names of the
     outputs. `role` is "semantic" or "instance"; the others have the names and meanings of a recipe's keys, and a recipe
     that names the file need not repeat them. A torchvision Mask R-CNN is written without its control flow
     (`export/mask_rcnn.py`).
@@ -56,7 +56,7 @@ def from_torch(
         )
     from export.metadata import HUGGING_FACE_INPUT, Told, tell  # noqa: PLC0415  needs onnx
 
-    shape = tuple(example.shape)
+    shape = tuple(getattr(example, "shape", ()))
     if len(shape) != 4 or shape[:2] != (1, 3):
         raise ModelError(f"from_torch: example is {list(shape)}; give one picture, [1, 3, h, w]")
     with tempfile.TemporaryDirectory(prefix=".export.", dir=_folder(path)) as folder:
@@ -93,10 +93,9 @@ def _exported(torch: Any, module: Any, example: Any, path: Path) -> Any:
     """Return the ONNX model of `module`, its weights inside."""
     import onnx  # noqa: PLC0415
 
-    flat, names = _flat(torch, module, example)
-    words = io.StringIO()
     try:
-        with torch.no_grad(), contextlib.redirect_stdout(words):
+        with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+            flat, names = _flat(torch, module, example)
             torch.onnx.export(
                 flat.eval(), (example,), str(path), dynamo=True, opset_version=OPSET, external_data=False,
                 input_names=[_input_name(module)], output_names=names,
@@ -112,7 +111,7 @@ def _exported(torch: Any, module: Any, example: Any, path: Path) -> Any:
 
 def _flat(torch: Any, module: Any, example: Any) -> tuple[Any, list[str]]:
     """Return a module that gives a tuple of tensors, and their names."""
-    if type(module).__name__ == "MaskRCNN":
+    if any(kind.__name__ == "MaskRCNN" for kind in type(module).__mro__):
         from export.mask_rcnn import OUTPUTS, FixedMaskRcnn  # noqa: PLC0415  needs torch and torchvision
 
         return FixedMaskRcnn(module, tuple(example.shape[2:])), list(OUTPUTS)
@@ -128,8 +127,7 @@ def _flat(torch: Any, module: Any, example: Any) -> tuple[Any, list[str]]:
             return tuple(_tensors(torch, self.inner(picture)).values())
 
     module.eval()
-    with torch.no_grad():
-        return Flat(), list(_tensors(torch, module(example)))
+    return Flat(), list(_tensors(torch, module(example)))
 
 
 def _tensors(torch: Any, given: Any) -> dict[str, Any]:

@@ -72,8 +72,7 @@ def _yolo_head(net: Net, source: Instance) -> InstanceHead:
     """Tell dense rows [1, 4 + C + m, n] from rows of finished objects [1, n, 6 + m]."""
     rows, masks = sorted(net.outputs.values(), key=len)
     end_to_end = rows[2] == 6 + masks[1]
-    dense = rows[1] == 4 + len(source.classes) + masks[1] if source.classes else rows[1] > 4 + masks[1]
-    if end_to_end and dense and source.classes:
+    if end_to_end and rows[1] == 4 + len(source.classes) + masks[1]:
         raise _unclear(net, "instance", ["yolo", "yolo-end2end"])
     return "yolo-end2end" if end_to_end else "yolo"
 

@@ -21,6 +21,10 @@ def text(path: Path) -> None:
     path.write_text("this is no model\n" * 100)
 
 
+def checkpoint(path: Path) -> None:
+    path.write_bytes(b"PK\x03\x04" + b"archive/data.pkl" * 10)
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -205,6 +209,7 @@ def ancient(path: Path) -> None:
     [
         (text, "is not an ONNX"),
         (empty, "is not an ONNX"),
+        (checkpoint, "is a PyTorch checkpoint; .*never is here: export the model to ONNX"),
         (folder, "is not a file"),
         (cut_short, "is not an ONNX"),
         (external_data, "tensor 'w0' keeps its data in another file; save the model as one file"),

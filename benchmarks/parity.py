@@ -3,8 +3,8 @@
 Each family runs in a process of its own (`parity_worker.py`) in an environment with its libraries (`parity.txt`): a
 small network, random weights that make it find things, the library's own exporter or `export.from_torch`, and what the
 library's own post-processing says of pictures of the network's size. Here the file goes through `foveate export` in
-float32, the bundle is opened as the device opens it, and the same pictures are decoded. YOLOv8n-seg is there with
-trained weights too.
+float32, the bundle is opened as the device opens it, and the same pictures are decoded. Three networks with
+trained weights are there too.
 
 Random networks are a harder test of decoding than trained ones: their masks are noise, their scores crowd. They say
 nothing about how well anything is seen.
@@ -47,8 +47,13 @@ HOW: Final = (
     "benchmarks/parity.txt, then --peers-python .venv-parity/bin/python"
 )
 PICTURES, QUICK_PICTURES = 12, 4
-SIZE, SQUARE, TRAINED = (160, 128), (144, 144), (320, 320)  # width, height
-SIZES: Final = {"rf_detr_seg": SQUARE, "yolov8_seg_trained": TRAINED}
+SIZE: Final = (160, 128)  # width, height
+SIZES: Final = {
+    "rf_detr_seg": (144, 144),
+    "yolov8_seg_trained": (320, 320),
+    "logits_trained": (257, 257),
+    "argmax_trained": (513, 513),
+}
 LIMIT_S = 900
 SAME_IOU = 0.5  # boxes of one class that overlap more are the same object
 THREADS = 2
@@ -75,8 +80,7 @@ def exported(options: Options, folder: Path) -> Iterator[tuple[str, Path]]:
         place.mkdir()
         pictures = _pictures(data, folder, SIZES.get(family, SIZE), quick=options.quick)
         (place / "pictures").symlink_to(pictures)
-        weights = data / "weights" / "yolov8n-seg_320.onnx"
-        _ask(peers, [family, str(options.seed), str(pictures), str(place), str(weights)])
+        _ask(peers, [family, str(options.seed), str(pictures), str(place), str(data / "weights")])
         export_bundle(_recipe(place), place / "bundle")
         yield family, place
 

@@ -1,7 +1,7 @@
 """One model family in a process of its own, with the libraries of `parity.txt`: what `benchmarks.parity` starts.
 
-`python parity_worker.py FAMILY SEED PICTURES FOLDER [WEIGHTS]` builds a small network of the family, gives it random
-weights that make it find things (or takes those of WEIGHTS), exports it into FOLDER/model.onnx by the library's own
+`python parity_worker.py FAMILY SEED PICTURES FOLDER WEIGHTS` builds a small network of the family, gives it random
+weights that make it find things (or takes a file of the folder WEIGHTS), exports it into FOLDER/model.onnx by the library's own
 exporter where it has one and by `export.from_torch` where it has none, and writes FOLDER/own.npz: what the library's
 own pre- and post-processing say of each picture of the folder PICTURES, classes numbered as in a bundle, 0 for the
 background. FOLDER/keys.json has what a recipe must say of the file. Of ours it imports `export.from_torch` alone.
@@ -238,8 +238,34 @@ def ultralytics(config: str, *, nms: bool | None = None) -> Callable[..., Keys]:
 
 def ultralytics_file(images: Sequence[Array], path: Path, own: Own) -> Keys:
     """The same with given weights."""
-    path.write_bytes(Path(sys.argv[5]).read_bytes())
+    path.write_bytes((weights() / "yolov8n-seg_320.onnx").read_bytes())
     return _ultralytics_own(path, "segment", images, own)
+
+
+def plain(file: str, count: int, scale: float | None) -> Callable[..., Keys]:
+    """A network of the weights' folder as it is, run by onnxruntime: class numbers, or the arg max of its logits.
+
+    Channels last; `scale` s means that a pixel is s * value - 1, None that bytes go in.
+    """
+
+    def build(images: Sequence[Array], path: Path, own: Own) -> Keys:
+        path.write_bytes((weights() / file).read_bytes())
+        session = importlib.import_module("onnxruntime").InferenceSession(str(path))
+        name = session.get_inputs()[0].name
+        for image in images:
+            pixels = image[None, ..., ::-1]
+            given = pixels if scale is None else (pixels * np.float32(scale) - np.float32(1)).astype(np.float32)
+            (found,) = session.run(None, {name: np.ascontiguousarray(given)})
+            own.labels(found[0].argmax(axis=-1) if found.ndim == 4 else found[0])
+        keys: Keys = {"classes": named(count, background=True)}
+        return keys | ({"precision": "as is"} if scale is None else {"scale": scale, "mean": 1.0})
+
+    return build
+
+
+def weights() -> Path:
+    """Return the folder of trained weights."""
+    return Path(sys.argv[5])
 
 
 def _ultralytics_own(path: Path, task: str, images: Sequence[Array], own: Own) -> Keys:
@@ -283,6 +309,8 @@ FAMILIES: Mapping[str, Callable[..., Keys]] = {
     "yolo26_seg_end2end": ultralytics("yolo26n-seg", nms=False),
     "yolo26_sem": ultralytics("yolo26n-sem"),
     "yolov8_seg_trained": ultralytics_file,
+    "logits_trained": plain("deeplabv3_voc_257.onnx", 21, 1 / 127.5),
+    "argmax_trained": plain("deeplab_cityscapes_513_int8.onnx", 19, None),
 }
 
 

@@ -173,6 +173,8 @@ def _picture(
         raise ModelError(f"model {path}: needs one input, the picture; it has {names}")
     value = inputs[0]
     sizes = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in value.type.tensor_type.shape.dim]
+    if len(sizes) == 4 and sizes[1] == 0 and sizes[3] != 3:
+        sizes[1] = 3  # an exporter that leaves every axis open puts channels first
     if len(sizes) != 4 or 3 not in (sizes[1], sizes[3]) or sizes[0] not in (0, 1):
         text = _shape_text(value)
         raise ModelError(f"model {path}: input {value.name!r} is {text}; needs [1, 3, h, w] or [1, h, w, 3]")

@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 import onnx
 
+from edge.bundle import Fit
 from export.errors import ModelError
 from export.load import Net
 from export.recipe import Appearance, Channels, Color, Instance, Semantic, check_source
@@ -35,6 +36,7 @@ class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     mean: Channels | None = None
     std: Channels | None = None
     enlarge: bool | None = None
+    fit: Fit | None = None
 
 
 def told(net: Net) -> Told:
@@ -53,7 +55,8 @@ def told(net: Net) -> Told:
     if classes is None:
         # Hugging Face's post-processing enlarges logits before it takes the best class; its exports carry no entries
         return Told(enlarge=True) if net.input == HUGGING_FACE_INPUT else Told()
-    return Told(classes=classes, background=classes[0].lower() in BACKGROUNDS)
+    fit: Fit | None = "letterbox" if entries.get("task") == "semantic" else None  # as its predictor does
+    return Told(classes=classes, background=classes[0].lower() in BACKGROUNDS, fit=fit)
 
 
 def tell(model: onnx.ModelProto, what: Told) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.errors import FoveateError
 from export.errors import ModelError
 
 if TYPE_CHECKING:  # what uses no torch does not wait for these
@@ -39,11 +40,11 @@ def from_torch(
 ) -> Path:
     """Write `module` as ONNX file `path`, with what a recipe would say of it inside, and return `path`.
 
-    `module` is a `torch.nn.Module` with its weights; `example` is a picture (1, 3, h, w) float32 as it wants it, whose
-    size becomes the model's; the module is put into evaluation mode. What it gives may be a tensor, a tuple, or a mapping, whose keys become the names of the
-    outputs. `role` is "semantic" or "instance"; the others have the names and meanings of a recipe's keys, and a recipe
-    that names the file need not repeat them. A torchvision Mask R-CNN is written without its control flow
-    (`export/mask_rcnn.py`).
+    `module` is a `torch.nn.Module` with its weights, which is put into evaluation mode; `example` is a picture
+    (1, 3, h, w) float32 as it wants it, whose size becomes the model's. What it gives may be a tensor, a tuple, or a
+    mapping, whose keys become the names of the outputs. `role` is "semantic" or "instance"; the others have the names
+    and meanings of a recipe's keys, and a recipe that names the file need not repeat them. A torchvision Mask R-CNN is
+    written without its control flow (`export/mask_rcnn.py`).
 
     The file is then taken in like any other. Raises `ModelError` where torch is missing, `module` is no module (files
     of `torch.save` are never loaded), torch cannot export it, or the file cannot be taken in; no file is left then.
@@ -150,5 +151,5 @@ def _check(new: Path, role: Role, path: Path) -> None:
     source: Semantic | Instance = Instance(model=new) if role == "instance" else Semantic(model=new)
     try:
         take_in(role, source)
-    except ModelError as error:
-        raise ModelError(str(error).replace(str(new), str(path))) from error
+    except FoveateError as error:
+        raise type(error)(str(error).replace(str(new), str(path))) from error

@@ -290,3 +290,12 @@ def test_what_only_inlining_shows_is_refused_too(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(load, "_standard", standard)
     with pytest.raises(ModelError, match="tensor 'hidden' keeps its data in another file"):
         load_net(tmp_path / "net.onnx")
+
+
+def test_where_every_axis_is_open_channels_come_first(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    shape = ("batch_size", "num_channels", "height", "width")
+    path = save(tmp_path / "net.onnx", nodes, {}, {"y": shape}, shape=shape)
+    assert load_net(path, (24, 16)).shape == (1, 3, 16, 24)
+    with pytest.raises(ModelError, match=r"\[batch_size, num_channels, height, width\]; set input_size"):
+        load_net(path)

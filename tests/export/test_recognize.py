@@ -179,6 +179,12 @@ def test_metadata_is_checked_like_a_recipe(tmp_path: Path, entry: str, said: str
         taken(path)
 
 
+def test_ultralytics_label_maps_are_letterboxed(tmp_path: Path) -> None:
+    path = with_metadata(semantic_net(tmp_path / "net.onnx"), names="{0: 'a', 1: 'b', 2: 'c'}", task="semantic")
+    assert taken(path).model.fit == "letterbox"
+    assert taken(path, stated=["fit"]).model.fit == "stretch"
+
+
 def test_bytes_are_not_normalised_by_metadata(tmp_path: Path) -> None:
     nodes = [helper.make_node("Cast", ["x"], ["logits"], to=TensorProto.FLOAT)]
     shape = (1, 3, SIZE, SIZE)

@@ -33,10 +33,11 @@ def box_masks_meaning(net: Net, source: Instance) -> Meaning:
         # reshaped, for behind a suppression nothing else says how long a list is
         shapes = {boxes: (k, 4), scores: (k,), labels: (k,), masks: (k, 1, side, side)}
         first = {name: graph.reshape(graph.part(f"net/{name}", 0, 0, k), *shapes[name]) for name in shapes}
-        known = graph.op("Clip", graph.cast(first[labels], np.int32), _whole(0), _whole(len(numbers) - 1))
+        # clipped as floats, as TensorRT clips nothing else
+        known = graph.op("Clip", graph.cast(first[labels], np.float32), real(0.0), real(len(numbers) - 1.0))
         rows, columns = net.size[0] // STRIDE, net.size[1] // STRIDE
         pasted = _pasted(graph, first[masks], first[boxes], (k, side, rows, columns))
-        found = {"boxes": first[boxes], "scores": first[scores], "classes": numbered(graph, known, numbers)}
+        found = {"boxes": first[boxes], "scores": first[scores], "classes": numbered(graph, graph.cast(known, np.int32), numbers)}
         return found | planes(graph, pasted, k, (rows, columns), net)
 
     return Meaning(head, parts, attach, sensitive=(boxes, scores))
@@ -76,10 +77,6 @@ def _cut(graph: Builder, values: str) -> str:
 def _centers(count: int) -> npt.NDArray[np.float64]:
     """Return (1, n) the centres of cells in canvas pixels."""
     return (np.arange(count, dtype=np.float64)[None] + 0.5) * STRIDE
-
-
-def _whole(value: int) -> npt.NDArray[np.int32]:
-    return np.asarray(value, np.int32)
 
 
 def _outputs(net: Net) -> tuple[str, str, str, str]:

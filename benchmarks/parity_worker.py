@@ -51,7 +51,8 @@ class Own:
         self.arrays[f"boxes_{self.count}"] = np.asarray(boxes, np.float32).reshape(-1, 4)
         self.arrays[f"scores_{self.count}"] = np.asarray(scores, np.float32)
         self.arrays[f"classes_{self.count}"] = np.asarray(classes, np.int64)
-        self.arrays[f"masks_{self.count}"] = np.packbits(np.asarray(masks, np.bool_), axis=-1)
+        found = np.asarray(masks, np.bool_) if len(boxes) else np.zeros((0, 1, 8), np.bool_)
+        self.arrays[f"masks_{self.count}"] = np.packbits(found, axis=-1)
         self.count += 1
 
 
@@ -276,8 +277,7 @@ def _ultralytics_own(path: Path, task: str, images: Sequence[Array], own: Own) -
         if task == "semantic":
             own.labels(found.semantic_mask.data + 1)
         else:
-            none = np.zeros((0, *size), np.bool_)
-            masks = none if found.masks is None else found.masks.data
+            masks = None if found.masks is None else found.masks.data
             own.objects(found.boxes.xyxy, found.boxes.conf, found.boxes.cls + 1, masks)
     return {"iou": IOU} if task == "segment" else {}
 

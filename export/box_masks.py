@@ -37,7 +37,8 @@ def box_masks_meaning(net: Net, source: Instance) -> Meaning:
         known = graph.op("Clip", graph.cast(first[labels], np.float32), real(0.0), real(len(numbers) - 1.0))
         rows, columns = net.size[0] // STRIDE, net.size[1] // STRIDE
         pasted = _pasted(graph, first[masks], first[boxes], (k, side, rows, columns))
-        found = {"boxes": first[boxes], "scores": first[scores], "classes": numbered(graph, graph.cast(known, np.int32), numbers)}
+        classes = numbered(graph, graph.cast(known, np.int32), numbers)
+        found = {"boxes": first[boxes], "scores": first[scores], "classes": classes}
         return found | planes(graph, pasted, k, (rows, columns), net)
 
     return Meaning(head, parts, attach, sensitive=(boxes, scores))

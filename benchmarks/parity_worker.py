@@ -1,10 +1,11 @@
 """One model family in a process of its own, with the libraries of `parity.txt`: what `benchmarks.parity` starts.
 
 `python parity_worker.py FAMILY SEED PICTURES FOLDER WEIGHTS` builds a small network of the family, gives it random
-weights that make it find things (or takes a file of the folder WEIGHTS), exports it into FOLDER/model.onnx by the library's own
-exporter where it has one and by `export.from_torch` where it has none, and writes FOLDER/own.npz: what the library's
-own pre- and post-processing say of each picture of the folder PICTURES, classes numbered as in a bundle, 0 for the
-background. FOLDER/keys.json has what a recipe must say of the file. Of ours it imports `export.from_torch` alone.
+weights that make it find things (or takes a file of the folder WEIGHTS), exports it into FOLDER/model.onnx by the
+library's own exporter where it has one and by `export.from_torch` where it has none, and writes FOLDER/own.npz: what
+the library's own pre- and post-processing say of each picture of the folder PICTURES, classes numbered as in a bundle,
+0 for the background. FOLDER/keys.json has what a recipe must say of the file. Of ours it imports `export.from_torch`
+alone.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Own:
     """What the library's own post-processing says, picture by picture."""
 
     def __init__(self) -> None:
-        self.arrays: dict[str, Array] = {}
+        self.arrays: dict[str, Any] = {}  # NumPy's
         self.count = 0
 
     def labels(self, classes: Any) -> None:
@@ -80,9 +81,7 @@ def warmed(net: Any, run: Run) -> None:
     net.eval()
 
 
-def spread(
-    layer: Any, run: Run, *, share: float | None = None, std: float = SPREAD, mean: float = 0.0
-) -> None:
+def spread(layer: Any, run: Run, *, share: float | None = None, std: float = SPREAD, mean: float = 0.0) -> None:
     """Scale the last layer so that each of its outputs has that `mean` and deviation `std` over what `run` sees.
 
     With `share` its biases are then set so that this share of the values is above the score.
@@ -114,7 +113,7 @@ def semantic(net: Any, layer: Any, images: Sequence[Array], path: Path, own: Own
     torch = importlib.import_module("torch")
     post, extra = given.pop("post"), {**IMAGENET, **given}
     pictures = tensors(images, normalize=True)
-    run = lambda: net(torch.cat(pictures))  # noqa: E731
+    run: Run = lambda: net(torch.cat(pictures))  # noqa: E731
     warmed(net, run)
     spread(layer, run)
     with torch.no_grad():
@@ -159,7 +158,10 @@ def segformer(images: Sequence[Array], path: Path, own: Own) -> Keys:
     size = images[0].shape[:2]
     read = kinds.SegformerImageProcessor().post_process_semantic_segmentation
     classes = named(CLASSES, background=True)
-    post = lambda out: read(out, target_sizes=[size])[0]  # noqa: E731
+
+    def post(out: Any) -> Any:
+        return read(out, target_sizes=[size])[0]
+
     return semantic(net, net.decode_head.classifier, images, path, own, classes=classes, post=post)
 
 
@@ -169,9 +171,15 @@ def mask_rcnn(images: Sequence[Array], path: Path, own: Own) -> Keys:
     backbones = importlib.import_module("torchvision.models.detection.backbone_utils")
     backbone = backbones.resnet_fpn_backbone(backbone_name="resnet18", weights=None)
     height, width = images[0].shape[:2]
-    net = detection.MaskRCNN(backbone, num_classes=CLASSES, min_size=min(height, width), max_size=max(height, width))
+    faster = importlib.import_module("torchvision.models.detection.faster_rcnn")
+    small: Keys = {
+        "box_head": faster.TwoMLPHead(backbone.out_channels * 7 * 7, 128),
+        "box_predictor": faster.FastRCNNPredictor(128, CLASSES),
+        "rpn_post_nms_top_n_test": 200,
+    }
+    net = detection.MaskRCNN(backbone, min_size=min(height, width), max_size=max(height, width), **small)
     pictures = [each[0] for each in tensors(images, normalize=False)]
-    run = lambda: net(pictures)  # noqa: E731
+    run: Run = lambda: net(pictures)  # noqa: E731
     warmed(net, run)
     for layer in (net.rpn.head.cls_logits, net.roi_heads.box_predictor.cls_score):
         spread(layer, run)
@@ -218,7 +226,7 @@ def ultralytics(config: str, *, nms: bool | None = None) -> Callable[..., Keys]:
         yolo = importlib.import_module("ultralytics").YOLO
         model = yolo(_with_classes(config, path.parent), verbose=False)
         net, pictures = model.model, tensors(images, normalize=False)
-        run = lambda: net(importlib.import_module("torch").cat(pictures))  # noqa: E731
+        run: Run = lambda: net(importlib.import_module("torch").cat(pictures))  # noqa: E731
         warmed(net, run)
         head = net.model[-1]
         if config.endswith("-sem"):
@@ -284,7 +292,7 @@ def _ultralytics_own(path: Path, task: str, images: Sequence[Array], own: Own) -
 
 def _with_classes(config: str, folder: Path) -> str:
     """Return a copy of one of its configurations with our number of classes."""
-    root = Path(importlib.import_module("ultralytics").__file__).parent / "cfg" / "models"
+    root = Path(importlib.import_module("ultralytics").__path__[0]) / "cfg" / "models"
     plain = config.replace("yolov8n", "yolov8").replace("yolo11n", "yolo11").replace("yolo26n", "yolo26")
     text = next(root.rglob(f"{plain}.yaml")).read_text()
     lines = [f"nc: {CLASSES}" if line.startswith("nc:") else line for line in text.splitlines()]

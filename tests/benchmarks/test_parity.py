@@ -46,7 +46,7 @@ def test_each_difference_is_counted_as_what_it_is() -> None:
     agreement = Agreement()
     masks = full()
     masks[0, :, :4] = False  # half of the first mask
-    agreement.add(found(), BOXES + [0, 0, 0, 1], SCORES - np.float32(0.1), CLASSES, masks)
+    agreement.add(found(), BOXES + np.asarray([0, 0, 0, 1], np.float32), SCORES - np.float32(0.1), CLASSES, masks)
     figures = agreement.figures()
     assert figures["mask_iou_least"] == pytest.approx(0.5)
     assert figures["box_iou"] == pytest.approx(8 / 9)

@@ -186,10 +186,10 @@ def data(name: str) -> Path:
     return folder / name
 
 
-def box_masks_net(path: Path, boxes: Array, scores: Array, labels: Array, masks: Array) -> Path:
-    """Write a network that gives these four, labels as int64, whatever it sees."""
+def box_masks_net(path: Path, boxes: Array, scores: Array, labels: Array, masks: Array, size: int = SIZE) -> Path:
+    """Write a network that gives these four, labels as int64, whatever it sees in pictures of `size` x `size`."""
     raw = {"boxes": boxes, "scores": scores, "labels": labels.astype(np.float32), "masks": masks}
-    model = onnx.load(str(constant_net(path, raw)))
+    model = onnx.load(str(constant_net(path, raw, (1, 3, size, size))))
     (last,) = [node for node in model.graph.node if node.output[0] == "labels"]
     last.output[0] = "numbers"
     model.graph.node.append(helper.make_node("Cast", ["numbers"], ["labels"], to=TensorProto.INT64))

@@ -16,9 +16,14 @@ from edge.types import Array
 from export.errors import ModelError
 from tests.export.nets import box_masks_net, constant_net, engine_of, instance, pictures
 
-LARGE, SIDE, COUNT = 32, 7, 5
+LARGE, SIDE, COUNT = 96, 7, 5
 WHOLE = np.asarray([[0, 0, LARGE, LARGE]], np.int32)
 reuse = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def net(folder: Path, boxes: Array, scores: Array, labels: Array, masks: Array) -> Path:
+    """Write a network that sees these in every picture."""
+    return box_masks_net(folder / "net.onnx", boxes, scores, labels, masks, LARGE)
 
 
 def smooth(random: np.random.Generator, count: int = COUNT) -> Array:
@@ -41,8 +46,8 @@ def pasted(mask: Array, box: Array) -> npt.NDArray[np.float32]:
 
 
 def given_boxes(random: np.random.Generator) -> Array:
-    low = random.uniform(0, 16, (COUNT, 2))
-    return np.concatenate([low, low + random.uniform(6, 16, (COUNT, 2))], axis=1).astype(np.float32)
+    low = random.uniform(-4, 50, (COUNT, 2))
+    return np.concatenate([low, low + random.uniform(28, 48, (COUNT, 2))], axis=1).astype(np.float32)
 
 
 @reuse
@@ -52,29 +57,31 @@ def test_planes_are_the_pasted_masks_at_the_centres_of_cells(tmp_path: Path, see
     boxes, masks = given_boxes(random), smooth(random)
     scores = np.sort(random.uniform(0.3, 1, COUNT))[::-1].astype(np.float32)
     labels = random.integers(1, 3, COUNT)
-    path = box_masks_net(tmp_path / "net.onnx", boxes, scores, labels, masks)
+    path = net(tmp_path, boxes, scores, labels, masks)
     found = instance(path, head="box-masks", classes=["no", "a", "b"])
-    outputs = engine_of(found).infer({"image": pictures(1)[0]})
+    outputs = engine_of(found).infer({"image": pictures(1, LARGE)[0]})
     assert np.array_equal(outputs["boxes"], boxes)
     assert np.array_equal(outputs["scores"], scores)
     assert np.array_equal(outputs["classes"], labels)
     for plane, mask, box in zip(outputs["prototypes"], masks[:, 0], boxes, strict=True):
         full = pasted(mask, box)
-        # between the four pixels round the centre of a cell; where the mask ends its border is a step
+        # between the four pixels round the centre of a cell, whatever kinks there are between them
         middle = (full[1::4, 1::4] + full[1::4, 2::4] + full[2::4, 1::4] + full[2::4, 2::4]) / 4
-        assert np.abs(plane + 0.5 - middle).max() < 0.13
+        assert np.abs(plane + 0.5 - middle).max() < 0.1
 
 
 def test_the_runtime_finds_the_masks(tmp_path: Path) -> None:
     random = np.random.default_rng(5)
     boxes, masks = given_boxes(random), smooth(random)
     masks = np.clip(masks * 2, 0, 1)  # none without an inside
-    path = box_masks_net(tmp_path / "net.onnx", boxes, np.full(COUNT, 0.9, np.float32), np.ones(COUNT, int), masks)
+    path = net(tmp_path, boxes, np.full(COUNT, 0.9, np.float32), np.ones(COUNT, int), masks)
     found = instance(path, head="box-masks", classes=["no", "a"])
-    outputs = engine_of(found).infer({"image": pictures(1)[0]})
+    outputs = engine_of(found).infer({"image": pictures(1, LARGE)[0]})
     seen = decode_prototypes(outputs, WHOLE, found.model.head, 0.25)
     assert len(seen.masks) == COUNT  # whatever they overlap
-    for mask, box, whole in zip(seen.masks, seen.boxes, (pasted(*each) for each in zip(masks[:, 0], boxes, strict=True)), strict=True):
+    for mask, box, whole in zip(
+        seen.masks, seen.boxes, (pasted(*each) for each in zip(masks[:, 0], boxes, strict=True)), strict=True
+    ):
         x0, y0, x1, y1 = np.round(box).astype(int)
         assert (mask == (whole[y0:y1, x0:x1] > 0.5)).mean() > 0.9
 
@@ -82,9 +89,9 @@ def test_the_runtime_finds_the_masks(tmp_path: Path) -> None:
 def test_objects_without_a_score_are_dropped_and_fewer_can_be_asked_for(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     scores = np.asarray([0.9, 0.8, 0, 0, 0], np.float32)
-    path = box_masks_net(tmp_path / "net.onnx", given_boxes(random), scores, np.ones(COUNT, int), smooth(random) + 1)
+    path = net(tmp_path, given_boxes(random), scores, np.ones(COUNT, int), smooth(random) + 1)
     found = instance(path, head="box-masks", classes=["no", "a"], top_k=3)
-    outputs = engine_of(found).infer({"image": pictures(1)[0]})
+    outputs = engine_of(found).infer({"image": pictures(1, LARGE)[0]})
     assert outputs["prototypes"].shape[0] == 3
     assert len(decode_prototypes(outputs, WHOLE, found.model.head, found.model.head.score).boxes) == 2
 
@@ -92,9 +99,9 @@ def test_objects_without_a_score_are_dropped_and_fewer_can_be_asked_for(tmp_path
 def test_numbers_that_no_class_has_become_the_last(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     numbers = np.asarray([0, 1, 2, 3, 99])
-    path = box_masks_net(tmp_path / "net.onnx", given_boxes(random), np.ones(COUNT, np.float32), numbers, smooth(random))
+    path = net(tmp_path, given_boxes(random), np.ones(COUNT, np.float32), numbers, smooth(random))
     found = instance(path, head="box-masks", classes=["no", "a", "b"])
-    assert engine_of(found).infer({"image": pictures(1)[0]})["classes"].tolist() == [0, 1, 2, 2, 2]
+    assert engine_of(found).infer({"image": pictures(1, LARGE)[0]})["classes"].tolist() == [0, 1, 2, 2, 2]
 
 
 def test_outputs_that_do_not_fit(tmp_path: Path) -> None:

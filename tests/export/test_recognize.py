@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -141,7 +142,7 @@ def told(path: Path, **what: object) -> Path:
 
 
 def test_a_file_of_from_torch_says_how_it_is_read(tmp_path: Path) -> None:
-    what = {"classes": ABC, "color": "bgr", "mean": [0.1, 0.2, 0.3], "std": 0.5, "head": "logits"}
+    what: dict[str, Any] = {"classes": ABC, "color": "bgr", "mean": [0.1, 0.2, 0.3], "std": 0.5, "head": "logits"}
     found = taken(told(semantic_net(tmp_path / "net.onnx"), **what))
     plain = taken(semantic_net(tmp_path / "plain.onnx"), **what)
     assert found.files == plain.files
@@ -197,10 +198,9 @@ def test_hugging_face_logits_are_enlarged(tmp_path: Path) -> None:
     model = onnx.load(str(semantic_net(tmp_path / "net.onnx")))
     model.graph.input[0].name = model.graph.node[0].input[0] = "pixel_values"
     onnx.save(model, str(tmp_path / "net.onnx"))
-    sizes = [
-        next(spec.shape for spec in taken(tmp_path / "net.onnx", classes=ABC, **keys).model.outputs)
-        for keys in ({}, {"stated": ["enlarge"]})
-    ]
+    keys: tuple[list[str], list[str]] = ([], ["enlarge"])
+    found = [taken(tmp_path / "net.onnx", classes=ABC, stated=stated).model for stated in keys]
+    sizes = [next(spec.shape for spec in model.outputs) for model in found]
     assert sizes == [(SIZE, SIZE), (HALF, HALF)]
 
 

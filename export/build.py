@@ -28,7 +28,7 @@ from export.heldout import held_frames
 from export.judge import Verdict, judge, timings
 from export.operate import operating_points
 from export.precision import Candidates, Progress, opened, quantize_all
-from export.recipe import Appearance, Instance, Recipe, Semantic, load_recipe, sources
+from export.recipe import Recipe, load_recipe, sources
 from export.report import write_report
 
 _BUNDLE_FILE, _REPORT_FILE = (
@@ -64,14 +64,12 @@ def _candidates(recipe: Recipe) -> Candidates:
     found: Candidates = {}
     for role, source in sources(recipe).items():
         for taken in take_in(role, source):
-            found[taken.role] = _candidate(taken, source)
+            found[taken.role] = _candidate(taken)
     return found
 
 
-def _candidate(taken: TakenIn, source: Semantic | Instance | Appearance) -> Candidate:
-    if taken.role == "coarse":
-        source = msgspec.structs.replace(source, input_size=taken.model.input.shape[1::-1])
-    found = Candidate(taken.role, source, onnx.load_from_string(taken.graph), taken.model, taken.sensitive)
+def _candidate(taken: TakenIn) -> Candidate:
+    found = Candidate(taken.role, taken.source, onnx.load_from_string(taken.graph), taken.model, taken.sensitive)
     found.files[found.native] = taken.graph
     return found
 

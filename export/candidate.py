@@ -16,6 +16,7 @@ from edge import bundle
 from edge.engines.ort import ERRORS, OrtEngine
 from edge.errors import ConfigError
 from edge.types import Image
+from export.box_masks import box_masks_meaning
 from export.centers import centers_meaning
 from export.embedding import embedding_meaning
 from export.errors import ModelError
@@ -23,7 +24,9 @@ from export.graph import NET, canonical, optimized
 from export.heads import Meaning, semantic_meaning
 from export.load import Net, load_net
 from export.quantize import Flavour, is_quantized, pixel_range, plan, quantize
+from export.queries import queries_meaning
 from export.recipe import ONE_255TH, Appearance, Instance, Semantic
+from export.recognize import understood
 from export.rewrite import argmax_before_shuffle
 from export.yolo import yolo_meaning
 
@@ -83,6 +86,7 @@ class Candidate:
 def candidate(role: bundle.Role, source: Semantic | Instance | Appearance) -> Candidate:
     """Load a model and bring it into canonical form; raises `ModelError` where it does not fit its recipe."""
     net = load_net(source.model, source.input_size, resize=role == "coarse")
+    source = understood(net, source)
     meaning = _meaning(net, source)
     if is_quantized(net.model) != (source.precision == AS_IS) and is_quantized(net.model):
         raise ModelError(f'model {source.model}: is quantized already; set {role}.precision = "as is"')
@@ -100,7 +104,8 @@ def _meaning(net: Net, source: Semantic | Instance | Appearance) -> Meaning:
         return semantic_meaning(net, source)
     if isinstance(source, Appearance):
         return embedding_meaning(net)
-    return centers_meaning(net, source) if source.head == "centers" else yolo_meaning(net, source)
+    read = {"centers": centers_meaning, "queries": queries_meaning, "box-masks": box_masks_meaning}
+    return read.get(source.head or "", yolo_meaning)(net, source)
 
 
 def _check_pixels(role: str, source: Semantic | Instance | Appearance, dtype: str) -> None:

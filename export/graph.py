@@ -68,6 +68,11 @@ class Builder:
             return self.op("ReduceMax", tensor, axes=[axis], keepdims=int(keepdims))
         return self.op("ReduceMax", tensor, integers(axis), keepdims=int(keepdims))
 
+    def resized(self, tensor: str, *shape: int) -> str:
+        """Return (n, c, h, w) of another height and width, bilinear between the centres of pixels."""
+        way = "half_pixel"
+        return self.op("Resize", tensor, "", "", integers(*shape), mode="linear", coordinate_transformation_mode=way)
+
     def part(self, tensor: str, axis: int, start: int, end: int) -> str:
         """Return the slice `start`:`end` along `axis`."""
         return self.op("Slice", tensor, integers(start), integers(end), integers(axis))

@@ -109,6 +109,14 @@ def test_thresholds_come_from_pictures_with_truth(
         export_bundle(recipe, tmp_path / "out")
 
 
+def test_a_recipe_alone_is_enough(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = recipe.read_text().split("[instance]")[0].replace('head = "logits"', 'precision = ["float32"]')
+    recipe.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert main([str(recipe)]) == 0
+    assert open_bundle(tmp_path / "small.bundle").manifest.models["semantic"].classes == ["background", "a", "b"]
+
+
 def test_float_only_needs_no_calibration(recipe: Path, tmp_path: Path) -> None:
     text = recipe.read_text().split("[regions]")[0].replace("[semantic]", '[semantic]\nprecision = ["float32"]')
     recipe.write_text(text.split("[instance]")[0])

@@ -12,7 +12,7 @@ from edge.errors import ConfigError, EngineError
 from edge.types import Array
 
 # What a runtime needs: one package of each group.
-_PACKAGES = {"onnxruntime": (("onnxruntime",),), "tensorrt": (("tensorrt", "tensorrt_rtx"), ("pycuda",))}
+_PACKAGES = {"onnxruntime": (("onnxruntime",),), "tensorrt": (("tensorrt", "tensorrt_rtx"), ("pycuda", "cuda.core"))}
 
 
 class Engine(Protocol):
@@ -37,15 +37,16 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(data: bytes, model: Model, engine: EngineFile, threads: int) -> Engine:
+def open_engine(data: bytes, model: Model, engine: EngineFile, threads: int, *, dla: bool = False) -> Engine:
     """Load the verified bytes of `engine`, a file of `model`, with the back end it names.
 
     A CPU engine uses `threads` threads, the calling one included, while it runs; engines that run in turn can each
-    have all the cores. Raises `EngineError` where the back end is missing or refuses the model, or where an input or
-    output is not what the manifest says.
+    have all the cores. TensorRT puts what it can on a deep learning accelerator where `dla` is true. Raises
+    `EngineError` where the back end is missing or refuses the model, or where an input or output is not what the
+    manifest says.
     """
     try:
-        opened = _open(data, model, engine, threads)
+        opened = _open(data, model, engine, threads, dla=dla)
     except ImportError as error:
         raise EngineError(
             f"model {engine.file}: cannot import {engine.runtime}: {error}; {_HOW_TO_GET[engine.runtime]}"
@@ -90,14 +91,22 @@ def choose_engine(model: Model, models: Models) -> EngineFile:
 
 def runnable(runtime: str) -> bool:
     """Tell whether the packages of `runtime` are installed; nothing is imported."""
-    return all(any(importlib.util.find_spec(name) for name in group) for group in _PACKAGES[runtime])
+    return all(any(installed(name) for name in group) for group in _PACKAGES[runtime])
 
 
-def _open(data: bytes, model: Model, engine: EngineFile, threads: int) -> Engine:
+def installed(name: str) -> bool:
+    """Tell whether there is a module of this dotted name; it is not imported."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # what the name lies in is not there
+        return False
+
+
+def _open(data: bytes, model: Model, engine: EngineFile, threads: int, *, dla: bool) -> Engine:
     if engine.runtime == "tensorrt":
         from edge.engines.trt import open_tensorrt  # noqa: PLC0415  a back end is imported only where it is used
 
-        return open_tensorrt(data, model, engine)
+        return open_tensorrt(data, model, engine, dla=dla)
     from edge.engines.ort import OrtEngine  # noqa: PLC0415
 
     return OrtEngine(engine.file, data, threads)

@@ -108,8 +108,14 @@ def test_node_without_an_implementation_is_named_with_what_to_do() -> None:
 
 
 OBJECTS = {  # variables and attributes of our code that hold an object of TensorRT, and its class
-    **{"trt": "module", "builder": "Builder", "parser": "OnnxParser", "config": "IBuilderConfig"},
-    **{"cache": "ITimingCache", "_runtime": "Runtime", "_engine": "ICudaEngine", "_context": "IExecutionContext"},
+    "trt": "module",
+    "builder": "Builder",
+    "parser": "OnnxParser",
+    "config": "IBuilderConfig",
+    "cache": "ITimingCache",
+    "_runtime": "Runtime",
+    "_engine": "ICudaEngine",
+    "_context": "IExecutionContext",
 }
 
 

@@ -133,12 +133,13 @@ def nodes_named(model: onnx.ModelProto, said: str) -> list[str]:
     weights and Q/DQ nodes too; those stand for the nodes that take them.
     """
     words = {_MADE.sub("", word) for word in _words(said)}
-    found = []
-    for node in model.graph.node:
-        near = words.intersection([node.name, *node.output, *node.input])
-        if near and node.name.startswith(NET):
-            found.append(node.name.removeprefix(NET))
-    return found
+    weights = words.intersection(tensor.name for tensor in model.graph.initializer)
+    return [
+        node.name.removeprefix(NET)
+        for node in model.graph.node
+        if node.name.startswith(NET)
+        and (words.intersection([node.name, *node.output]) or weights.intersection(node.input))
+    ]
 
 
 def _words(said: str) -> Iterator[str]:

@@ -100,7 +100,7 @@ def _write(folder: Path, names: list[str]) -> None:
         (folder / kind).mkdir(parents=True)
     for name in names:
         source = data_folder() / "penn-fudan"
-        people = cv2.imread(str(source / "masks" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        people = np.asarray(cv2.imread(str(source / "masks" / f"{name}.png"), cv2.IMREAD_UNCHANGED), np.uint8)
         (folder / "images" / f"{name}.jpg").symlink_to(source / "images" / f"{name}.jpg")
         cv2.imwrite(str(folder / "instances" / f"{name}.png"), people)
         cv2.imwrite(str(folder / "semantic" / f"{name}.png"), np.where(people > 0, PERSON, 0).astype(np.uint8))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,10 @@ class TensorRtEngine:
         self.outputs: dict[str, TensorSpec] = {}
         self._twins: dict[str, Twin] = {}
         self._results: dict[str, Array] = {}
-        self._runtime = self._engine = self._context = None
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._context: Any = None
+        self._launch: Callable[[], None] = self._queue
         with memory.current():
             try:
                 self._load(trt, plan, narrow, dla=dla)

@@ -91,7 +91,7 @@ class Mapped(np.ndarray[Any, Any]):
         return array.view(cls)  # type: ignore[no-any-return]
 
     @property
-    def base(self) -> Any:  # type: ignore[override]
+    def base(self) -> Any:
         return SimpleNamespace(get_device_pointer=lambda: 8192)
 
 
@@ -337,7 +337,7 @@ def test_cuda_core_errors_are_ours(core: Core) -> None:
 
 
 def test_cuda_core_where_there_is_no_pycuda(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", {"pycuda": None}.get)
+    monkeypatch.setattr(importlib.util, "find_spec", {"cuda": core}.get)
     assert isinstance(open_memory(), CudaCoreMemory)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +17,9 @@ from edge.types import Array
 from export.half import half, too_large, widened
 from tests.export.nets import pictures, semantic, semantic_net
 
-STEPS = {  # operators of a chain on (1, 4, 6, 6): attributes, and constants behind the first input
+STEPS: dict[
+    str, tuple[dict[str, Any], tuple[Any, ...]]
+] = {  # operators of a chain on (1, 4, 6, 6): attributes, and constants behind the first input
     "Relu": ({}, ()),
     "Sigmoid": ({}, ()),
     "Add": ({}, (np.float32(0.25),)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from edge.bundle import Role
 from edge.errors import ConfigError
 from export import tensorrt, trial
 from export.candidate import Candidate, candidate
@@ -130,7 +132,7 @@ def test_without_a_builder_nothing_is_tried(found: Candidate, monkeypatch: pytes
 
 def test_builder_that_ends_its_process_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "installed", lambda _: True)
-    monkeypatch.setattr(trial.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     assert "the builder ended with code 1" in try_build("m.onnx", b"graph").error
 
 
@@ -152,7 +154,7 @@ def test_recipe_needs_pictures_and_a_float_model(recipe: Path) -> None:
 
 BELT = ROOT / "examples" / "belt"
 PARTS = ["belt", "washer", "nut", "gear", "bracket"]
-MODELS = {
+MODELS: dict[Role, Semantic | Instance] = {
     "semantic": Semantic(model=BELT / "semantic.onnx", head="logits", classes=PARTS, color="bgr"),
     "instance": Instance(
         model=BELT / "instance.onnx",
@@ -166,8 +168,8 @@ MODELS = {
 
 @rtx
 @pytest.mark.parametrize("role", ["semantic", "instance"])
-def test_builder_takes_both_files_of_the_belt(role: str) -> None:
-    one = candidate("semantic" if role == "semantic" else "instance", MODELS[role])
+def test_builder_takes_both_files_of_the_belt(role: Role) -> None:
+    one = candidate(role, MODELS[role])
     random = np.random.default_rng(0)
     noise = [random.integers(0, 256, one.model.input.shape, dtype=np.uint8) for _ in range(2)]
     measured = measure_all(one, noise, "minmax")

@@ -1,9 +1,10 @@
 """The files for TensorRT: built by a builder here, and their accuracy against float, FP16's rounding included.
 
 The belt's two networks on frames of test seeds with exact truth; DeepLab v3 (VOC, 257 pixels) and YOLOv8n-seg on
-pictures of pedestrians (Penn-Fudan), where only people are judged. Ranges come from other frames. A GPU is not needed:
-TensorRT-RTX builds without one, and onnxruntime runs each file with every FP16 value rounded (`export.half.widened`).
-What only a GPU can say is in `make gpu`.
+pictures of pedestrians (Penn-Fudan), where only people are judged. Ranges come from other frames. With `--peers-python`
+also every family of `benchmarks parity`, agreement with float alone. A GPU is not needed: TensorRT-RTX builds without
+one, and onnxruntime runs each file with every FP16 value rounded (`export.half.widened`). What only a GPU can say is
+in `make gpu`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common import ROOT, Options, data_folder
+from benchmarks.tensorrt_families import families
 from calibration.canvases import fill_canvases
 from edge.bundle import Role
 from edge.threads import available_cores
@@ -33,7 +35,7 @@ from export.judge import resized
 from export.metrics import confusion, mask_ap
 from export.precision import opened
 from export.recipe import HeldOut, Instance, Recipe, Semantic, TensorRtPrecision, load_recipe, sources
-from export.tensorrt import Measured, half_file, int8_file, measure_all
+from export.tensorrt import MAKERS, Material, material_of
 
 CALIBRATION_SEED = 2000  # of the belt; what is judged is of test seeds
 METHOD = "mse"  # of the ranges; nothing is chosen on what is judged
@@ -62,6 +64,7 @@ def run(options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         for scene in (_belt(Path(name), options), _street(Path(name), options)):
             figures |= {f"{scene.name}_{key}": value for key, value in _judged(scene).items()}
+        figures |= families(options, Path(name))
     there = [device for device in DEVICES if Path(device).exists()]
     return figures | {"gpu": f"{there[0]}: make gpu runs what needs it" if there else "not run: no device"}
 
@@ -113,13 +116,12 @@ def _judged(scene: Scene) -> dict[str, Any]:
     candidates = {role: candidate(role, source) for role, source in sources(scene.recipe).items()}
     with contextlib.ExitStack() as stack:
         floats = _cascade(scene, candidates, {role: one.files["float32"] for role, one in candidates.items()}, stack)
-        measured = _measured(scene, candidates, floats)
+        materials = _materials(scene, candidates, floats)
         cascades, figures = {"float32": floats}, dict[str, Any]()
         for precision in PRECISIONS:
-            files, said = _files(candidates, measured, precision)
-            cascades[precision] = _cascade(
-                scene, candidates, {role: widened(file) for role, file in files.items()}, stack
-            )
+            files, said = _files(candidates, materials, precision)
+            rounded = {role: widened(file) for role, file in files.items()}
+            cascades[precision] = _cascade(scene, candidates, rounded, stack)
             figures |= said
         return figures | _accuracy(scene, candidates, cascades)
 
@@ -131,8 +133,8 @@ def _cascade(
     return Cascade(engines, {role: found.model for role, found in candidates.items()}, scene.recipe.regions)
 
 
-def _measured(scene: Scene, candidates: dict[Role, Candidate], floats: Cascade) -> dict[Role, Measured]:
-    """Return what the calibration frames say of each model, at the looks of the float cascade."""
+def _materials(scene: Scene, candidates: dict[Role, Candidate], floats: Cascade) -> dict[Role, Material]:
+    """Return what each model is calibrated on, at the looks of the float cascade."""
     pictures: dict[Role, list[Image]] = {"semantic": [], "instance": []}
     for path in sorted((scene.calibration / "images").iterdir()):
         image = np.asarray(cv2.imread(str(path)), np.uint8)
@@ -140,7 +142,7 @@ def _measured(scene: Scene, candidates: dict[Role, Candidate], floats: Cascade) 
         if floats.semantic is not None and floats.instance is not None:
             pictures["semantic"].append(floats.semantic.input.copy())
             pictures["instance"] += fill_canvases(image, looks, floats.instance.size, floats.instance_fill)[:CANVASES]
-    return {role: measure_all(found, pictures[role], METHOD) for role, found in candidates.items()}
+    return {role: material_of(found, pictures[role], METHOD) for role, found in candidates.items()}
 
 
 def _looks(scene: Scene, floats: Cascade, image: Image) -> Looks:
@@ -150,19 +152,19 @@ def _looks(scene: Scene, floats: Cascade, image: Image) -> Looks:
 
 
 def _files(
-    candidates: dict[Role, Candidate], measured: dict[Role, Measured], precision: TensorRtPrecision
+    candidates: dict[Role, Candidate], materials: dict[Role, Material], precision: TensorRtPrecision
 ) -> tuple[dict[Role, bytes], dict[str, Any]]:
     """Return the files of one precision, and what a builder made of them."""
     files: dict[Role, bytes] = {}
     figures: dict[str, Any] = {}
     for role, found in candidates.items():
         key, begin = f"{role}_{precision}", time.perf_counter()
-        make = int8_file if precision == "int8" else half_file
-        files[role], floats, tried = make(found, measured[role], f"{key}.onnx")
-        figures[f"{key}_built_by"] = tried.builder or "nothing: no builder is installed"
+        made = MAKERS[precision](found, materials[role], f"{key}.onnx")
+        files[role] = made.data
+        figures[f"{key}_built_by"] = made.tried.builder or "nothing: no builder is installed"
         figures[f"{key}_s"] = time.perf_counter() - begin  # made and built
-        figures |= {f"{key}_bytes": len(files[role]), f"{key}_plan_bytes": tried.plan_bytes}
-        figures[f"{key}_not_implemented"] = ", ".join(floats) or "none"
+        figures |= {f"{key}_bytes": len(made.data), f"{key}_plan_bytes": made.tried.plan_bytes}
+        figures[f"{key}_not_implemented"] = ", ".join(made.floats) or "none"
     return files, figures
 
 

@@ -10,35 +10,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import msgspec
 import onnx
 
-from calibration.ranges import Sample, find_ranges, sample_activations
+from calibration.ranges import sample_activations
 from edge.engines.builder import NOT_IMPLEMENTED
 from edge.types import Image
-from export.candidate import Candidate
+from export.buildable import Tried, try_build
+from export.candidate import TRT, Candidate, measure, quantized
 from export.errors import ModelError
 from export.graph import NET
 from export.half import half, too_large, widened
-from export.quantize import COMPUTE_TENSORRT, pixel_range, plan, quantize, widen_outputs
-from export.trial import Tried, try_build
+from export.quantize import COMPUTE_TENSORRT, plan, widen_outputs
 
 TRIES = 8  # how often nodes are taken out of INT8 before it is given up
 RANGE_PICTURES = 16  # how many of the calibration pictures show what FP16 has to hold
 _MADE = re.compile(r"(_(Quantize|Dequantize)Linear(_Input|_Output)?|_quantized|_scale|_zero_point|/half|/float)$")
 
 
-@dataclass
-class Measured:
-    """What calibration pictures say of a model."""
+@dataclass(frozen=True)
+class Material:
+    """What the files of one model are made from."""
 
-    samples: dict[str, Sample]  # float tensors of the network
+    pictures: list[Image]  # for calibration, of the model's input size
     method: str  # of the ranges
+    largest: dict[str, float]  # magnitude of every float tensor of the network
 
-    def largest(self) -> dict[str, float]:
-        """Return the largest magnitude of every tensor."""
-        return {name: max(abs(sample.low), abs(sample.high)) for name, sample in self.samples.items()}
+
+@dataclass(frozen=True)
+class Made:
+    """One file, and what became of it."""
+
+    data: bytes
+    floats: list[str]  # nodes that TensorRT has no INT8 implementation for
+    tried: Tried
 
 
 def add_tensorrt(
@@ -49,69 +56,66 @@ def add_tensorrt(
     `score` tells how well a file that onnxruntime can run agrees with the float model. Raises `ModelError` where a
     builder is installed and cannot build a file.
     """
-    measured = measure_all(found, pictures, method)
+    material = material_of(found, pictures, method)
     said: dict[str, str | int | float] = {}
     for precision in found.tensorrt:
-        name = found.file_name(f"trt.{precision}")
-        data, floats, tried = (
-            int8_file(found, measured, name) if precision == "int8" else half_file(found, measured, name)
-        )
-        found.files[f"trt.{precision}"] = data
-        key = f"{found.role}_trt_{precision}"
-        said[f"{key}_agreement"] = round(score(widened(data)), 6)
-        said["tensorrt_builder"] = tried.builder or "none: nothing was tried"
-        if floats:
-            said[f"{key}_not_implemented"] = ", ".join(floats)[:200]
+        name, key = f"{TRT}{precision}", f"{found.role}_trt_{precision}"
+        made = MAKERS[precision](found, material, found.file_name(name))
+        found.files[name] = made.data
+        said[f"{key}_agreement"] = round(score(widened(made.data)), 6)
+        said["tensorrt_builder"] = made.tried.builder or "none: nothing was tried"
+        if made.floats:
+            said[f"{key}_not_implemented"] = ", ".join(made.floats)[:200]
     return said
 
 
-def measure_all(found: Candidate, pictures: list[Image], method: str) -> Measured:
-    """Run the float graph on `pictures` and sample what is quantized on all, and what becomes FP16 on some of them."""
-    chosen = plan(found.graph, found.source.exclude, found.sensitive, "tensorrt")
-    samples = sample_activations(found.graph, chosen.tensors, pictures) if chosen.tensors else {}
-    others = [name for name in _float_tensors(found.graph) if name not in samples]
-    if others:
-        samples |= sample_activations(found.graph, others, pictures[:: max(1, len(pictures) // RANGE_PICTURES)])
-    return Measured(samples, method)
+def material_of(found: Candidate, pictures: list[Image], method: str) -> Material:
+    """Run the float graph on some of `pictures` to see what FP16 has to hold."""
+    names = _float_tensors(found.graph)
+    some = pictures[:: max(1, len(pictures) // RANGE_PICTURES)]
+    samples = sample_activations(found.graph, names, some) if names else {}
+    largest = {name: max(abs(sample.low), abs(sample.high)) for name, sample in samples.items()}
+    return Material(pictures, method, largest)
 
 
-def half_file(found: Candidate, measured: Measured, name: str) -> tuple[bytes, list[str], Tried]:
-    """Return the FP16 file, no names, and what a builder made of it; raises `ModelError`."""
+def half_file(found: Candidate, material: Material, name: str) -> Made:
+    """Return the FP16 file, called `name` in errors; raises `ModelError` where a builder cannot build it."""
     model = onnx.ModelProto()
     model.CopyFrom(found.graph)
     widen_outputs(model)
-    data = _bytes(half(model, too_large(model, measured.largest())))
-    return data, [], _accepted(try_build(name, data))
+    data = _bytes(half(model, too_large(model, material.largest)))
+    return Made(data, [], _accepted(try_build(name, data)))
 
 
-def int8_file(found: Candidate, measured: Measured, name: str) -> tuple[bytes, list[str], Tried]:
-    """Return the INT8 file, the nodes that TensorRT has no INT8 implementation for, and what a builder made of it.
+def int8_file(found: Candidate, material: Material, name: str) -> Made:
+    """Return the INT8 file, called `name` in errors; raises `ModelError` where a builder cannot build it.
 
-    Raises `ModelError` where it cannot be built at all.
+    Nodes that it has no INT8 implementation for are taken out of INT8, as long as it names new ones.
     """
     floats: list[str] = []
     for _ in range(TRIES):
-        data = int8_graph(found, measured, floats)
+        data = _int8(found, material, floats)
         tried = try_build(name, data)
         named = [node for node in nodes_named(found.graph, tried.unbuildable) if node not in floats]
         if not tried.error or not named:
             break
         floats += named
-    return data, floats, _accepted(tried)
+    return Made(data, floats, _accepted(tried))
 
 
-def int8_graph(found: Candidate, measured: Measured, floats: list[str]) -> bytes:
+def _int8(found: Candidate, material: Material, floats: list[str]) -> bytes:
     """Return the INT8 file with the nodes `floats` (names of the model given to export) out of INT8 too."""
-    first = first_layers(found.graph)
     exclude = [*found.source.exclude, *floats]
-    chosen = plan(
-        found.graph, [*exclude, *(name for name in first if name not in exclude)], found.sensitive, "tensorrt"
-    )
-    if not any(node.op_type in COMPUTE_TENSORRT for node in found.graph.graph.node if node.name in set(chosen.nodes)):
-        chosen = plan(found.graph, exclude, found.sensitive, "tensorrt")
-    ranges = find_ranges({name: measured.samples[name] for name in chosen.tensors}, measured.method)
-    model = quantize(found.graph, chosen, ranges | pixel_range(found.graph), "tensorrt")
-    return _bytes(half(model, [*chosen.nodes, *too_large(model, measured.largest())]))
+    without_first = [*exclude, *first_layers(found.graph)]
+    if plan(found.graph, without_first, found.sensitive, "tensorrt").nodes:  # not a network of one layer
+        exclude = without_first
+    one = replace(found, source=msgspec.structs.replace(found.source, exclude=exclude))
+    model = onnx.load_model_from_string(quantized(one, measure(one, material.pictures, "tensorrt"), material.method))
+    kept = plan(one.graph, exclude, one.sensitive, "tensorrt").nodes
+    return _bytes(half(model, [*kept, *too_large(model, material.largest)]))
+
+
+MAKERS: dict[str, Callable[[Candidate, Material, str], Made]] = {"int8": int8_file, "float16": half_file}
 
 
 def first_layers(model: onnx.ModelProto) -> list[str]:

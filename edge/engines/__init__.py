@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -11,8 +12,9 @@ from edge.config import Config, Models
 from edge.errors import ConfigError, EngineError
 from edge.types import Array
 
-# What a runtime needs: one package of each group.
+# What a runtime needs: one package of each group, and a library of the driver's.
 _PACKAGES = {"onnxruntime": (("onnxruntime",),), "tensorrt": (("tensorrt", "tensorrt_rtx"), ("pycuda", "cuda.core"))}
+_LIBRARIES: dict[str, tuple[str, ...]] = {"onnxruntime": (), "tensorrt": ("libcuda.so.1",)}
 
 
 class Engine(Protocol):
@@ -90,8 +92,9 @@ def choose_engine(model: Model, models: Models) -> EngineFile:
 
 
 def runnable(runtime: str) -> bool:
-    """Tell whether the packages of `runtime` are installed; nothing is imported."""
-    return all(any(installed(name) for name in group) for group in _PACKAGES[runtime])
+    """Tell whether `runtime` can be there: its packages, which are not imported, and the driver's library."""
+    packages = all(any(installed(name) for name in group) for group in _PACKAGES[runtime])
+    return packages and all(_loads(name) for name in _LIBRARIES[runtime])
 
 
 def installed(name: str) -> bool:
@@ -100,6 +103,14 @@ def installed(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:  # what the name lies in is not there
         return False
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _open(data: bytes, model: Model, engine: EngineFile, threads: int, *, dla: bool) -> Engine:
@@ -133,5 +144,5 @@ def _listed(engines: Iterable[EngineFile]) -> str:
 
 _HOW_TO_GET = {
     "onnxruntime": "pip install onnxruntime",
-    "tensorrt": "install NVIDIA's TensorRT for this machine and pip install -e '.[tensorrt]'",
+    "tensorrt": "install NVIDIA's driver and TensorRT for this machine, and pip install -e '.[tensorrt]'",
 }

@@ -13,13 +13,13 @@ from onnx import TensorProto
 
 from edge.bundle import Role
 from edge.errors import ConfigError
-from export import tensorrt, trial
+from export import buildable, tensorrt
+from export.buildable import Tried, try_build
 from export.candidate import Candidate, candidate
 from export.errors import ModelError
 from export.half import widened
 from export.recipe import Instance, Semantic, load_recipe
-from export.tensorrt import first_layers, half_file, int8_file, measure_all, nodes_named
-from export.trial import Tried, try_build
+from export.tensorrt import first_layers, half_file, int8_file, material_of, nodes_named
 from tests.export.nets import identity_net, pictures, save, semantic, semantic_net
 from tests.export.test_half import run
 
@@ -62,15 +62,15 @@ def test_first_layer_stays_out_of_int8_and_is_fp16(found: Candidate, monkeypatch
     assert first_layers(found.graph) == ["stem"]
     builder = Builder()
     monkeypatch.setattr(tensorrt, "try_build", builder)
-    data, floats, tried = int8_file(found, measure_all(found, pictures(8), "minmax"), "m.onnx")
-    assert (floats, tried.builder) == ([], "Fake 1")
+    made = int8_file(found, material_of(found, pictures(8), "minmax"), "m.onnx")
+    assert (made.floats, made.tried.builder) == ([], "Fake 1")
     model = builder.given[0]
     assert quantized(model) == {"net/body", "net/head"}
     kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
     (stem,) = (node for node in model.graph.node if node.name == "net/stem")
     assert kinds[stem.output[0]] == TensorProto.FLOAT16
     expected = [run(found.files["float32"], picture) for picture in pictures(3)]
-    assert np.mean([run(widened(data), p) == e for p, e in zip(pictures(3), expected, strict=True)]) > 0.9
+    assert np.mean([run(widened(made.data), p) == e for p, e in zip(pictures(3), expected, strict=True)]) > 0.9
 
 
 def test_network_of_one_layer_is_quantized_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,31 +79,31 @@ def test_network_of_one_layer_is_quantized_all_the_same(tmp_path: Path, monkeypa
     one = semantic(save(tmp_path / "net.onnx", [node], weights, {"logits": (1, 2, 32, 32)}), classes=list("ab"))
     builder = Builder()
     monkeypatch.setattr(tensorrt, "try_build", builder)
-    int8_file(one, measure_all(one, pictures(4), "minmax"), "m.onnx")
+    int8_file(one, material_of(one, pictures(4), "minmax"), "m.onnx")
     assert quantized(builder.given[0]) == {"net/only"}
 
 
 def test_node_without_int8_implementation_is_taken_out(found: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     builder = Builder(refusal("net/w1_QuantizeLinear + net/body + PWN(net/relu_body)"))
     monkeypatch.setattr(tensorrt, "try_build", builder)
-    _, floats, tried = int8_file(found, measure_all(found, pictures(8), "minmax"), "m.onnx")
-    assert floats == ["body", "relu_body"]
-    assert not tried.error
+    made = int8_file(found, material_of(found, pictures(8), "minmax"), "m.onnx")
+    assert made.floats == ["body", "relu_body"]
+    assert not made.tried.error
     assert [quantized(model) for model in builder.given] == [{"net/body", "net/head"}, {"net/head"}]
 
 
 def test_it_is_given_up_where_nothing_more_can_be_taken_out(found: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = measure_all(found, pictures(8), "minmax")
+    material = material_of(found, pictures(8), "minmax")
     for said in ("out of memory", refusal("no/such/node")):
         builder = Builder(said)
         monkeypatch.setattr(tensorrt, "try_build", builder)
         with pytest.raises(ModelError, match=r"m\.onnx: cannot build it: .*; leave tensorrt out of the recipe"):
-            int8_file(found, measured, "m.onnx")
+            int8_file(found, material, "m.onnx")
         assert len(builder.given) == 1
     builder = Builder(*[refusal("net/body")] * 9)
     monkeypatch.setattr(tensorrt, "try_build", builder)
     with pytest.raises(ModelError, match="cannot build it"):
-        int8_file(found, measured, "m.onnx")
+        int8_file(found, material, "m.onnx")
     assert len(builder.given) == 2  # the same node again: it is FP16 already
 
 
@@ -125,13 +125,13 @@ def test_names_in_what_tensorrt_says(found: Candidate, said: str, names: list[st
 
 
 def test_without_a_builder_nothing_is_tried(found: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "installed", lambda _: False)
-    _, _, tried = half_file(found, measure_all(found, pictures(4), "minmax"), "m.onnx")
-    assert tried == Tried("")
+    monkeypatch.setattr(buildable, "installed", lambda _: False)
+    made = half_file(found, material_of(found, pictures(4), "minmax"), "m.onnx")
+    assert made.tried == Tried("")
 
 
 def test_builder_that_ends_its_process_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "installed", lambda _: True)
+    monkeypatch.setattr(buildable, "installed", lambda _: True)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert "the builder ended with code 1" in try_build("m.onnx", b"graph").error
 
@@ -172,13 +172,13 @@ def test_builder_takes_both_files_of_the_belt(role: Role) -> None:
     one = candidate(role, MODELS[role])
     random = np.random.default_rng(0)
     noise = [random.integers(0, 256, one.model.input.shape, dtype=np.uint8) for _ in range(2)]
-    measured = measure_all(one, noise, "minmax")
+    material = material_of(one, noise, "minmax")
     for make in (int8_file, half_file):
-        data, floats, tried = make(one, measured, f"{role}.onnx")
-        assert floats == []
-        assert tried.builder.startswith("TensorRT-RTX")
-        assert tried.plan_bytes > 100_000
-        assert len(data) < len(one.files["float32"]) * 0.6
+        made = make(one, material, f"{role}.onnx")
+        assert made.floats == []
+        assert made.tried.builder.startswith("TensorRT-RTX")
+        assert made.tried.plan_bytes > 100_000
+        assert len(made.data) < len(one.files["float32"]) * 0.6
 
 
 @rtx
@@ -187,4 +187,4 @@ def test_builder_takes_pictures_with_channels_last(tmp_path: Path, color: str) -
     """With the Reshape behind the Transpose, TensorRT-RTX ended with an internal error."""
     path = identity_net(tmp_path / "net.onnx", channels_first=False)
     one = candidate("semantic", Semantic(model=path, head="logits", classes=list("abc"), color=color))  # type: ignore[arg-type]
-    assert not half_file(one, measure_all(one, pictures(2), "minmax"), "m.onnx")[2].error
+    assert not half_file(one, material_of(one, pictures(2), "minmax"), "m.onnx").tried.error

@@ -39,7 +39,7 @@ def try_build(name: str, data: bytes) -> Tried:
     where = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "export.trial", name],
+            [sys.executable, "-m", "export.buildable", name],
             input=data,
             capture_output=True,
             timeout=SECONDS,

@@ -8,6 +8,7 @@ import importlib.util
 import statistics
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # librari
 
 SEED, FRAMES = 1, 300  # of the belt, end to end
 RUNS, WARM = 200, 20  # of the network alone
+VERDICTS = ("gate/PASS", "gate/REJECT")
 ROLES: tuple[Role, ...] = ("semantic", "instance")
 PRECISIONS = ("int8", "float16")
 MEMORIES: Mapping[str, Callable[[], DeviceMemory]] = {"pycuda": PycudaMemory, "cuda": CudaCoreMemory}
@@ -180,7 +182,10 @@ def site(bundle: Bundle, state: Path, runtime: str) -> Config:
 
 
 def test_the_cascade_end_to_end(bundle: Bundle, tmp_path: Path, figures: dict[str, Any]) -> None:
-    """The daemon's own loop on both: what crosses the line and what passes the gate is the same."""
+    """The daemon's own loop on both: what crosses the line is the same, and what passes the gate but for one part.
+
+    What is under way at the end, and tracks that were never judged, may differ: they count as seen or EXPIRED.
+    """
     told = {}
     for runtime in ("onnxruntime", "tensorrt"):
         summary = serve(site(bundle, tmp_path / runtime, runtime), Options())
@@ -191,6 +196,8 @@ def test_the_cascade_end_to_end(bundle: Bundle, tmp_path: Path, figures: dict[st
     lines = {runtime: {key: n for key, n in told[runtime].items() if key.startswith("count/")} for runtime in told}
     assert sum(lines["onnxruntime"].values()) > 20
     assert lines["tensorrt"] == lines["onnxruntime"]
-    flips = sum(abs(told["tensorrt"].get(key, 0) - n) for key, n in told["onnxruntime"].items())
-    figures["cascade_totals_that_differ_by"] = flips
-    assert flips <= 2
+    verdicts = [Counter({key: told[runtime].get(key, 0) for key in VERDICTS}) for runtime in told]
+    flips = sum((verdicts[0] - verdicts[1]).values())
+    figures["cascade_verdicts_that_differ"] = flips
+    assert sum(verdicts[0].values()) > 20
+    assert flips <= 1

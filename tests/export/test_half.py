@@ -140,3 +140,11 @@ def test_network_output_that_is_an_output_of_the_graph() -> None:
     made = half(onnx.shape_inference.infer_shapes(model))
     assert kinds_of(made)["result"] == TensorProto.FLOAT
     assert kinds_of(made)["result/inner"] == TensorProto.FLOAT16
+
+
+def test_what_has_a_type_of_its_own_stays_float() -> None:
+    made = half(chain(["Resize"]))
+    (node,) = (node for node in made.graph.node if node.op_type == "Resize")
+    weights = {tensor.name: tensor.data_type for tensor in made.graph.initializer}
+    assert [weights[name] for name in node.input[1:]] == [TensorProto.FLOAT] * 2  # roi and scales
+    assert kinds_of(made)[node.input[0]] == TensorProto.FLOAT16

@@ -80,6 +80,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
     with contextlib.ExitStack() as stack:
         health = Health(notify.watchdog)
         stack.enter_context(stopped_by_signals(health))
+        wish = stack.enter_context(asked_by_signal())
         bundle = open_bundle(config.bundle)
         cameras, models = _open(config, bundle, health, stack)
         ledger = _open_ledger(config, options)
@@ -88,8 +89,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         sizes = {name: camera.size for name, camera in cameras.items()}
         clocks = {name: time.monotonic for name, camera in cameras.items() if camera.live}
         stations = Stations(config, models, sizes, lambda: next(ids), clocks)
-        checker = JobChecker(config, models, sizes, stations, health)
-        stack.enter_context(asked_by_signal(checker))
+        checker = JobChecker(config, models, sizes, stations, health, wish)
         ledger.commit(checker.at_start(time.monotonic() if clocks else 0.0))
         if refusal := checker.refusal():
             raise refusal

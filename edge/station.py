@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,7 @@ class Glance:
     effort: Effort
     tracks: Tracks  # where they are expected
     early: list[Event]  # decided by that alone
+    brief: bool  # a live camera will show a part at its gate in the next frame, and that is not to wait for this one
 
 
 class Station:
@@ -87,7 +88,7 @@ class Station:
         self._tracker = Tracker(config.tracks, followed, known, size, self._identity.tracker_id, px_per_tick)
         self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes)
         self._painter = Painter()
-        self._inspecting = inspecting
+        self._inspecting, self._live = inspecting, clock is not None
         self.doubted = ""  # why nobody can vouch for the models, while it is so
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
         self._last: int | None = None
@@ -131,13 +132,17 @@ class Station:
         regions = find_regions(inside, explained, labels.scale, rules, self._size, before)
         self._spots = regions.boxes.astype(np.float32)
         watch.lap("regions")
-        tile = self._audit.tile(frame.index, spare=spare and effort.full) if effort.audit else NOTHING
-        stakes = self._rules.stakes(expected, pressed=effort.deadlines or self._attention.waiting > 0)
+        brief = self._live and self._rules.awaits(expected)
+        tile = NOTHING
+        if effort.audit:
+            tile = self._audit.tile(frame.index, spare=spare and effort.full, brief=brief)
+        pressed = effort.deadlines or self._attention.waiting > 0 or not len(expected)
+        stakes = self._rules.stakes(expected, pressed=pressed)
         candidates = self._attention.candidates(
             frame.index, regions, expected, self._tracker.shift, tile, effort, stakes
         )
         watch.lap("attention")
-        return Glance(frame, labels, found, regions, candidates, effort, expected, early)
+        return Glance(frame, labels, found, regions, candidates, effort, expected, early, brief)
 
     def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
         """Return all that is known of the frame, now that `looks` have shown `instances` in it."""
@@ -147,7 +152,7 @@ class Station:
         tracks, ended = self._tracker.update(instances, looks)
         tracks, returned = self._identity.of(frame, instances, tracks)
         self._attention.follow(instances, tracks)
-        self._tracks = tracks
+        slighted, self._tracks = self._slighted_ids(), tracks  # some of them have ended
         if self._slighted or not glance.effort.full:
             there = set(tracks.keys.tolist())
             self._slighted = self._slighted & there if glance.effort.full else there
@@ -158,7 +163,7 @@ class Station:
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
-        told = [*glance.early, *self._marked(events, glance.effort)]
+        told = [*glance.early, *self._marked(events, glance.effort, slighted)]
         return Moment(
             frame,
             labels,
@@ -194,9 +199,13 @@ class Station:
         """Return what cannot wait any longer for a camera that is silent."""
         return self._marked(self._rules.overdue(), effort)
 
-    def _marked(self, events: Sequence[Event], effort: Effort) -> list[Event]:
-        """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`."""
-        return marked(events, self._config, self._slighted_ids(), self.doubted, degraded=not effort.full)
+    def _marked(self, events: Sequence[Event], effort: Effort, before: Collection[int] = ()) -> list[Event]:
+        """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`.
+
+        `before` are the ids of tracks of the frame before that were there while less was looked at.
+        """
+        slighted = self._slighted_ids().union(before)
+        return marked(events, self._config, slighted, self.doubted, degraded=not effort.full)
 
     def _slighted_ids(self) -> set[int]:
         """Return the ids of tracks that were there while less was looked at."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.config import Gate, Line, Point
-from edge.types import Array, Tracks
+from edge.types import Array, Boxes, Tracks
 
 FAR = 1e6  # frames: some day
 LEAST_LOOKS = 2  # at a track before anybody knows its velocity
@@ -153,6 +153,19 @@ def deadlines(tracks: Tracks, targets: Sequence[Line | Gate]) -> npt.NDArray[np.
     for target in targets:
         np.minimum(first, _reached_in(tracks, target, near), out=first)
     return first
+
+
+def away_px(boxes: Boxes, targets: Sequence[Line | Gate]) -> npt.NDArray[np.float64]:
+    """Return (n,) how far the middles of `boxes` (n, 4) are from the nearest of `targets`, frame pixels."""
+    middles = (boxes[:, :2] + boxes[:, 2:]).astype(np.float64) / 2
+    nearest = np.full(len(boxes), np.inf)
+    for target in targets:
+        start = np.asarray(target.start, np.float64)
+        along = np.asarray(target.end, np.float64) - start
+        shares = np.clip((middles - start) @ along / (along @ along), 0.0, 1.0)
+        offsets = middles - start - shares[:, None] * along
+        np.minimum(nearest, np.hypot(offsets[:, 0], offsets[:, 1]), out=nearest)
+    return nearest
 
 
 def _reached_in(tracks: Tracks, target: Line | Gate, near: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from edge.decide.behaviour import Behaviour
 from edge.decide.counting import Bar, LineCounter, Misses
 from edge.decide.gate import QualityGate
 from edge.decide.growth import GrowthWatch
-from edge.decide.lines import deadlines
+from edge.decide.lines import away_px, deadlines
 from edge.decide.presence import PresenceWatch
 from edge.decide.sizes import SizedLine, Sizes
 from edge.decide.tallies import Tallies
@@ -87,6 +88,10 @@ class Rules:
         """
         return [event for gate in self._gates for event in gate.early(frame, expected, ticks)]
 
+    def awaits(self, expected: Tracks) -> bool:
+        """Tell whether a part will be at a gate in the next frame, by where all tracks are `expected` in this one."""
+        return any(gate.awaits(expected) for gate in self._gates)
+
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
         return [event for rule in self._rules for event in rule.decide(seen)]
@@ -126,7 +131,9 @@ class Rules:
             doubtful |= gate.doubtful(tracks)
         for tallies in self._tallies.values():
             doubtful |= tallies.doubtful(tracks)
-        return Stakes(deadlines(tracks, self._targets if pressed else []), doubtful)
+        if not (pressed and self._targets):
+            return Stakes(deadlines(tracks, []), doubtful)
+        return Stakes(deadlines(tracks, self._targets), doubtful, partial(away_px, targets=self._targets))
 
 
 def _sized(

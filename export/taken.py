@@ -10,19 +10,17 @@ import onnx
 from export.apart import TakenIn, take_in
 from export.candidate import Candidate
 from export.errors import ModelError
-from export.recipe import Appearance, Instance, Recipe, Semantic, sources
+from export.recipe import Recipe, Semantic, sources
 
 
 def taken(recipe: Recipe) -> list[Candidate]:
     """Return the models of a recipe in canonical form."""
-    return [as_candidate(one, source) for role, source in sources(recipe).items() for one in take_in(role, source)]
+    return [as_candidate(one) for role, source in sources(recipe).items() for one in take_in(role, source)]
 
 
-def as_candidate(one: TakenIn, source: Semantic | Instance | Appearance) -> Candidate:
-    """Return a candidate of a model that was taken in for `source`."""
-    if one.role == "coarse":
-        source = msgspec.structs.replace(source, input_size=one.model.input.shape[1::-1])
-    found = Candidate(one.role, source, onnx.load_from_string(one.graph), one.model, one.sensitive)
+def as_candidate(one: TakenIn) -> Candidate:
+    """Return a candidate of a model that was taken in."""
+    found = Candidate(one.role, one.source, onnx.load_from_string(one.graph), one.model, one.sensitive)
     found.files[found.native] = one.graph
     return found
 
@@ -34,5 +32,5 @@ def turned(found: Candidate) -> Candidate | None:
         return None
     source = msgspec.structs.replace(source, input_size=source.input_size[::-1], coarse_size=None)
     with contextlib.suppress(ModelError):
-        return as_candidate(take_in("semantic", source)[0], source)
+        return as_candidate(take_in("semantic", source)[0])
     return None

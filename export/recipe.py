@@ -99,7 +99,7 @@ class HeldOut(_Table, frozen=True, kw_only=True):
     folder: Path | None = None  # pictures with truth; `export/heldout.py` describes the layout
     frames: Whole = 24
     limit: Whole = 2000
-    floor: Fraction = 0.1  # what a float model must be worth with truth: 0 is one class everywhere, 1 is the truth
+    floor: Fraction = 0.2  # what a float model must be worth with truth: 0 is one class everywhere, 1 is the truth
 
 
 class OperatingPoint(_Table, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Exports of the belt's models, DeepLab v3 (VOC) and YOLOv8n-seg: what INT8 loses, how fast it is, how long it took.
 
-Held-out pictures come in two halves: plans are chosen and held against the bounds on one, figures are of the other.
+Plans are chosen and held against the bounds on other pictures than those that the figures are of.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The models that the exports are measured on: recipes, and held-out pictures with truth in two halves.
+"""The models that the exports are measured on: recipes, and pictures in three parts.
 
-What is chosen (methods, float layers) is chosen on one half, what is claimed is claimed on the other, every second
-picture. Neither is calibrated on: that takes recordings of other cameras.
+Calibration takes recordings, and every fourth picture, as a site would take frames of its own. What is chosen (methods,
+float layers) is chosen on another quarter; what is claimed is claimed on the half that nobody has looked at.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from edge.types import Array
 from examples.belt.heldout import write_heldout
 
 BELT = ROOT / "examples" / "belt"
-CHOOSE, CLAIM = "choose", "claim"  # the two halves
+CALIBRATE, CHOOSE, CLAIM = "calibrate", "choose", "claim"  # the parts
+TURNS = (CALIBRATE, CLAIM, CHOOSE, CLAIM)
 VALIDATION_SEEDS = range(2002, 2010)  # of the belt: chosen on; seeds from 1 on are claimed on
 BELT_FRAMES = 4  # of each seed
 PERSON, CAR = 15, 7  # of Pascal VOC
@@ -35,6 +36,7 @@ recordings = [
     {{ source = "{data}/vtest/vtest.avi" }},
     {{ source = "{data}/clips/car-detection.mp4" }},
     {{ source = "{data}/clips/bottle-detection.mp4" }},
+    {{ source = "{folder}/calibrate/images" }},
 ]
 [heldout]
 folder = "{folder}/choose"
@@ -115,11 +117,11 @@ def _read(path: Path, mode: int) -> Array:
 
 
 def _write(folder: Path, pictures: Iterator[tuple[str, Array, dict[str, Array]]], *, quick: bool) -> None:
-    """Write pictures in turns into the two halves, as `export/heldout.py` reads them; every sixth where it is quick."""
-    kinds: dict[str, dict[str, dict[str, str]]] = {CHOOSE: {}, CLAIM: {}}
+    """Write pictures in turns into the parts, as `export/heldout.py` reads them; every third four where it is quick."""
+    kinds: dict[str, dict[str, dict[str, str]]] = {part: {} for part in TURNS}
     for number, (name, picture, truth) in enumerate(pictures):
-        half = (CHOOSE, CLAIM)[number % 2]
-        if quick and number // 2 % 6:
+        half = TURNS[number % len(TURNS)]
+        if quick and number // len(TURNS) % 3:
             continue
         for kind, array in {"images": picture, **truth}.items():
             (folder / half / kind).mkdir(parents=True, exist_ok=True)

@@ -96,7 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="cascade, defects, screws: where the picture goes")
     parser.add_argument(
-        "--peers-python", type=Path, metavar="FILE", help="peers, cascade, mot: an interpreter with their packages"
+        "--peers-python",
+        type=Path,
+        metavar="FILE",
+        help="peers, cascade, mot, parity: an interpreter with their packages",
     )
     return parser
 

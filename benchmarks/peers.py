@@ -95,16 +95,16 @@ def counted(before: dict[str, int] | None, after: dict[str, int] | None) -> Coun
     return Counter({key: total - (before or {}).get(key, 0) for key, total in after.items()})
 
 
-def interpreter(path: Path | None, needed: tuple[str, ...] = NEEDED) -> Path:
+def interpreter(path: Path | None, needed: tuple[str, ...] = NEEDED, how: str = HOW) -> Path:
     """Return the interpreter of the peers; raises `FoveateError` where it is missing, or lacks one that is needed."""
     if path is None:
-        raise FoveateError(f"peers: no interpreter is named; {HOW}")
+        raise FoveateError(f"peers: no interpreter is named; {how}")
     if not path.exists():
-        raise FoveateError(f"--peers-python {path}: is not there; {HOW}")
+        raise FoveateError(f"--peers-python {path}: is not there; {how}")
     code = f"import importlib.util\nprint(*[n for n in {needed} if importlib.util.find_spec(n) is None])"
     done = subprocess.run([str(path), "-c", code], capture_output=True, text=True, check=False)
     if done.returncode or done.stdout.strip():
-        raise FoveateError(f"--peers-python {path}: lacks {done.stdout.strip() or 'a working Python'}; {HOW}")
+        raise FoveateError(f"--peers-python {path}: lacks {done.stdout.strip() or 'a working Python'}; {how}")
     return path.absolute()
 
 

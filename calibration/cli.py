@@ -8,14 +8,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from calibration.board import board_svg
 from calibration.scale import Pattern, Scale, checkerboard, marker, scale_of
 from edge.config import Camera
 from edge.errors import ConfigError
 from edge.see.cameras import open_camera
+from edge.see.cameras.stills import NoPictureError, read_still
 from edge.types import Frame, Image
 
 FRAMES = 10  # of a source
@@ -76,10 +74,14 @@ def _patterns(options: argparse.Namespace) -> Iterator[Pattern]:
 
 def _read(paths: Sequence[Path]) -> Iterator[tuple[str, Image]]:
     for path in paths:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ConfigError(f"{path}: is missing or no picture; name PNG or JPEG files")
-        yield str(path), np.asarray(image, np.uint8)
+        yield str(path), _picture(path)
+
+
+def _picture(path: Path) -> Image:
+    try:
+        return read_still(path)
+    except NoPictureError as error:
+        raise ConfigError(f"{path}: {error}; {error.fix or 'name PNG or JPEG files'}") from error
 
 
 def _recorded(source: str) -> Iterator[tuple[str, Image]]:
@@ -95,7 +97,7 @@ def _recorded(source: str) -> Iterator[tuple[str, Image]]:
 
 def _told(scale: Scale) -> str:
     """Return what site.toml needs, and in comments how good it is."""
-    lines = ["[cameras.NAME]"]
+    lines = ["[cameras.NAME]  # the table that is there already"]
     if scale.marks:
         lines.append(
             f"# Not square to the plane: one number, {scale.mm_per_px:.5g} mm per pixel, would be off by "

@@ -35,10 +35,11 @@ def _checked(config: Config) -> int:
     from edge.job_check import judged_again  # noqa: PLC0415
 
     with contextlib.ExitStack() as stack:
-        results = judged_again(config, open_models(config, open_bundle(config.bundle), stack))
-    names = max(len(result.name) for result in results)
+        results = [*judged_again(config, open_models(config, open_bundle(config.bundle), stack))]
+    names = max(len("picture"), *(len(result.name) for result in results))
     wants = [summary_of(result.expected) for result in results]
     width = max(map(len, wants))
+    print(f"     {'picture':{names}}  expected")
     for result, wanted in zip(results, wants, strict=True):
         print(f"{'NOK' if result.differences else 'OK ':<3}  {result.name:{names}}  {wanted:{width}}".rstrip())
         for difference in result.differences:

@@ -116,9 +116,19 @@ def _print_rows(ledger: Reader, asked: Filter, last: int) -> None:
     print(f"\n{'seq':>8}  {'utc':24}  {'camera':12}{'frame':>8}  kind")
     for row in found:
         event = _decoded(row, dict)
-        rest = " ".join(f"{name}={as_text(value)}" for name, value in event.items() if name not in COMMON)
+        told = {name: value for name, value in event.items() if name not in COMMON and value not in ("", None, [], {})}
+        rest = " ".join(f"{name}={as_text(_rounded(value))}" for name, value in told.items())
         camera = event.get("camera") or "-"
         print(f"{row.seq:8}  {event.get('utc', ''):24}  {camera:12}{event.get('frame', 0):8}  {row.kind} {rest}")
+
+
+def _rounded(value: Any) -> Any:
+    """Return `value` with its fractions rounded to what a line of a table has room for."""
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return {name: _rounded(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _newest(ledger: Reader, asked: Filter, last: int) -> list[Kept]:
@@ -155,6 +165,8 @@ def _picture(path: Path) -> str:
     """Say where a picture is, or that it is not there."""
     try:
         return f"picture {path}, {path.stat().st_size} bytes"
+    except ValueError:  # a NUL in an altered event
+        return f"picture {str(path)!r}: is no name of a file; foveate ledger verify says what else is altered"
     except OSError as error:
         return f"picture {path}: {error.strerror}; it was the oldest when the budget was used up, or was never written"
 

@@ -11,7 +11,7 @@ from typing import IO, Any, get_args
 
 import msgspec
 
-from edge.errors import FoveateError
+from edge.errors import FoveateError, LedgerError
 from edge.events import Event
 from edge.tell.reader import Kept
 
@@ -53,6 +53,10 @@ def write_jsonl(target: Path, rows: Iterable[Kept]) -> int:
     count = 0
     with _whole(target) as file:
         for row in rows:
+            if not isinstance(row.payload, bytes):  # SQLite keeps a text where bytes belong
+                raise LedgerError(
+                    f"ledger: event {row.seq} is altered: it is no bytes; foveate ledger verify says what else is"
+                )
             file.write(row.payload.decode(errors=_BYTES) + "\n")
             count += 1
     return count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from edge.engines import choose_engine, models_for, open_engine
 from edge.errors import FoveateError
 from edge.golden import read_golden
 from edge.memory import claim
+from edge.see.appearance import appearance_of
 from edge.see.cameras import open_camera
 from edge.site_checks import check_confidence, check_names, check_places
 from edge.tell.connection import BROKEN
@@ -51,7 +52,7 @@ def models(config: Config) -> Iterator[Finding]:
             continue
         yield _model(config, bundle, role)
     if "semantic" in models and "instance" in models:
-        yield _names(config, models["semantic"], models["instance"])
+        yield _names(config, models)
 
 
 def _model(config: Config, bundle: Bundle, role: Role) -> Finding:
@@ -61,7 +62,7 @@ def _model(config: Config, bundle: Bundle, role: Role) -> Finding:
     try:
         file = choose_engine(model, config.models)
         threads = config.models.threads or available_cores()
-        engine = open_engine(read_engine(bundle, file), model, file, threads)
+        engine = open_engine(read_engine(bundle, file), model, file, threads, dla=config.models.dla)
         with contextlib.closing(engine):
             feeds = {model.input.name: np.zeros(model.input.shape, model.input.dtype)}
             engine.infer(feeds)
@@ -73,8 +74,11 @@ def _model(config: Config, bundle: Bundle, role: Role) -> Finding:
     return Finding(OK, f"{role} model: {file.precision} on {file.runtime}, {took_ms:.1f} ms on an empty picture")
 
 
-def _names(config: Config, semantic: Model, instance: Model) -> Finding:
+def _names(config: Config, models: Mapping[Role, Model]) -> Finding:
+    semantic, instance, again = models["semantic"], models["instance"], config.tracks.reidentify
     try:
+        if again is not None and again.appearance == "model" and "appearance" not in models:
+            appearance_of("model", None)  # raises what the daemon would
         check_names(config, semantic.classes, instance.classes, instance.defects)
         check_confidence(config, semantic.outputs)
     except FoveateError as error:

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-import cv2
 import msgspec
-import numpy as np
 
 from edge.config import Config, Name
 from edge.config.values import Count, Table
 from edge.errors import ConfigError
 from edge.events import Event, PresenceEvent, Verdict
+from edge.see.cameras.stills import NoPictureError, read_still
 from edge.types import Image
 
 FILE = "golden.toml"
@@ -60,6 +59,8 @@ def read_golden(folder: Path, config: Config) -> dict[str, Expected]:
     there.
     """
     path = folder / FILE
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise ConfigError(f"reference pictures {path}: is no file; write one that says what each picture must give")
     try:
         golden = msgspec.toml.decode(path.read_text(encoding="utf-8-sig"), type=Golden)
     except (OSError, UnicodeDecodeError) as error:
@@ -76,12 +77,9 @@ def read_golden(folder: Path, config: Config) -> dict[str, Expected]:
 def read_picture(path: Path) -> Image:
     """Return a picture (h, w, 3); raises `ConfigError` where there is none."""
     try:
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:
-        raise ConfigError(f"reference picture {path}: cannot be read: {error}; copy it there again") from error
-    if image is None:
-        raise ConfigError(f"reference picture {path}: is no picture; copy it there again")
-    return np.asarray(image, np.uint8)
+        return read_still(path)
+    except NoPictureError as error:
+        raise ConfigError(f"reference picture {path}: {error}; {error.fix or 'copy it there again'}") from error
 
 
 def told_by(events: Sequence[Event], counts: Mapping[str, int]) -> Told:

@@ -107,9 +107,10 @@ class Health:
     def idle(self) -> None:
         """Note that no camera had anything new: the loop moves all the same."""
         self.waited = True
-        self._moves()
+        self.moves()
 
-    def _moves(self) -> None:
+    def moves(self) -> None:
+        """Note that the loop moves: what it does now may take longer than a round."""
         for call in self._beats:
             call()
 
@@ -118,7 +119,7 @@ class Health:
         with self._lock:
             self._gaps += 1
             self._blind[gap.camera] = gap.reason
-        self._moves()
+        self.moves()
 
     def blind(self) -> dict[str, str]:
         """Return which cameras do not see now, and the reason of the gap that each is in."""
@@ -133,7 +134,7 @@ class Health:
             self._corrupt += sum(frame.corrupt for frame in frames)
             for frame in frames:
                 self._blind.pop(frame.camera, None)
-        self._moves()
+        self.moves()
 
     def committed(self, events: Sequence[Event], late: int = 0) -> None:
         """Note what was decided; `late` of it are a PASS that reached the disk after its deadline."""
@@ -163,7 +164,7 @@ class Health:
             for moment in moments:
                 self._note(moment)
             self._note_canvases(moments, sum(told.tiles for told in reports.values()))
-        self._moves()
+        self.moves()
 
     def _note(self, moment: Moment) -> None:
         looks = moment.looks

@@ -11,7 +11,7 @@ import itertools
 import logging
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 
@@ -23,7 +23,7 @@ from edge.health import Health, Stopwatch
 from edge.station import Models, Station, Stations
 from edge.types import Frame, Image, Moment
 
-MOST_COPIES = 64  # of a picture that a station is shown
+MOST_COPIES = 64  # of a picture that a station is shown, unless a presence check needs more
 FEWEST_COPIES = 3
 MOST_DIFFERENCES = 16  # that are told
 FAILED = "job check failed"
@@ -41,15 +41,17 @@ class Result:
     differences: list[str]  # none: it is judged as expected
 
 
-def judged_again(config: Config, models: Models, sizes: Mapping[str, Size] | None = None) -> list[Result]:
-    """Return how the pictures of `[job_check]` are judged now.
+def judged_again(
+    config: Config, models: Models, sizes: Mapping[str, Size] | None = None, shown: Callable[[], None] = lambda: None
+) -> Iterator[Result]:
+    """Yield how the pictures of `[job_check]` are judged now.
 
-    `sizes` are those of the cameras' frames, where they are known. Raises `ConfigError` for a folder, file or picture
-    that is not as it should be.
+    `sizes` are those of the cameras' frames, where they are known; `shown` is called at each frame that a picture is
+    shown as. Raises `ConfigError` for a folder, file or picture that is not as it should be.
     """
     if config.job_check is None:
         raise ConfigError("job check: there is no table [job_check]; add it, with the folder of the pictures")
-    folder, results = config.job_check.folder, []
+    folder = config.job_check.folder
     for name, expected in read_golden(folder, config).items():
         camera, image = expected.camera or "", read_picture(folder / name)
         size = (sizes or {}).get(camera) or config.cameras[camera].size
@@ -58,18 +60,19 @@ def judged_again(config: Config, models: Models, sizes: Mapping[str, Size] | Non
                 f"reference picture {folder / name}: is {_by(_size(image))}, frames of camera {camera} are "
                 f"{_by(size)}; take whole frames of that camera"
             )
-        results.append(Result(name, expected, differences(expected, _told(config, models, camera, image))))
-    return results
+        yield Result(name, expected, differences(expected, _told(config, models, camera, image, shown)))
 
 
-def _told(config: Config, models: Models, camera: str, image: Image) -> Told:
+def _told(config: Config, models: Models, camera: str, image: Image, shown: Callable[[], None]) -> Told:
     """Return what the models and rules that are loaded say of one picture."""
     ids = itertools.count(1)
     station = Station(camera, _size(image), config, models, lambda: next(ids), inspecting=True)
     pace_s = 1 / (config.cameras[camera].fps or 10.0)
-    for index in range(MOST_COPIES):
+    least = _least(config, camera)
+    for index in range(max(MOST_COPIES, least)):
         moment = station.see(Frame(camera, index, index * pace_s, image), Stopwatch())
-        if index + 1 >= _least(config, camera) and _settled(config, station, moment):
+        shown()
+        if index + 1 >= least and _settled(config, station, moment):
             break
     confirmed = moment.tracks.classes[moment.tracks.ids > 0].tolist()
     return told_by(moment.events, Counter(models.instance_classes[label] for label in confirmed))
@@ -89,24 +92,30 @@ def _settled(config: Config, station: Station, moment: Moment) -> bool:
     return looked and not station.report(moment).waiting
 
 
+@dataclass(slots=True)
+class Wish:
+    """Whether somebody has asked for a check, at any time since the start began."""
+
+    asked: bool = False
+
+
 class JobChecker:
     """Runs the job check for a daemon: at the start, and when somebody asks."""
 
     def __init__(
-        self, config: Config, models: Models, sizes: Mapping[str, Size], stations: Stations, health: Health
+        self, config: Config, models: Models, sizes: Mapping[str, Size], stations: Stations, health: Health, wish: Wish
     ) -> None:
-        """`sizes` are those of the cameras' frames; `stations` are told whether their verdicts can be trusted."""
+        """`sizes` are those of the cameras' frames; `stations` are told whether their verdicts can be trusted.
+
+        `wish` says when a check is to be run between two rounds.
+        """
         self._config, self._models, self._sizes = config, models, sizes
         self._stations, self._health = stations, health
-        self._asked = False
-
-    def ask(self) -> None:
-        """Ask for a check between two rounds; from any thread, and from a handler of signals."""
-        self._asked = True
+        self._wish = wish
 
     def at_start(self, time: float) -> list[JobCheckEvent]:
         """Return what is to be told of the check at the start, `time` s monotonic; nothing where none is configured."""
-        return [] if self._config.job_check is None else [self._checked(time, "start")]
+        return [] if self._config.job_check is None else self._checked(time, "start")
 
     def refusal(self) -> CheckError | None:
         """Return the error that ends the daemon where the check at its start has failed, and is to end it."""
@@ -120,18 +129,22 @@ class JobChecker:
 
     def due(self, time: float) -> list[JobCheckEvent]:
         """Return what is to be told of a check that was asked for since the last call; it is run now."""
-        if not self._asked:
+        if not self._wish.asked:
             return []
-        self._asked = False
+        self._wish.asked = False
         if self._config.job_check is None:
             log.warning("job_check=none asked=signal fix=add a table [job_check] to the configuration")
             return []
-        return [self._checked(time, "signal")]
+        return self._checked(time, "signal")
 
-    def _checked(self, time: float, trigger: str) -> JobCheckEvent:
-        """Judge all pictures, let the stations and the state know, and return the event."""
+    def _checked(self, time: float, trigger: str) -> list[JobCheckEvent]:
+        """Judge all pictures, let the stations and the state know, and return the event; none where all is to end."""
+        results = []
         try:
-            results = judged_again(self._config, self._models, self._sizes)
+            for result in judged_again(self._config, self._models, self._sizes, self._health.moves):
+                if self._health.stopping:
+                    return []
+                results.append(result)
         except ConfigError as error:
             if trigger == "start":
                 raise
@@ -156,20 +169,24 @@ class JobChecker:
             "failed": failed,
             "differences": event.differences,
         }
-        (log.error if failed else log.info)("job_check=%s failed=%d of=%d", event.verdict, failed, event.pictures)
-        return event
+        if failed:
+            log.error("job_check=NOK failed=%d of=%d why=%s", failed, event.pictures, "; ".join(event.differences))
+        else:
+            log.info("job_check=OK failed=0 of=%d", event.pictures)
+        return [event]
 
 
 @contextlib.contextmanager
-def asked_by_signal(checker: JobChecker) -> Iterator[None]:
-    """Let SIGUSR1 ask for a check."""
+def asked_by_signal() -> Iterator[Wish]:
+    """Let SIGUSR1 ask for a check; while it is not heard it ends the process."""
+    wish = Wish()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        checker.ask()
+        wish.asked = True
 
     before = signal.signal(signal.SIGUSR1, ask)
     try:
-        yield
+        yield wish
     finally:
         signal.signal(signal.SIGUSR1, before)
 

@@ -46,6 +46,7 @@ def progress(health: Health) -> Watcher:
         nonlocal last_s
         if time.monotonic() - last_s >= PROGRESS_S:
             last_s = time.monotonic()
-            log.info("seen camera=%s frame=%d fps=%.1f", moment.frame.camera, moment.frame.index, health.fps())
+            fps = (health.fps(), health.fps_wall())
+            log.info("seen camera=%s frame=%d fps=%.1f fps_wall=%.1f", moment.frame.camera, moment.frame.index, *fps)
 
     return watch

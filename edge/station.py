@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from edge.boxes import CORNERS
 from edge.config import Config, class_numbers
 from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
-from edge.events import Event, GapEvent
+from edge.events import Count, Event, GapEvent
 from edge.health import CameraReport, Stopwatch
 from edge.identity import Identity
 from edge.marking import marked
@@ -40,6 +40,7 @@ class Glance:
     effort: Effort
     tracks: Tracks  # where they are expected
     early: list[Event]  # decided by that alone
+    brief: bool  # a live camera will show a part at its gate in the next frame, and that is not to wait for this one
 
 
 class Station:
@@ -53,11 +54,13 @@ class Station:
         models: Models,
         new_id: Callable[[], int],
         clock: Callable[[], float] | None = None,
+        told: Sequence[Count] = (),
         *,
         inspecting: bool = False,
     ) -> None:
         """`size` is the camera's (width, height); `clock` is that of a live one, s, monotonic.
 
+        `told` are counts of earlier processes, the newest first.
         `inspecting` says that nothing is counted: each frame is told what its parts would be told now.
         Raises `ConfigError` on a class or point that is not there.
         """
@@ -85,9 +88,10 @@ class Station:
         self._identity = Identity(again, config.tracks.motion, models, size, new_id)
         known, px_per_tick = len(models.instance_classes), config.cameras[name].px_per_tick
         self._tracker = Tracker(config.tracks, followed, known, size, self._identity.tracker_id, px_per_tick)
-        self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes)
+        here = [count for count in told if count.camera == name]
+        self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes, here)
         self._painter = Painter()
-        self._inspecting = inspecting
+        self._inspecting, self._live = inspecting, clock is not None
         self.doubted = ""  # why nobody can vouch for the models, while it is so
         self._slighted: set[int] = set()  # keys of tracks that were there while less was looked at
         self._last: int | None = None
@@ -131,13 +135,17 @@ class Station:
         regions = find_regions(inside, explained, labels.scale, rules, self._size, before)
         self._spots = regions.boxes.astype(np.float32)
         watch.lap("regions")
-        tile = self._audit.tile(frame.index, spare=spare and effort.full) if effort.audit else NOTHING
-        stakes = self._rules.stakes(expected, pressed=effort.deadlines or self._attention.waiting > 0)
+        brief = self._live and self._rules.awaits(expected)
+        tile = NOTHING
+        if effort.audit:
+            tile = self._audit.tile(frame.index, spare=spare and effort.full, brief=brief)
+        pressed = effort.deadlines or self._attention.waiting > 0 or not len(expected)
+        stakes = self._rules.stakes(expected, pressed=pressed)
         candidates = self._attention.candidates(
             frame.index, regions, expected, self._tracker.shift, tile, effort, stakes
         )
         watch.lap("attention")
-        return Glance(frame, labels, found, regions, candidates, effort, expected, early)
+        return Glance(frame, labels, found, regions, candidates, effort, expected, early, brief)
 
     def decide(self, glance: Glance, looks: Looks, instances: Instances, watch: Stopwatch) -> Moment:
         """Return all that is known of the frame, now that `looks` have shown `instances` in it."""
@@ -147,7 +155,7 @@ class Station:
         tracks, ended = self._tracker.update(instances, looks)
         tracks, returned = self._identity.of(frame, instances, tracks)
         self._attention.follow(instances, tracks)
-        self._tracks = tracks
+        slighted, self._tracks = self._slighted_ids(), tracks  # some of them have ended
         if self._slighted or not glance.effort.full:
             there = set(tracks.keys.tolist())
             self._slighted = self._slighted & there if glance.effort.full else there
@@ -158,7 +166,7 @@ class Station:
         watch.lap("rules")
         events += self._audit.judge(seen, glance.candidates.audited)
         watch.lap("audit")
-        told = [*glance.early, *self._marked(events, glance.effort)]
+        told = [*glance.early, *self._marked(events, glance.effort, slighted)]
         return Moment(
             frame,
             labels,
@@ -194,9 +202,13 @@ class Station:
         """Return what cannot wait any longer for a camera that is silent."""
         return self._marked(self._rules.overdue(), effort)
 
-    def _marked(self, events: Sequence[Event], effort: Effort) -> list[Event]:
-        """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`."""
-        return marked(events, self._config, self._slighted_ids(), self.doubted, degraded=not effort.full)
+    def _marked(self, events: Sequence[Event], effort: Effort, before: Collection[int] = ()) -> list[Event]:
+        """Return `events` with what else is to be known of them: not of real cameras, decided with less `effort`.
+
+        `before` are the ids of tracks of the frame before that were there while less was looked at.
+        """
+        slighted = self._slighted_ids().union(before)
+        return marked(events, self._config, slighted, self.doubted, degraded=not effort.full)
 
     def _slighted_ids(self) -> set[int]:
         """Return the ids of tracks that were there while less was looked at."""
@@ -218,16 +230,18 @@ class Stations:
         sizes: Mapping[str, tuple[int, int]],
         new_id: Callable[[], int],
         clocks: Mapping[str, Callable[[], float]] | None = None,
+        told: Sequence[Count] = (),
     ) -> None:
         """`sizes` are the (width, height) of the cameras' frames, by name; raises `ConfigError` as `Station` does.
 
-        `clocks` are those of the live cameras among them, s, monotonic.
+        `clocks` are those of the live cameras among them, s, monotonic; `told` as in `Station`.
         """
         self._rules = config.attention
         self._models = models
         self.clocks = clocks or {}
         self._stations = {
-            name: Station(name, size, config, models, new_id, self.clocks.get(name)) for name, size in sizes.items()
+            name: Station(name, size, config, models, new_id, self.clocks.get(name), told)
+            for name, size in sizes.items()
         }
         self.effort = FULL
         self.coarse = models.coarse is not None  # there is a coarser semantic input

@@ -43,10 +43,10 @@ def look_closer(
 ) -> list[Moment]:
     """Return all that is known of the frames of `glances`; they share the canvases that `rules` give each.
 
-    The audit's come beside them.
+    The audit's come beside them. One that has to be brief adds a single canvas.
     """
     frames = [glance.frame for glance in glances]
-    canvases = effort.canvases(rules.canvases * len(frames))
+    canvases = effort.canvases(sum(1 if glance.brief else rules.canvases for glance in glances))
     looks = share([glance.candidates for glance in glances], models.instances.size, canvases, rules.max_scale)
     watch.lap("attention")
     instances = models.instances([frame.image for frame in frames], looks)

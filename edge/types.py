@@ -7,7 +7,7 @@ that is ever subtracted; ``utc`` is for people.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -184,6 +184,7 @@ class Stakes:
 
     deadlines: npt.NDArray[np.float64]  # (n,) frames until a line or gate is reached; infinity: none will be
     doubtful: npt.NDArray[np.bool_]  # (n,) looks so far contradict each other
+    away_px: Callable[[Boxes], npt.NDArray[np.float64]] | None = None  # of boxes (m, 4), to the nearest line or gate
 
 
 @dataclass(frozen=True, slots=True)

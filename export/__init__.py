@@ -1,1 +1,5 @@
-"""On a workstation: trained models -> canonical ONNX -> quantized ONNX -> a bundle and a report about it."""
+"""On a workstation: trained model -> canonical ONNX -> quantized ONNX or TensorRT plan -> bundle and report."""
+
+from export.modules import from_torch
+
+__all__ = ["from_torch"]

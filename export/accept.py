@@ -25,7 +25,7 @@ from export.heldout import HeldFrame
 from export.judge import Verdict, judge, timings
 from export.operate import operating_points
 from export.parity import compare, play, site_of
-from export.precision import Candidates, Progress, refuse_together
+from export.precision import INT8, Candidates, Progress, refuse_together
 from export.recipe import Recipe
 from export.report import machine
 
@@ -85,7 +85,7 @@ def _refused(candidates: Candidates, role: Role, loss: Loss) -> bool:
     blamed = sorted((found for found in candidates.values() if _is_made(found)), key=lambda found: found.role != role)
     if not blamed:
         return False
-    blamed[0].refused |= dict.fromkeys(("int8", "tensorrt"), f"in the whole cascade {loss}")
+    blamed[0].refused |= dict.fromkeys(INT8, f"in the whole cascade {loss}")
     refuse_together(candidates)
     return True
 

@@ -24,7 +24,7 @@ from export.errors import ModelError
 from export.recipe import Appearance, Instance, Semantic
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-SECONDS: Final = 30  # by the clock and of the processor
+SECONDS = 30  # by the clock and of the processor; a benchmark on a busy machine lets the clock run on
 MEMORY_BYTES: Final = 2 << 30
 ERRORS: Final = {error.exit_code: error for error in (ModelError, ConfigError, EngineError)}
 
@@ -45,6 +45,14 @@ class TakenIn(msgspec.Struct, frozen=True):
     graph: bytes  # a serialized ONNX model
     model: bundle.Model
     sensitive: tuple[str, ...]
+    found: Wanted  # the source with what the file says of itself and what its outputs show
+
+    @property
+    def source(self) -> Semantic | Instance | Appearance:
+        """Return how the model was read, nothing left out."""
+        source = _source(self.found)
+        assert source is not None  # noqa: S101  the child never sends another
+        return source
 
 
 def take_in(role: bundle.Role, source: Semantic | Instance | Appearance) -> list[TakenIn]:
@@ -53,17 +61,25 @@ def take_in(role: bundle.Role, source: Semantic | Instance | Appearance) -> list
     Raises `ModelError` where the file cannot be taken, `ConfigError` where its recipe does not fit it; never later than
     after `SECONDS`, and never with more than `MEMORY_BYTES`.
     """
-    wanted = Wanted(
+    wanted = _wanted(role, source)
+    with tempfile.TemporaryDirectory(prefix="foveate-model-") as folder:
+        done = _asked(wanted, source.model, {"TMPDIR": folder})
+    if done.returncode:
+        raise _refusal(source.model, done.returncode, done.stderr.decode(errors="backslashreplace").strip())
+    return msgspec.msgpack.decode(done.stdout, type=list[TakenIn], dec_hook=_path)
+
+
+def _wanted(role: bundle.Role, source: Semantic | Instance | Appearance) -> Wanted:
+    return Wanted(
         role,
         source if isinstance(source, Semantic) else None,
         source if isinstance(source, Instance) else None,
         source if isinstance(source, Appearance) else None,
     )
-    with tempfile.TemporaryDirectory(prefix="foveate-model-") as folder:
-        done = _asked(wanted, source.model, {"TMPDIR": folder})
-    if done.returncode:
-        raise _refusal(source.model, done.returncode, done.stderr.decode(errors="backslashreplace").strip())
-    return msgspec.msgpack.decode(done.stdout, type=list[TakenIn])
+
+
+def _source(wanted: Wanted) -> Semantic | Instance | Appearance | None:
+    return wanted.semantic or wanted.instance or wanted.appearance
 
 
 def _asked(wanted: Wanted, path: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
@@ -107,7 +123,7 @@ def main() -> int:
     except FoveateError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    sys.stdout.buffer.write(msgspec.msgpack.encode(found))
+    sys.stdout.buffer.write(msgspec.msgpack.encode(found, enc_hook=str))
     return 0
 
 
@@ -124,14 +140,17 @@ def _taken_in(wanted: Wanted) -> list[TakenIn]:
     from export.candidate import candidate, run_once  # noqa: PLC0415
     from export.coarse import coarse_candidate  # noqa: PLC0415
 
-    source = wanted.semantic or wanted.instance or wanted.appearance
+    source = _source(wanted)
     if source is None:
         return []
     found = [candidate(wanted.role, source)]
     run_once(found[0])
     if isinstance(source, Semantic) and source.coarse_size is not None:
         found.append(coarse_candidate(found[0], source))
-    return [TakenIn(one.role, one.files[one.native], one.model, one.sensitive) for one in found]
+    return [
+        TakenIn(one.role, one.files[one.native], one.model, one.sensitive, _wanted(one.role, one.source))
+        for one in found
+    ]
 
 
 def _path(kind: type[Any], value: Any) -> Any:

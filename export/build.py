@@ -26,7 +26,7 @@ from export.heldout import HeldFrame, held_frames
 from export.judge import Verdict
 from export.parity import site_of
 from export.precision import Candidates, Progress, quantize_all
-from export.recipe import Appearance, Instance, Recipe, Semantic, load_recipe, sources
+from export.recipe import Recipe, load_recipe, sources
 from export.report import write_report
 
 _BUNDLE_FILE, _REPORT_FILE = (
@@ -76,14 +76,12 @@ def _candidates(recipe: Recipe) -> Candidates:
     found: Candidates = {}
     for role, source in sources(recipe).items():
         for taken in take_in(role, source):
-            found[taken.role] = _candidate(taken, source)
+            found[taken.role] = _candidate(taken)
     return found
 
 
-def _candidate(taken: TakenIn, source: Semantic | Instance | Appearance) -> Candidate:
-    if taken.role == "coarse":
-        source = msgspec.structs.replace(source, input_size=taken.model.input.shape[1::-1])
-    found = Candidate(taken.role, source, onnx.load_from_string(taken.graph), taken.model, taken.sensitive)
+def _candidate(taken: TakenIn) -> Candidate:
+    found = Candidate(taken.role, taken.source, onnx.load_from_string(taken.graph), taken.model, taken.sensitive)
     found.files[found.native] = taken.graph
     return found
 

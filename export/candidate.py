@@ -17,6 +17,7 @@ from edge import bundle
 from edge.engines.ort import ERRORS, OrtEngine
 from edge.errors import ConfigError
 from edge.types import Array, Image
+from export.box_masks import box_masks_meaning
 from export.centers import centers_meaning
 from export.eight_bits import mean_errors, with_biases
 from export.embedding import embedding_meaning
@@ -26,12 +27,15 @@ from export.graph import NET, canonical, optimized
 from export.heads import Meaning, semantic_meaning
 from export.load import Net, load_net
 from export.quantize import Flavour, Plan, carried, is_quantized, pixel_range, plan, quantize
-from export.recipe import ONE_255TH, Appearance, Instance, Semantic
+from export.queries import queries_meaning
+from export.recipe import ONE_255TH, Appearance, Instance, Semantic, TensorRtPrecision
+from export.recognize import understood
 from export.rewrite import argmax_before_shuffle
 from export.search import Search
 from export.yolo import yolo_meaning
 
 AS_IS = "as is"
+TRT = "trt."  # before the precision of files for TensorRT
 FATAL = 4  # onnxruntime's severity
 BIAS_PICTURES = 16  # on which the means of channels are compared: what shifts them is the same in all
 
@@ -45,7 +49,7 @@ class Candidate:
     graph: onnx.ModelProto  # float, or as given where it is quantized already
     model: bundle.Model  # without engines
     sensitive: tuple[str, ...]
-    files: dict[str, bytes] = field(default_factory=dict)  # "float32", "int8", "tensorrt" -> ONNX file
+    files: dict[str, bytes] = field(default_factory=dict)  # "float32", "int8", "trt.int8", "trt.float16" -> ONNX file
     refused: dict[str, str] = field(default_factory=dict)  # of those, what the bundle may not hold, and why
     search: Search | None = None  # how the INT8 file was found
 
@@ -57,7 +61,13 @@ class Candidate:
     @property
     def preferred(self) -> str:
         """Return the key of the file that runs by default on this machine."""
-        return next((key for key in self.kept() if key != "tensorrt"), self.native)
+        return next((key for key in self.kept() if not key.startswith(TRT)), self.native)
+
+    @property
+    def tensorrt(self) -> list[TensorRtPrecision]:
+        """Return the precisions of the files for TensorRT that the recipe asks for, best first."""
+        wanted = self.source.tensorrt
+        return (["int8", "float16"] if wanted else []) if isinstance(wanted, bool) else list(wanted)
 
     def wants(self, precision: str) -> bool:
         """Return whether the recipe asks for a precision that export has to make."""
@@ -75,7 +85,7 @@ class Candidate:
     def kept(self) -> list[str]:
         """Return the keys of the files that the bundle holds, best first."""
         keys = [self.native] if self.source.precision == AS_IS else list(self.source.precision)
-        keys = [*(["tensorrt"] if "tensorrt" in self.files else []), *keys]
+        keys = [*(key for key in self.files if key.startswith(TRT)), *keys]
         return [key for key in keys if key not in self.refused]
 
     def refusals(self) -> dict[str, str]:
@@ -85,8 +95,8 @@ class Candidate:
     def _engine(self, key: str) -> bundle.EngineFile:
         data = self.files[key]
         return bundle.EngineFile(
-            runtime="tensorrt" if key == "tensorrt" else "onnxruntime",
-            precision="float32" if key == "float32" else "int8",
+            runtime="tensorrt" if key.startswith(TRT) else "onnxruntime",
+            precision=msgspec.convert(key.removeprefix(TRT), bundle.Precision),
             file=self.file_name(key),
             size=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
@@ -94,12 +104,13 @@ class Candidate:
 
     def file_name(self, key: str) -> str:
         """Return the name of a file in the bundle."""
-        return f"{self.role}.{'trt' if key == 'tensorrt' else key}.onnx"
+        return f"{self.role}.{key}.onnx"
 
 
 def candidate(role: bundle.Role, source: Semantic | Instance | Appearance) -> Candidate:
     """Load a model and bring it into canonical form; raises `ModelError` where it does not fit its recipe."""
     net = load_net(source.model, source.input_size, resize=role == "coarse")
+    source = understood(net, source)
     meaning = _meaning(net, source)
     if is_quantized(net.model) != (source.precision == AS_IS) and is_quantized(net.model):
         raise ModelError(f'model {source.model}: is quantized already; set {role}.precision = "as is"')
@@ -117,7 +128,8 @@ def _meaning(net: Net, source: Semantic | Instance | Appearance) -> Meaning:
         return semantic_meaning(net, source)
     if isinstance(source, Appearance):
         return embedding_meaning(net)
-    return centers_meaning(net, source) if source.head == "centers" else yolo_meaning(net, source)
+    read = {"centers": centers_meaning, "queries": queries_meaning, "box-masks": box_masks_meaning}
+    return read.get(source.head or "", yolo_meaning)(net, source)
 
 
 def _check_pixels(role: str, source: Semantic | Instance | Appearance, dtype: str) -> None:

@@ -16,6 +16,7 @@ from edge.bundle import Bundle
 from edge.errors import FoveateError
 from export.build import export_bundle
 from export.operate import GATE_FILE
+from export.recipe import load_recipe
 
 INTERRUPTED = 130  # as shells report Ctrl-C
 
@@ -25,7 +26,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command()
 def export(
     recipe: Annotated[Path, typer.Argument(help="A TOML file: models, calibration recordings, held-out frames.")],
-    out: Annotated[Path, typer.Option(help="The folder of the bundle; an older bundle there is replaced.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the bundle; an older bundle there is replaced.  [default: NAME.bundle here]"),
+    ] = None,
 ) -> None:
     """Make a bundle from trained models: canonical graphs, INT8, and a report against the float models."""
     started = time.monotonic()
@@ -33,7 +37,8 @@ def export(
     columns = (TextColumn("{task.description:26}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=console, transient=not console.is_terminal) as bars:
-            bundle = export_bundle(recipe, out, _Bars(bars))
+            target = out or Path(f"{load_recipe(recipe).name}.bundle")
+            bundle = export_bundle(recipe, target, _Bars(bars))
     except KeyboardInterrupt:
         print("foveate export: interrupted, nothing was written", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

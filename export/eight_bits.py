@@ -141,7 +141,7 @@ def _gated(
         for i, name in enumerate(node.input):
             node.input[i] = now.get(name, name)
         parts: list[onnx.NodeProto] = []
-        if given.name in numbers:
+        if given.name in numbers and given.input[0] in ranges:
             gate = Builder(f"{given.name}/in/", opset)
             node.input[0] = _gate(gate, node.input[0], ranges[given.input[0]], numbers[given.name])
             parts = [*gate.nodes, node]

@@ -19,6 +19,7 @@ FILE_LIMIT_BYTES = 512 << 20
 OLDEST_OPSET, LOWEST_OPSET, HIGHEST_OPSET = 7, 17, 21  # what is taken in, and what bundles hold
 IR_VERSION = 10
 _INVALID = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
+PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04", b"\x80\x05")  # how files of torch.save begin, and plain ones
 DEFAULT_DOMAINS = {"", "ai.onnx"}
 ELEMENT_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
 
@@ -100,6 +101,11 @@ def _read(path: Path) -> bytes:
 
 
 def _parse(data: bytes, path: Path) -> onnx.ModelProto:
+    if data.startswith(PICKLES):
+        raise ModelError(
+            f"model {path}: is a PyTorch checkpoint; it may run anything when it is loaded, so it never is here: "
+            "export the model to ONNX, or give the module to export.from_torch"
+        )
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -130,7 +136,8 @@ def _standard(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise ModelError(
                 f"model {path}: node {node.name!r} ({node.op_type}) branches or loops; "
-                "export the model with fixed shapes and without control flow"
+                "export the model with fixed shapes and without control flow (a torchvision Mask R-CNN with "
+                "export.from_torch, which leaves them out)"
             )
     return model
 
@@ -166,6 +173,8 @@ def _picture(
         raise ModelError(f"model {path}: needs one input, the picture; it has {names}")
     value = inputs[0]
     sizes = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in value.type.tensor_type.shape.dim]
+    if len(sizes) == 4 and sizes[1] == 0 and sizes[3] != 3:
+        sizes[1] = 3  # an exporter that leaves every axis open puts channels first
     if len(sizes) != 4 or 3 not in (sizes[1], sizes[3]) or sizes[0] not in (0, 1):
         text = _shape_text(value)
         raise ModelError(f"model {path}: input {value.name!r} is {text}; needs [1, 3, h, w] or [1, h, w, 3]")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from calibration.canvases import fill_canvases
 from calibration.ranges import METHODS
@@ -18,12 +19,13 @@ from edge.errors import ConfigError
 from edge.threads import available_cores
 from edge.types import Image, Looks
 from export.bounds import Bounds
-from export.candidate import Calibrated, Candidate, measure, quantized
+from export.candidate import TRT, Calibrated, Candidate, measure, quantized
 from export.cascade import Cascade, opened, with_coarse
 from export.eight_bits import sensitivities
 from export.heldout import HeldFrame
 from export.recipe import Calibration, Recipe
 from export.search import Search, Trial, by_worth, in_turns, search
+from export.tensorrt import add_tensorrt
 from export.validate import Validation, agreement, results_of
 
 Progress = Callable[[str, float], None]  # step, share of it that is done
@@ -33,6 +35,7 @@ Selection = list[tuple[Image, Looks]]
 SELECTION_EVERY = 4  # every so many-th calibration frame is kept from calibration to choose the method on
 CANVASES_PER_FRAME = 2  # calibration pictures that one frame gives at the most
 RANKED_ON = 2  # pictures on which layers are ranked: more of them rank alike
+INT8 = ("int8", f"{TRT}int8")
 CHOSEN, TRIED = 0.5, 0.9  # share of the work when the methods are ranked, and when the bounds hold
 
 
@@ -67,6 +70,9 @@ def quantize_all(
         validation = Validation(found, heldout, looks, recipe)
         said |= {f"{found.role}_pictures": len(pictures)}
         said |= _quantize(found, pictures, material.selection, validation, progress)
+        if found.tensorrt:
+            agrees = partial(_agrees, found, material.selection, recipe)
+            said |= add_tensorrt(found, pictures, str(said[f"{found.role}_method"]), agrees)
     refuse_together(candidates)
     return said
 
@@ -147,9 +153,6 @@ def _quantize(
     found.refused |= _refusals(made, recipe.bounds)
     trial = made.chosen or made.nearest
     found.files["int8"] = trial.data
-    if found.source.tensorrt:
-        kept = list(made.noise)[: trial.float_layers]
-        found.files["tensorrt"] = quantized(found, measure(found, pictures, "tensorrt"), trial.method, kept)
     progress(step, 1.0)
     return {
         f"{found.role}_method": trial.method,
@@ -175,6 +178,13 @@ def _methods(
     return dict(sorted(agreements.items(), key=lambda entry: -entry[1]))
 
 
+def _agrees(found: Candidate, selection: Selection, recipe: Recipe, data: bytes) -> float:
+    """Return how well a file of one model agrees with the float one on the selection."""
+    images, looks = [image for image, _ in selection], [look for _, look in selection]
+    expected = results_of(found, found.files[found.native], images, looks, recipe)
+    return agreement(expected, results_of(found, data, images, looks, recipe), len(found.model.classes))
+
+
 def _time(found: Candidate, made: Search) -> None:
     """Measure every trial in turns with the float file."""
     with contextlib.ExitStack() as stack:
@@ -190,7 +200,7 @@ def _refusals(made: Search, bounds: Bounds) -> dict[str, str]:
     if trial is None:
         broken = "; ".join(str(loss) for loss in nearest.losses if not loss.holds)
         layers = f"{nearest.float_layers} of {len(made.noise)} layers in float32"
-        return dict.fromkeys(("int8", "tensorrt"), f"at the best of {len(made.trials)} plans ({layers}) {broken}")
+        return dict.fromkeys(INT8, f"at the best of {len(made.trials)} plans ({layers}) {broken}")
     if trial.speedup < bounds.speedup:
         taken = f"{trial.ms:.2f} ms, float32 {made.float_ms:.2f} ms"
         said = f"is {trial.speedup:.2f} times as fast as float32 ({taken}), bounds.speedup is {bounds.speedup:g}"

@@ -15,10 +15,12 @@ from edge.config import MOST, Camera, Fraction, Name, Positive, RegionRules, Who
 from edge.errors import ConfigError
 from export.bounds import Bounds, Parity
 
-SemanticHead = Literal["logits", "argmax"]
-InstanceHead = Literal["centers", "yolo", "yolo-end2end"]
+SemanticHead = Literal["logits", "argmax", "binary"]
+InstanceHead = Literal["centers", "yolo", "yolo-end2end", "queries", "box-masks"]
+Color = Literal["bgr", "rgb"]
 Method = Literal["minmax", "percentile", "entropy", "mse", "auto"]
 ExportPrecision = Literal["int8", "float32"]
+TensorRtPrecision = Literal["int8", "float16"]
 Grey = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Channels = float | list[float]  # one number, or one per channel in the model's own channel order
 ONE_255TH = 1.0 / 255.0
@@ -38,9 +40,9 @@ class Source(_Table, frozen=True, kw_only=True):
     """
 
     model: Path
-    classes: list[str] = []  # YOLO: default is the `names` that the file carries
-    background: bool | None = None  # default: true, but false for YOLO heads
-    color: Literal["bgr", "rgb"] = "rgb"  # channel order the model was trained with
+    classes: list[str] = []  # default: those that the file carries, see `export/metadata.py`
+    background: bool | None = None  # default: true, but false for "yolo", "yolo-end2end" and "queries"
+    color: Color = "rgb"  # channel order the model was trained with
     scale: Positive = ONE_255TH  # pixel = (value * scale - mean) / std, per channel; ignored where the input is uint8
     mean: Channels = 0.0
     std: Channels = 1.0
@@ -49,24 +51,27 @@ class Source(_Table, frozen=True, kw_only=True):
     fill: Grey = 114  # grey value of pixels that hold no frame
     precision: tuple[ExportPrecision, ...] | Literal["as is"] = ("int8", "float32")  # best first
     exclude: list[str] = []  # names of nodes that stay float
-    tensorrt: bool = False  # add the INT8 file that TensorRT takes
+    tensorrt: bool | tuple[TensorRtPrecision, ...] = False  # files for TensorRT, best first; true: INT8 and FP16
+    stated: list[str] = []  # keys that the recipe names: what the file says of itself does not replace them
 
 
 class Semantic(Source, frozen=True, kw_only=True):
     """``[semantic]``: a class for every pixel."""
 
-    head: SemanticHead
+    head: SemanticHead | None = None  # default: what the outputs show
+    output: str | None = None  # which output is read where the model has several
+    enlarge: bool = False  # bring logits to the input's size before the best class is taken
     coarse_size: tuple[Whole, Whole] | None = None  # width, height of a second, smaller input, for the governor
 
 
 class Instance(Source, frozen=True, kw_only=True):
     """``[instance]``: objects on a canvas."""
 
-    head: InstanceHead
-    defects: list[str] = []  # "centers": defect classes, without the background; YOLO: those of the classes
+    head: InstanceHead | None = None  # default: what the outputs show
+    defects: list[str] = []  # "centers": defect classes, without the background; others: those of the classes
     score: Fraction = 0.25  # confidence below which the runtime drops an object
     iou: Fraction = 0.5  # "yolo": overlap above which the weaker box is dropped
-    top_k: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None  # objects per canvas; default 64 or 256
+    top_k: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None  # objects per canvas; default 64, 100 or 256
     offset_px: Positive = 1.0  # "centers": canvas pixels per unit of the int8 offsets
     peak_window: Literal[3, 5, 7] = 3  # "centers": cells in which only the highest peak stays
 
@@ -135,7 +140,7 @@ def load_recipe(path: Path) -> Recipe:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:  # tomllib: huge integers, endless nesting
         raise ConfigError(f"recipe {path}: is not valid TOML: {error}") from error
     _check(recipe, path)
-    return _absolute(recipe, path.resolve().parent)
+    return _absolute(_noted(recipe, path), path.resolve().parent)
 
 
 def _path(kind: type[Any], value: Any) -> Any:
@@ -154,17 +159,29 @@ def sources(recipe: Recipe) -> dict[Role, Semantic | Instance | Appearance]:
     return {role: source for role, source in found.items() if source is not None}
 
 
+def _noted(recipe: Recipe, path: Path) -> Recipe:
+    """Write down which keys of each model the recipe names, for what the model's file says stands behind them."""
+    tables = msgspec.toml.decode(path.read_text(encoding="utf-8-sig"))
+    noted: dict[str, Any] = {}
+    for role, source in sources(recipe).items():
+        if source.stated:
+            raise ConfigError(f"recipe {path}: {role}.stated: is no key of a recipe; remove it")
+        noted[role] = _replaced(source, {"stated": sorted(tables[role])})
+    return _replaced(recipe, noted)
+
+
 def _check(recipe: Recipe, path: Path) -> None:
     models = sources(recipe)
     if not models:
         raise ConfigError(f"recipe {path}: no model; add a table [semantic], [instance] or both")
     for role, source in models.items():
-        _check_source(f"recipe {path}: {role}", source)
+        check_source(f"recipe {path}: {role}", source)
         if source.precision != "as is" and "int8" in source.precision and recipe.calibration is None:
             raise ConfigError(
                 f"recipe {path}: {role}.precision has int8 and there is no [calibration]; "
                 'add recordings to calibrate on, or set precision = ["float32"]'
             )
+        _check_tensorrt(f"recipe {path}: {role}", source, recipe)
     if recipe.calibration is not None:
         _check_recordings(f"recipe {path}: calibration", recipe.calibration.recordings)
     if recipe.heldout is not None and bool(recipe.heldout.folder) == bool(recipe.heldout.recordings):
@@ -178,6 +195,14 @@ def _check(recipe: Recipe, path: Path) -> None:
                 raise ConfigError(f"recipe {path}: heldout.recordings: {name} is calibrated on; held-out means others")
     if recipe.operating_point is not None:
         _check_point(recipe, path)
+
+
+def _check_tensorrt(setting: str, source: Source, recipe: Recipe) -> None:
+    if source.tensorrt and (source.precision == "as is" or recipe.calibration is None):
+        raise ConfigError(
+            f"{setting}.tensorrt: needs a float model and [calibration], for TensorRT takes INT8 of another kind than "
+            "CPUs, and FP16 only holds so much; leave it out, or give both"
+        )
 
 
 def _check_point(recipe: Recipe, path: Path) -> None:
@@ -199,7 +224,8 @@ def _check_appearance(setting: str, source: Appearance) -> None:
         raise ConfigError(f"{setting}.classes: it tells no classes apart; remove them")
 
 
-def _check_source(setting: str, source: Semantic | Instance | Appearance) -> None:
+def check_source(setting: str, source: Semantic | Instance | Appearance) -> None:
+    """Raise `ConfigError`, with `setting` before the key, where what is said of a model cannot be meant."""
     if isinstance(source, Appearance):
         _check_appearance(setting, source)
     if not source.precision:
@@ -217,8 +243,6 @@ def _check_source(setting: str, source: Semantic | Instance | Appearance) -> Non
         doubled = {name for name in names if names.count(name) > 1}
         if doubled:
             raise ConfigError(f"{setting}.{key}: {min(doubled)!r} is named twice; give every class its own name")
-    if not source.classes and source.head not in {"yolo", "yolo-end2end", "embedding"}:
-        raise ConfigError(f"{setting}.classes: is missing; name every class of the model in its order")
 
 
 def _check_recordings(setting: str, recordings: list[Camera]) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-from typing import TypeAlias
-
 import numpy as np
-import numpy.typing as npt
 
 from edge import bundle
 from export.errors import ModelError
 from export.graph import Builder, Outputs, integers, real
-from export.heads import MOST_CLASSES, Meaning, needs_floats
+from export.heads import Meaning, needs_floats
 from export.load import Net
+from export.objects import Numbers, corners, numbered, object_classes
 from export.recipe import Instance
-
-Array: TypeAlias = npt.NDArray[np.int32]
 
 TOP_K = 256  # boxes per canvas, before non-maximum suppression on the device
 
@@ -25,19 +20,9 @@ def yolo_meaning(net: Net, source: Instance) -> Meaning:
     rows, masks = _yolo_outputs(net)
     needs_floats(net, (rows, masks))
     end_to_end = source.head == "yolo-end2end"
-    source_classes = source.classes or _classes_of_file(net)
-    doubled = {name for name in source_classes if source_classes.count(name) > 1}
-    if doubled:
-        raise ModelError(f"model {net.path}: names {min(doubled)!r} twice; set instance.classes in the recipe")
     coefficients = net.outputs[masks][1]
-    _check_yolo(net, rows, len(source_classes), coefficients, end_to_end)
-    classes = ["background", *source_classes] if not source.background else list(source_classes)
-    if len(classes) > MOST_CLASSES:
-        raise ModelError(f"model {net.path}: has {len(classes)} classes, at most {MOST_CLASSES} fit into a byte")
-    parts = _parts(net, classes, source.defects)
-    order = [i for i, name in enumerate(classes) if name not in source.defects]
-    order += [classes.index(name, 1) for name in source.defects]
-    numbers = np.argsort(order).astype(np.int32)[len(classes) - len(source_classes) :]  # where each class has come to
+    _check_yolo(net, rows, len(source.classes), coefficients, end_to_end)
+    parts, numbers = object_classes(net, source, background=False)
     head = bundle.Head("prototypes", nms=not end_to_end, score=source.score, iou=source.iou)
 
     def attach(graph: Builder) -> Outputs:
@@ -47,20 +32,6 @@ def yolo_meaning(net: Net, source: Instance) -> Meaning:
         return outputs | {"prototypes": graph.op("Squeeze", f"net/{masks}", integers(0))}
 
     return Meaning(head, parts, attach)
-
-
-def _parts(net: Net, classes: list[str], defects: list[str]) -> list[str]:
-    """Return those of `classes` that are no defects; raises `ModelError` where a defect is none of them."""
-    unknown = [name for name in defects if name not in classes[1:]]
-    if unknown:
-        raise ModelError(
-            f"model {net.path}: instance.defects names {unknown[0]!r}, which is none of its classes "
-            f"({', '.join(classes[1:])}); this head finds defects as objects of their own"
-        )
-    parts = [name for name in classes if name not in defects]
-    if len(parts) == 1:  # the background
-        raise ModelError(f"model {net.path}: instance.defects names all of its classes; leave out those of parts")
-    return parts
 
 
 def _yolo_outputs(net: Net) -> tuple[str, str]:
@@ -86,18 +57,8 @@ def _check_yolo(net: Net, rows: str, classes: int, coefficients: int, end_to_end
         raise ModelError(f"model {net.path}: output {rows!r} is {list(shape)}, needs {expected} values per box; {fix}")
 
 
-def _classes_of_file(net: Net) -> list[str]:
-    """Return the class names in the metadata that Ultralytics writes: ``{0: 'person', 1: ...}``."""
-    text = next((entry.value for entry in net.model.metadata_props if entry.key == "names"), "")
-    try:
-        names = ast.literal_eval(text)
-        return [str(names[i]) for i in range(len(names))]
-    except (SyntaxError, ValueError, TypeError, KeyError, MemoryError, RecursionError) as error:
-        raise ModelError(f"model {net.path}: names no classes; set instance.classes in the recipe") from error
-
-
 def _dense_rows(
-    graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, numbers: Array
+    graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, numbers: Numbers
 ) -> Outputs:
     """Read [1, 4 + C + m, n]: centre, size, C scores (0..1), m coefficients; the k best of n by their best class."""
     count = shape[1] - 4 - coefficients
@@ -105,18 +66,17 @@ def _dense_rows(
     scores = graph.highest(graph.part(table, 0, 4, 4 + count), 0, keepdims=False)
     best = graph.op("TopK", scores, integers(k), outputs=2, axis=0)
     chosen = graph.op("Transpose", graph.op("Gather", table, f"{best}_1", axis=1), perm=[1, 0])
-    center, half = graph.part(chosen, 1, 0, 2), graph.op("Mul", graph.part(chosen, 1, 2, 4), real(0.5))
     best_class = graph.op("ArgMax", graph.part(chosen, 1, 4, 4 + count), axis=1, keepdims=0)
     return {
-        "boxes": graph.op("Concat", graph.op("Sub", center, half), graph.op("Add", center, half), axis=1),
+        "boxes": corners(graph, chosen),
         "scores": best,
-        "classes": _numbered(graph, best_class, numbers),
+        "classes": numbered(graph, best_class, numbers),
         "coefficients": graph.part(chosen, 1, 4 + count, shape[1]),
     }
 
 
 def _end_to_end_rows(
-    graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, numbers: Array
+    graph: Builder, rows: str, shape: tuple[int, ...], k: int, coefficients: int, numbers: Numbers
 ) -> Outputs:
     """Read [1, n, 6 + m]: corners, score, class, m coefficients; the k best of n."""
     table = graph.op("Squeeze", rows, integers(0))
@@ -126,11 +86,6 @@ def _end_to_end_rows(
     return {
         "boxes": graph.part(chosen, 1, 0, 4),
         "scores": best,
-        "classes": _numbered(graph, graph.cast(best_class, np.int32), numbers),
+        "classes": numbered(graph, graph.cast(best_class, np.int32), numbers),
         "coefficients": graph.part(chosen, 1, 6, 6 + coefficients),
     }
-
-
-def _numbered(graph: Builder, classes: str, numbers: Array) -> str:
-    """Return uint8 numbers in the bundle, by a table over the network's classes (k,); TensorRT gathers no bytes."""
-    return graph.cast(graph.op("Gather", graph.constant(numbers), classes, axis=0), np.uint8)

@@ -132,6 +132,8 @@ def test_the_examples_can_be_loaded(path: Path) -> None:
         (LEAST + GATE + "[gates.defects.x]\nmin_area = 3\n", "did you mean `min_area_px`?"),
         (LEAST + "[mqtt]\nreciever = []\n", "did you mean `receivers`?"),
         (LEAST + ZONE + DWELL + "planed_s = 3\n", "did you mean `planned_s`?"),
+        (LEAST + LINE + "onse = true\n", "did you mean `once`?"),
+        (LEAST + "[tracks.reidentify]\nmemory = 3\n", "did you mean `memory_s`?"),
         (LEAST + "[qqqq]\nx = 1\n", "see docs/config.md for every key"),
     ],
 )
@@ -205,7 +207,8 @@ def required(kind: type[msgspec.Struct]) -> dict[str, Any]:
         (LEAST + "[ledger]\nmax_mib = 0\n", "$.ledger.max_mib"),
         (LEAST + "[evidence]\nverdicts = ['REJECT', 'BAD']\n", "$.evidence.verdicts[1]"),
         (LEAST + "[evidence]\nquality = 101\n", "$.evidence.quality"),
-        (LEAST + SHIFT.replace("06:00", "6:00"), "$.shifts[0].start"),
+        (LEAST + SHIFT.replace("06:00", "6:00"), 'Expected a time of day such as "06:00" - at `$.shifts[0].start`'),
+        (LEAST + SHIFT.replace('"06:00"', "06:00:00"), 'write it as a text, such as "06:00"'),
         (LEAST + SHIFT.replace("14:00", "24:00"), "$.shifts[0].end"),
         (LEAST + "[summary]\nevery_s = 0\n", "$.summary.every_s"),
         ('site = "a/b"\n' + LEAST, "$.site"),

@@ -15,11 +15,15 @@ import numpy as np
 import pytest
 
 from edge import config
+from edge.bundle import open_bundle
 from edge.config import Config, load_config
-from edge.daemon import Options, serve
+from edge.daemon import Options, open_models, serve
 from edge.errors import CheckError, ConfigError, FoveateError
 from edge.events import Event, JobCheckEvent, PresenceEvent, Verdict
 from edge.golden import Expected, Told, differences, read_golden
+from edge.health import Health
+from edge.job_check import JobChecker, Wish
+from edge.station import Stations
 from edge.types import Moment
 from foveate import main
 from tests.see.coded import FRAME, picture, write_belt, write_bundle
@@ -189,6 +193,34 @@ def test_a_signal_asks_for_a_check_and_what_fails_may_pass_again(tmp_path: Path)
     assert signal.getsignal(signal.SIGUSR1) is before
 
 
+def test_the_daemon_is_alive_while_it_judges_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    rules = site(tmp_path)
+    golden(tmp_path / "golden")
+    with contextlib.ExitStack() as stack:
+        models = open_models(rules, open_bundle(rules.bundle), stack)
+        beats: list[int] = []
+        health = Health(lambda: beats.append(1))
+        stations = Stations(rules, models, {"c": FRAME}, lambda: 1)
+        wish = Wish()
+        checker = JobChecker(rules, models, {"c": FRAME}, stations, health, wish)
+        wish.asked = True
+        (check,) = checker.due(0.0)
+        assert check.pictures == 2
+        assert len(beats) >= 2 * PRESENCE.window  # at each of the frames that a picture is shown as
+        health.on_beat(health.stop)
+        wish.asked = True
+        assert checker.due(0.0) == []  # what was not judged is not held against anybody
+        assert health.job_check["passed"]
+
+
+def test_a_picture_is_shown_as_often_as_a_presence_check_wants(tmp_path: Path) -> None:
+    rules = site(tmp_path, presence=[msgspec.structs.replace(PRESENCE, window=200)])
+    golden(tmp_path / "golden")
+    serve(rules, Options(frames=1))
+    (check,) = of(JobCheckEvent, events(rules.state))
+    assert (check.verdict, check.differences) == ("OK", [])
+
+
 def test_a_signal_without_pictures_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rules = site(tmp_path, job_check=None)
     ask = [lambda _: os.kill(os.getpid(), signal.SIGUSR1)]
@@ -203,12 +235,13 @@ def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "site.toml").write_text(SITE)
     assert main(["check", str(tmp_path / "site.toml")]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "OK   good.png  1 PASS, 1 part, both without right"
+    assert said[0].split() == ["picture", "expected"]
+    assert said[1] == "OK   good.png  1 PASS, 1 part, both without right"
     assert said[-1] == "0 of 2 pictures are judged otherwise than expected"
     golden(tmp_path / "others", good=GOOD.replace('"right"', '"left"'))
     assert main(["check", str(tmp_path / "site.toml"), "--golden", str(tmp_path / "others")]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[1].strip() == "both: missing right, expected left"
+    assert said[2].strip() == "both: missing right, expected left"
     assert said[-1] == "1 of 2 pictures are judged otherwise than expected"
 
 

@@ -32,12 +32,12 @@ from edge.events import (
     ZoneEvent,
 )
 from edge.governor import STEPS, open_governor
-from edge.health import Health
+from edge.health import Health, Stopwatch
 from edge.pipeline import rounds, run
 from edge.see.cameras import Camera
 from edge.see.instances import InstancePass
 from edge.see.semantic import SemanticPass
-from edge.station import Models, Station, Stations
+from edge.station import Glance, Models, Station, Stations
 from edge.types import Frame, Gap, Image, Labels, Moment
 from edge.workers import Workers
 from tests.see.coded import (
@@ -257,6 +257,43 @@ def test_a_part_at_its_gate_has_its_verdict_on_disk_before_anything_in_the_frame
         msgspec.structs.replace(event, seq=0) for event in memory.events
     ]
     assert sum(moment.early for moment in seen) == 4
+
+
+def glances_at(live: bool) -> list[tuple[Glance, Moment]]:
+    """Return what was glanced at and seen in each frame of a belt whose audit wants a piece of every frame."""
+    ids, clocks = itertools.count(1), {"c": lambda: 0.0} if live else {}
+    rules = settings(audit=config.Audit(every_frames=1))
+    stations = Stations(rules, models(), {"c": FRAME}, lambda: next(ids), clocks)
+    seen = []
+    for index, image in enumerate(frames(90)):
+        watch = Stopwatch()
+        glances = list(stations.glances([Frame("c", index, index / 10, image)], watch, [False]))
+        seen.append((glances[0], stations.look(glances, watch)[0]))
+    return seen
+
+
+def test_before_a_part_is_at_its_gate_little_is_looked_at_where_the_next_frame_would_wait() -> None:
+    live, recorded = glances_at(live=True), glances_at(live=False)
+    assert not any(glance.brief for glance, _ in recorded)
+    brief = {glance.frame.index for glance, _ in live if glance.brief}
+    judged = [moment.frame.index for _, moment in live if moment.early]
+    assert len(judged) >= 3
+    assert all(index - 1 in brief for index in judged)
+    assert len(brief) <= 3 * len(judged), "and at no other time"
+    audited = {glance.frame.index for glance, _ in live if len(glance.candidates.audited)}
+    assert len(audited - brief) > 50
+    assert any(index not in audited for index in brief)
+    assert all(index in audited for index in brief if index - 1 not in audited), "it is put off once"
+
+
+@pytest.mark.parametrize(("brief", "canvases"), [(False, 2), (True, 1)])
+def test_what_has_to_be_brief_adds_a_single_canvas(brief: bool, canvases: int) -> None:
+    ids, watch = itertools.count(1), Stopwatch()
+    stations = Stations(settings(audit=config.Audit(every_frames=0)), models(), {"c": FRAME}, lambda: next(ids))
+    image = picture([(x, y) for x in (20, 60, 100, 140) for y in (20, 60, 100)])
+    glance = next(iter(stations.glances([Frame("c", 0, 0.0, image)], watch, [False])))
+    looks = stations.look([replace(glance, brief=brief)], watch)[0].looks
+    assert len(np.unique(looks.canvases)) == canvases
 
 
 @pytest.mark.parametrize("simulated", [False, True])
@@ -528,6 +565,19 @@ def test_a_verdict_for_a_part_that_went_out_of_sight_is_marked_too() -> None:
     run({"c": Recording("c", [*frames(20), Gap("c", 20, 2.0, 9.0, "stall")])}, stations, memory, Health())
     verdicts = [event for event in memory.events if isinstance(event, Verdict)]
     assert [event.degraded for event in verdicts] == [True] * len(verdicts) != []
+
+
+def test_a_verdict_for_a_part_whose_track_ends_when_all_is_looked_at_again_is_marked_too() -> None:
+    ids, memory = itertools.count(1), Memory()
+    stations = Stations(settings(), models(), {"c": FRAME}, lambda: next(ids))
+
+    def watch(moment: Moment) -> None:
+        stations.effort = STEPS["half"] if moment.frame.index < 20 else STEPS["full"]
+
+    items = [*frames(20, parts=1), *[picture([])] * 60]
+    run({"c": Recording("c", items)}, stations, memory, Health(), watchers=[watch])
+    (verdict,) = (event for event in memory.events if isinstance(event, Verdict))
+    assert (verdict.reasons[0], verdict.frame > 20, verdict.degraded) == ("crossing not seen", True, True)
 
 
 def test_skipping_takes_the_cameras_in_turns() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -40,7 +41,7 @@ from edge.config.decide import (
 )
 from edge.config.see import Attention, Audit, Camera, Encoder, Governor, Measuring, Models, RegionRules
 from edge.config.tell import Evidence, Ledger, Mqtt, Shift, Summary
-from edge.config.values import MOST, MOST_LOOKS, Fraction, Name, Point, Positive, Text, Whole
+from edge.config.values import MOST, MOST_LOOKS, PATTERNS, Fraction, Name, Point, Positive, Text, Whole
 from edge.config.values import Table as _Table
 from edge.errors import ConfigError
 
@@ -193,18 +194,29 @@ def _is_camera(table: Any) -> bool:
 
 
 def _with_hint(message: str) -> str:
-    """Add the nearest known key to msgspec's message on an unknown one."""
+    """Add the nearest key of the same table to msgspec's message on an unknown one; put patterns into words."""
+    for pattern, words in PATTERNS.items():
+        message = message.replace(f"`str` matching regex {pattern!r}", words)
+    if "got `time`" in message:
+        message += '; write it as a text, such as "06:00"'
     if "unknown field" not in message:
         return message
     wrong = message.split("`")[1]
-    near = difflib.get_close_matches(wrong, _known_keys(), n=1)
+    near = difflib.get_close_matches(wrong, _known_keys(message), n=1)
     return message + (f"; did you mean `{near[0]}`?" if near else "; see docs/config.md for every key")
 
 
-def _known_keys() -> list[str]:
-    return sorted({field for table in _tables(_Table) for field in table.__struct_fields__})
+def _known_keys(message: str) -> list[str]:
+    """Return the keys of the table that `message` is about: at `$.gates[0].defects[...]` those of a defect."""
+    tables: set[type[_Table]] = {Config}
+    for step in re.findall(r"\w+", message.partition("$")[2]):
+        types = [field.type for table in tables for field in msgspec.structs.fields(table) if field.name == step]
+        tables = {table for kind in types for table in _tables(kind)} or tables
+    return sorted({field for table in tables for field in table.__struct_fields__})
 
 
-def _tables(kind: type[_Table]) -> list[type[_Table]]:
-    """Return all tables that are of `kind`, however far below."""
-    return [table for lower in kind.__subclasses__() for table in (lower, *_tables(lower))]
+def _tables(kind: Any) -> list[type[_Table]]:
+    """Return the tables that values of type `kind` are or hold."""
+    if isinstance(kind, type) and issubclass(kind, _Table):
+        return [kind]
+    return [table for part in get_args(kind) for table in _tables(part)]

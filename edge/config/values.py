@@ -21,9 +21,15 @@ MOST_PLACES = 64  # of one presence check
 Rate = Annotated[float, msgspec.Meta(ge=1e-6, le=MOST)]  # per second: no time that it gives overflows
 Degrees = Annotated[float, msgspec.Meta(ge=20, le=150)]  # Celsius
 Side = Annotated[int, msgspec.Meta(ge=1, le=32768)]  # of a frame
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=-]{1,64}\Z")]
-Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]  # what the system takes as a name: no NUL in it
-TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]  # as "06:00"
+_NAME, _TEXT, _TIME = r"^[A-Za-z0-9_.=-]{1,64}\Z", r"^[^\x00]*\Z", r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z"
+PATTERNS = {  # in the words of an error message
+    _NAME: "a name (1 to 64 of the characters A-Z a-z 0-9 _ . = -)",
+    _TEXT: "a text without NUL",
+    _TIME: 'a time of day such as "06:00"',
+}
+Name = Annotated[str, msgspec.Meta(pattern=_NAME)]
+Text = Annotated[str, msgspec.Meta(pattern=_TEXT)]  # what the system takes as a name: no NUL in it
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=_TIME)]  # as "06:00"
 Point = tuple[float, float]  # x, y in frame pixels
 
 

@@ -19,6 +19,7 @@ from edge.decide.tallies import Tallies
 from edge.events import Arrival, Verdict
 from edge.types import Frame, Gap, Image, Seen, Tracks
 
+AHEAD = 1.5  # frames: who will be at the gate within them may be there in the next one
 WAIT_S = 0.25  # how long the loop may wait for a frame before it asks again
 
 Told = list[Arrival | Verdict]
@@ -87,6 +88,10 @@ class QualityGate:
         told = [self._judged(sight, row, due) for row in ready]
         self._close(expected.keys[ready])
         return told
+
+    def awaits(self, expected: Tracks) -> bool:
+        """Tell whether a part will be at the gate in the next frame, by where all tracks are `expected` in this one."""
+        return bool(self._passage.reached(expected, AHEAD).any())
 
     def decide(self, seen: Seen) -> Told:
         """Return who arrived in this frame, and the verdicts of those that have none yet."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.config import Gate, Line, Point
-from edge.types import Array, Tracks
+from edge.types import Array, Boxes, Tracks
 
 FAR = 1e6  # frames: some day
 LEAST_LOOKS = 2  # at a track before anybody knows its velocity
@@ -89,6 +89,23 @@ class LineWatch:
         offset = point - self._start
         return float(offset @ self._normal), 0 <= float(offset @ self._along) <= self._length
 
+    @property
+    def length(self) -> float:
+        """Return the distance of the line's ends, frame pixels."""
+        return self._length
+
+    def path(
+        self, points: npt.NDArray[np.float32], velocities: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return (n,) how far `points` (n, 2) are beyond the line, and where on it those at `velocities` (n, 2) cross.
+
+        Both in frame pixels, the latter from the line's start; what does not move crosses beside where it is.
+        """
+        offsets, speeds = points - self._start, velocities @ self._normal
+        distances = offsets @ self._normal
+        frames = np.where(speeds == 0, 0.0, distances / np.where(speeds == 0, 1.0, speeds))
+        return distances, (offsets - velocities * frames[:, None]) @ self._along
+
     def across(self, velocity: npt.NDArray[np.float32]) -> float:
         """Return the part of `velocity` (2,) that crosses the line, positive towards its side +1."""
         return float(velocity @ self._normal)
@@ -96,6 +113,11 @@ class LineWatch:
     def extent(self, box: Array) -> float:
         """Return half of what `box` (4,) measures across the line, frame pixels."""
         return float((box[2:] - box[:2]) @ np.abs(self._normal)) / 2
+
+    @property
+    def directions(self) -> list[str]:
+        """Return the directions in which the line can be crossed."""
+        return list(self._names.values())
 
     def name(self, side: float) -> str:
         """Return the direction of a crossing to `side`, by its sign."""
@@ -153,6 +175,19 @@ def deadlines(tracks: Tracks, targets: Sequence[Line | Gate]) -> npt.NDArray[np.
     for target in targets:
         np.minimum(first, _reached_in(tracks, target, near), out=first)
     return first
+
+
+def away_px(boxes: Boxes, targets: Sequence[Line | Gate]) -> npt.NDArray[np.float64]:
+    """Return (n,) how far the middles of `boxes` (n, 4) are from the nearest of `targets`, frame pixels."""
+    middles = (boxes[:, :2] + boxes[:, 2:]).astype(np.float64) / 2
+    nearest = np.full(len(boxes), np.inf)
+    for target in targets:
+        start = np.asarray(target.start, np.float64)
+        along = np.asarray(target.end, np.float64) - start
+        shares = np.clip((middles - start) @ along / (along @ along), 0.0, 1.0)
+        offsets = middles - start - shares[:, None] * along
+        np.minimum(nearest, np.hypot(offsets[:, 0], offsets[:, 1]), out=nearest)
+    return nearest
 
 
 def _reached_in(tracks: Tracks, target: Line | Gate, near: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

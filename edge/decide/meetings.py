@@ -130,6 +130,9 @@ class Meetings:
         for meeting in list(self._open.values()):
             track, other = _row(rows, meeting.track), _row(rows, meeting.other)
             if known[track] < 0 <= known[other]:
+                if meeting.track in self._open:  # with a third one: it has left this one
+                    del self._open[meeting.other]
+                    continue
                 self._swap(meeting, rows.points[:, :, other] - instances.centers[known[other]])
                 track, other = other, track
             if known[track] >= 0 and known[other] >= 0:
@@ -145,10 +148,17 @@ class Meetings:
                 del self._open[meeting.other]
 
     def _swap(self, meeting: Meeting, own: Points) -> None:
-        """Let the other one have the instance."""
+        """Let the other one have the instance, with all who are within it."""
         del self._open[meeting.other]
         meeting.track, meeting.other, meeting.own = meeting.other, meeting.track, own
         self._open[meeting.other] = meeting
+        self._bring_along(meeting)
+
+    def _bring_along(self, meeting: Meeting) -> None:
+        """Have all who were within the other one's instance within that of the one which has theirs now."""
+        for within in self._open.values():
+            if within.track == meeting.other and within.other != meeting.track:
+                within.track, within.own = meeting.track, meeting.own
 
     def _split(self, meeting: Meeting, track: int) -> None:
         if not meeting.as_two:
@@ -163,6 +173,7 @@ class Meetings:
         if meeting.as_two:
             self.jumped.append(track)
         meeting.as_one, meeting.gone, meeting.as_two = meeting.as_one + 1, 0, 0
+        self._bring_along(meeting)
         if meeting.since is None and meeting.as_one == SETTLED:
             self._done.append(("merge", meeting))
 
@@ -180,6 +191,7 @@ class Meetings:
             for other in others.tolist():
                 key = int(rows.keys[other])
                 self._open[key] = Meeting(int(rows.keys[track]), key, own)
+                self._bring_along(self._open[key])
                 _hold(rows, self._open[key], shown[at], now)
 
     def _part(self, rows: Rows, instances: Instances, pairs: Numbers, left: Numbers) -> None:

@@ -58,12 +58,12 @@ class Passage:
         if len(keys):
             self._states[np.isin(self._keys, keys)] = DONE
 
-    def reached(self, expected: Tracks) -> Rows:
+    def reached(self, expected: Tracks, ahead: float = 0.0) -> Rows:
         """Return (n,) which of the tracks under way are at the line, between its ends, where they are `expected`.
 
-        Nothing is noted: a look may still move them.
+        With `ahead`, which will be so many frames later. Nothing is noted: a look may still move them.
         """
-        beyond, inside = self._lane.place(expected.centers)
+        beyond, inside = self._lane.place(expected.centers + np.float32(ahead) * expected.velocities)
         there = expected.located & inside & (beyond > -AT_PX)
         if there.any():
             there &= np.isin(expected.keys, self._keys[self.under_way])

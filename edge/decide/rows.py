@@ -9,7 +9,7 @@ from edge.decide.kalman import first_covariances
 from edge.types import Boxes, Instances, Tracks
 
 Masks = list[npt.NDArray[np.bool_]]
-FLOATS, NUMBERS, COUNTS, FLAGS = 19, 5, 4, 4  # numbers per track in each array, votes left out
+FLOATS, NUMBERS, COUNTS, FLAGS = 19, 4, 4, 4  # numbers per track in each array, votes left out
 
 
 class Rows:
@@ -36,9 +36,8 @@ class Rows:
         self.covariances = floats[14:17]  # (3, n) of position and velocity, where each moves by itself
         self.corrected = floats[17:]  # (2, n) frame pixels by which other parts' looks moved it since its own
         self.keys, self.ids = numbers[0], numbers[1]
-        self.born = numbers[2]  # frames of the camera before its first look
-        self.supported_in = numbers[3]  # the last frame in which the labels supported it or a look showed it
-        self.known_in = numbers[4]  # the last frame in which a look showed how the belt moves
+        self.supported_in = numbers[2]  # the last frame in which the labels supported it or a look showed it
+        self.known_in = numbers[3]  # the last frame in which a look showed how the belt moves
         self.looks, self.since_look, self.instances = counts[0], counts[1], counts[2]
         self.missed = counts[3]  # looks in a row that covered it and did not show it
         self.votes = counts[COUNTS:]  # (classes, n) looks that gave it each class
@@ -110,7 +109,7 @@ def new_rows(count: int, classes: int, now: int = 0) -> Rows:
     )
     rows.covariances[:] = first_covariances(count)
     rows.instances[:] = -1
-    for column in (rows.born, rows.supported_in, rows.known_in):
+    for column in (rows.supported_in, rows.known_in):
         column[:] = now
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +13,11 @@ from edge.decide.behaviour import Behaviour
 from edge.decide.counting import Bar, LineCounter, Misses
 from edge.decide.gate import QualityGate
 from edge.decide.growth import GrowthWatch
-from edge.decide.lines import deadlines
+from edge.decide.lines import away_px, deadlines
 from edge.decide.presence import PresenceWatch
 from edge.decide.sizes import SizedLine, Sizes
 from edge.decide.tallies import Tallies
-from edge.events import Alert, Event
+from edge.events import Alert, Count, Event
 from edge.types import Frame, Gap, Seen, Stakes, Tracks
 
 
@@ -43,10 +44,12 @@ class Rules:
         defects: list[str],
         clock: Callable[[], float] | None = None,
         labels: Sequence[str] = (),
+        told: Sequence[Count] = (),
     ) -> None:
         """`classes` are the names of the instance classes, the background first; `defects` the defect classes.
 
-        `clock` is that of a live camera, s, monotonic; `labels` are the semantic classes, the background first.
+        `clock` is that of a live camera, s, monotonic; `labels` are the semantic classes, the background first; `told`
+        are the counts of earlier processes by this camera, the newest first.
         """
         lines = [line for line in config.lines if line.camera == camera]
         gates = [gate for gate in config.gates if gate.camera == camera]
@@ -68,7 +71,8 @@ class Rules:
             )
             for gate in gates
         ]
-        self._counters = [LineCounter(line, classes) for line in lines]
+        in_order = config.tracks.motion == "belt"  # nothing overtakes there
+        self._counters = [LineCounter(line, classes, told if in_order else ()) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
         self._gatherers: list[Rule] = [*([] if sizes is None else [sizes]), *self._tallies.values()]
         self._presence = [
@@ -86,6 +90,10 @@ class Rules:
         `ticks` are those of the encoder in it, where it is to be believed.
         """
         return [event for gate in self._gates for event in gate.early(frame, expected, ticks)]
+
+    def awaits(self, expected: Tracks) -> bool:
+        """Tell whether a part will be at a gate in the next frame, by where all tracks are `expected` in this one."""
+        return any(gate.awaits(expected) for gate in self._gates)
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the events of this frame."""
@@ -126,7 +134,9 @@ class Rules:
             doubtful |= gate.doubtful(tracks)
         for tallies in self._tallies.values():
             doubtful |= tallies.doubtful(tracks)
-        return Stakes(deadlines(tracks, self._targets if pressed else []), doubtful)
+        if not (pressed and self._targets):
+            return Stakes(deadlines(tracks, []), doubtful)
+        return Stakes(deadlines(tracks, self._targets), doubtful, partial(away_px, targets=self._targets))
 
 
 def _sized(

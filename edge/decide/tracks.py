@@ -22,7 +22,7 @@ from edge.events import Event
 from edge.types import Frame, Image, Instances, Looks, Tracks
 
 SUPPORT = 0.2  # share of a track's box that must be foreground for the labels to support it
-SUPPORTED_PATIENCE = 3  # times `lost_frames` that a track lives on support alone
+SUPPORTED_PATIENCE = 3  # times `lost_frames` that a track lives on support against what a look has shown
 TENTATIVE_FRAMES = 10  # frames within which a new track must be confirmed
 MOST_MISSES = 3  # looks in a row without the part that was there, after which there is none
 TENTATIVE_MISSES = 1  # the same of a free object that is not confirmed yet
@@ -275,10 +275,13 @@ class Tracker:
         ended = ~(inside[0] & inside[1])
         patience = self._rules.lost_frames
         if rows.since_look.max() > min(patience, TENTATIVE_FRAMES):
-            young = (rows.looks < self._rules.confirm_looks) & (self._now - rows.born > TENTATIVE_FRAMES)
-            unseen = (self._now - rows.supported_in > patience) | (rows.since_look > SUPPORTED_PATIENCE * patience)
+            refuted = rows.missed > 0  # others that the labels show only wait for a look, however long that takes
+            young = (rows.looks < self._rules.confirm_looks) & (rows.since_look > TENTATIVE_FRAMES)
+            unseen = self._now - rows.supported_in > patience
+            if not self._rigid:
+                unseen |= refuted & (rows.since_look > SUPPORTED_PATIENCE * patience)
             unseen &= ~np.isin(rows.keys, self._meetings.others)
-            ended |= (young & (rows.since_look > TENTATIVE_FRAMES)) | (unseen & (rows.since_look > patience))
+            ended |= (young & (refuted | ~rows.supported)) | (unseen & (rows.since_look > patience))
         if self._rigid:  # a part on a belt cannot hide: what looks do not show was never there
             ended |= rows.missed >= MOST_MISSES
         else:

@@ -27,7 +27,8 @@ SOON_VALUE = 0.6  # of a look at a track from which it may fill room on a canvas
 EARLY_INTERVAL = 2  # frames between the first looks at a track
 DOUBT_LOOKS = 2  # times `inspect_looks` that a track gets whose looks do not agree
 URGENT_FRAMES = 30  # before a line or gate within which a look that is due gains in value
-URGENT_VALUE = 3.0  # by which it has gained there
+URGENT_PX = 240.0  # of frame pixels from a line or gate within which a spot never looked at does: its way is not known
+URGENT_VALUE = 3.0  # by which they have gained there
 WIDEN_PX = 0.5  # frame pixels per frame without a look by which a track's crop grows
 KNOWN = 0.6  # share of a cut object's box inside a track's box above which it is that track's object
 MOST_SPOTS = 256  # of one frame that are remembered, and as many of what its crops cut
@@ -169,6 +170,8 @@ class Chooser:
         spot_values, spot_ages, new = self._memory.values(frame, self._rules.retry_frames)
         entered = self._memory.unseen() & ~new & ~self._entering(spots)
         spot_values[entered] += NEW_SPOT_VALUE  # looks while the border cut it could make no object of it
+        if stakes is not None and stakes.away_px is not None and new.any():
+            spot_values[new] += URGENT_VALUE * np.maximum(1 - stakes.away_px(_float(spots[new])) / URGENT_PX, 0)
         spot_reasons = np.where(new, NEW, SPOT)
         spot_reasons[len(seen) :] = CUT
         sources = np.concatenate([boxes, spots])

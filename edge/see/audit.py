@@ -31,6 +31,7 @@ from edge.types import Array, Boxes, Frame, Image, Seen, Tracks
 TILES = 48  # newest ones with foreground, over which unexplained foreground is averaged
 MOST_SHARE = 0.25  # of the canvases' number by which the audit exceeds it, on average
 SPARE = 4  # times as many tiles where there is time left
+PATIENCE = 2  # times as long that a tile waits where there is none to lose
 NEAR_CELLS = 3  # label pixels: one round the tile, and boxes and tiles are rounded
 OVERLAP = 0.25  # share of a tile that the next one shows too, at the least
 
@@ -79,12 +80,13 @@ class Audit:
         group = self._groups.get(f"class/{label}")
         return None if group is None or not group.missed else float(group.told["upper"])
 
-    def tile(self, frame: int, *, spare: bool) -> npt.NDArray[np.int32]:
+    def tile(self, frame: int, *, spare: bool, brief: bool = False) -> npt.NDArray[np.int32]:
         """Return the tile of frame number `frame` that the instance model is to see, (1, 4), or none, (0, 4).
 
-        `spare` says that there was time left before this frame, which the audit may use beyond its schedule.
+        `spare` says that there was time left before this frame, which the audit may use beyond its schedule; `brief`
+        that little time is to be taken for it, for which the audit waits as long again as its schedule says.
         """
-        every = self._interval() // (SPARE if spare else 1)
+        every = self._interval() * (PATIENCE if brief else 1) // (SPARE if spare and not brief else 1)
         due = self._last is None or frame - self._last >= every
         if not self._rules.every_frames or not due:
             return np.zeros((0, 4), np.int32)

@@ -23,9 +23,7 @@ from edge.tell import schema
 from edge.tell.clocks import Clock, utc_text, wall_clock
 from edge.tell.shifts import Every, Period, Schedule, Shifts
 
-BACK = timedelta(
-    minutes=1
-)  # that a clock may be set back to before the beginning, and it is the same shift all the same
+BACK = timedelta(minutes=1)  # that a clock may be set back to before the beginning: it is the same shift all the same
 FIRST_YEAR, LAST_YEAR = 2020, 9999  # before: a clock that was never set; at the end, days can no longer be counted
 _OPEN, _TOLD = "account/", "summary/"  # rows of the table meta: one of each schedule, and one of each name
 

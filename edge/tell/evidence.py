@@ -15,9 +15,11 @@ Whatever is wrong with the folder, nothing is raised: the event goes on without 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from edge.types import Image
 GROUP = 1000  # pictures of one folder
 MOST_DROPPED = 32  # pictures that make room for one
 _SUFFIX, _PART = ".jpg", ".part"
+_GROUP_NAME = re.compile("[0-9]{7}")
 _END = b"\xff\xd9"  # of every JPEG file
 _BLOCK = 4096  # bytes; what a file takes is a multiple
 _SPARE = 32 << 20  # bytes of the disk that are left alone, beside the ledger's
@@ -69,12 +72,12 @@ class Pictures:
             return
         try:
             self._read(self._folder)
+            for number in list(self._groups)[-1:]:  # first of all: whatever else fails, no name is given twice
+                self._next = 1 + _last(self._folder / f"{number:07d}", number)
             self._settle_left(self._folder, newest)
             self._drop_torn(self._folder)
             while self._all.bytes > self._budget and self._drop_oldest(self._folder):
                 pass  # it may be less than it was; nobody waits yet
-            for number in list(self._groups)[-1:]:
-                self._next = 1 + _last(self._folder / f"{number:07d}", number * GROUP)
         except OSError as error:
             self._fail(error)
 
@@ -130,8 +133,9 @@ class Pictures:
         if not folder.exists():
             return
         for number in sorted(int(entry.name) for entry in os.scandir(folder) if _is_group(entry)):
-            with os.scandir(folder / f"{number:07d}") as files:
-                for file in files:
+            self._groups[number] = _Group()
+            for file in _files_in(folder / f"{number:07d}"):
+                with contextlib.suppress(FileNotFoundError):  # somebody has removed it meanwhile
                     self._count(number, 1, file.stat(follow_symlinks=False).st_size)
 
     def _settle_left(self, folder: Path, newest: Callable[[], Iterable[bytes]]) -> None:
@@ -139,7 +143,8 @@ class Pictures:
 
         A kill leaves at most what one round has written, so it is looked for in the newest two folders alone.
         """
-        left = [path for number in list(self._groups)[-2:] for path in (folder / f"{number:07d}").glob(f"*{_PART}")]
+        newest_two = [folder / f"{number:07d}" for number in list(self._groups)[-2:]]
+        left = [Path(file) for group in newest_two for file in _files_in(group, _PART)]
         payloads = list(newest()) if left else []
         for path in left:
             name = f"{path.parent.name}/{path.stem}".encode()
@@ -151,7 +156,7 @@ class Pictures:
     def _drop_torn(self, folder: Path) -> None:
         """Drop pictures of the newest folder that have no end: a power cut came before they were on the disk."""
         for number in list(self._groups)[-1:]:
-            for path in (folder / f"{number:07d}").glob(f"*{_SUFFIX}"):
+            for path in map(Path, _files_in(folder / f"{number:07d}", _SUFFIX)):
                 with path.open("rb") as file:
                     file.seek(max(0, path.stat().st_size - len(_END)))
                     whole = file.read() == _END
@@ -237,15 +242,25 @@ def _written(path: Path, data: bytes) -> Path:
     return path
 
 
-def _last(group: Path, first: int) -> int:
-    """Return the highest number of a file in one folder, `first` where there is none."""
-    names = (path.name[:10] for path in group.glob("*"))
-    return max([first, *(int(name) for name in names if name.isdecimal())])
+def _last(group: Path, number: int) -> int:
+    """Return the highest number of a picture in one folder, that of its first where there is none."""
+    names = (file.name[:10] for file in _files_in(group))
+    numbers = [int(name) for name in names if name.isdecimal()]
+    return max([number * GROUP, *(found for found in numbers if found // GROUP == number)])
 
 
 def _pictures_in(group: Path) -> list[str]:
     """Return the names of the pictures in one folder, the oldest first; none where it is gone."""
-    return sorted(path.name for path in group.glob(f"*{_SUFFIX}"))
+    return sorted(file.name for file in _files_in(group, _SUFFIX))
+
+
+def _files_in(group: Path, suffix: str = "") -> list[os.DirEntry[str]]:
+    """Return the files of one folder, none where it is gone; links, pipes and folders in it are not ours."""
+    try:
+        with os.scandir(group) as entries:
+            return [file for file in entries if file.name.endswith(suffix) and file.is_file(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
 
 
 def _remove_folder(group: Path) -> None:
@@ -257,7 +272,7 @@ def _remove_folder(group: Path) -> None:
 
 
 def _is_group(entry: os.DirEntry[str]) -> bool:
-    return len(entry.name) == 7 and entry.name.isdecimal() and entry.is_dir(follow_symlinks=False)
+    return bool(_GROUP_NAME.fullmatch(entry.name)) and entry.is_dir(follow_symlinks=False)
 
 
 def _blocks(size: int) -> int:

@@ -2,7 +2,7 @@
 
 With --demand every frame is rendered only after one byte has come in on stdin, so that the reader and the renderer
 never compete for a core; the end of stdin ends the stream. With --ticks an encoder's number is written for every frame,
-before the frame: four ticks a pixel, so that `px_per_tick = [0.25, 0]`.
+before the frame: four ticks a pixel, so that `px_per_tick = [0.25, 0]`. With --video the frames go into a file instead.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -36,26 +37,52 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--start", type=int, default=0, metavar="N", help="number of the first frame")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="write only every Nth frame")
     parser.add_argument("--ticks", type=Path, metavar="FILE", help="write the encoder's ticks of each frame there")
+    parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write a recording, 30 frames/s; needs --frames")
     parser.add_argument("--demand", action="store_true", help="wait for a byte on stdin before each frame")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.video and (options.frames is None or options.demand):
+        parser.error("--video: needs --frames, and has no reader that could ask for frames")
+    return options
 
 
 def _stream(options: argparse.Namespace) -> None:
     from examples.belt.belt import Belt  # noqa: PLC0415 - seconds matter: --help needs no cv2
 
-    out = sys.stdout.fileno()
-    _widen(out)
     belt = Belt(options.seed)
     belt.skip(options.start)
     with contextlib.ExitStack() as stack:
+        write = stack.enter_context(_video(options.video)) if options.video else _pipe()
         ticks = stack.enter_context(options.ticks.open("w", buffering=1)) if options.ticks else None
         while options.frames is None or belt.index < options.frames:
             if options.demand and not os.read(sys.stdin.fileno(), 1):
                 return
             view = belt.step()
             _count(ticks, view.travel_px)
-            _write(out, view.image)
+            write(view.image)
             belt.skip(options.every - 1)
+
+
+def _pipe() -> Callable[[Image], object]:
+    """Return what writes a frame to standard output."""
+    out = sys.stdout.fileno()
+    _widen(out)
+    return lambda image: _write(out, image)
+
+
+@contextlib.contextmanager
+def _video(path: Path) -> Iterator[Callable[[Image], object]]:
+    """Yield what writes a frame into a new video."""
+    import cv2  # noqa: PLC0415
+
+    from examples.belt.scene import HEIGHT, WIDTH  # noqa: PLC0415
+
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (WIDTH, HEIGHT))
+    if not video.isOpened():
+        raise SystemExit(f"{path}: cannot be written; name an .mp4 file in a folder that you may write")
+    try:
+        yield video.write
+    finally:
+        video.release()
 
 
 def _count(ticks: IO[str] | None, travel_px: float) -> None:

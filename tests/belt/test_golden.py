@@ -40,5 +40,5 @@ def test_the_pictures_are_frames_of_the_belt_and_are_judged_as_they_should_be(
         assert bool(told.defects) == ("REJECT" in told.verdicts)
     rules = msgspec.structs.replace(config, job_check=JobCheck(folder=tmp_path))
     with contextlib.ExitStack() as stack:
-        results = judged_again(rules, open_models(rules, open_bundle(belt_bundle), stack), {"belt": (1920, 1080)})
+        results = [*judged_again(rules, open_models(rules, open_bundle(belt_bundle), stack), {"belt": (1920, 1080)})]
     assert [(result.name, result.differences) for result in results] == [(name, []) for name in expected]

@@ -173,7 +173,7 @@ def test_the_command_takes_a_folder_of_frames(tmp_path: Path, capsys: pytest.Cap
         ([], "give pictures, or --source"),
         (["a.png"], "give --square-mm for a checkerboard, or --marker"),
         (["a.png", "--marker", "3"], "--marker 3 needs --marker-mm"),
-        (["a.png", "--square-mm", "20"], "a.png: is missing or no picture"),
+        (["a.png", "--square-mm", "20"], "a.png: cannot be read: No such file or directory; name PNG or JPEG files"),
     ],
 )
 def test_what_is_missing_is_said(typed: list[str], said: str) -> None:

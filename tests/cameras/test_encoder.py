@@ -16,7 +16,7 @@ from edge.config import Config, Encoder, load_config
 from edge.errors import CameraError, ConfigError
 from edge.rehearsal import with_sources
 from edge.see.cameras import open_camera
-from edge.see.cameras.encoder import LiveTicks
+from edge.see.cameras.encoder import LiveTicks, TicksOfFrames
 from edge.see.cameras.live import LiveCamera
 from edge.types import Frame
 from tests.cameras.test_live import Driver, frame_of
@@ -25,7 +25,7 @@ from tests.cameras.test_recordings import write_video
 WAY = (0.25, 0.0)
 
 
-def wait_for(ticks: LiveTicks, number: float) -> None:
+def wait_for(ticks: LiveTicks, number: float | None) -> None:
     until = time.monotonic() + 10
     while ticks.newest != number:
         assert time.monotonic() < until, f"it says {ticks.newest}"
@@ -126,6 +126,43 @@ def test_nothing_there_yet_is_waited_for_and_a_file_is_refused(tmp_path: Path) -
         LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(tmp_path / "file")))
 
 
+def test_what_does_not_come_back_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.see.cameras.encoder.RETRY_S", 0.01)
+    ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, command=["{python}", "-c", "raise SystemExit"]))
+    time.sleep(0.7)
+    ticks.close()
+    ticks = LiveTicks("press", Encoder(px_per_tick=WAY, source=str(tmp_path / "gone")))
+    time.sleep(0.7)
+    ticks.close()
+    told = [record.getMessage().split()[0] for record in caplog.records]
+    assert told == ["camera=belt", "camera=press"]
+
+
+def test_an_encoder_that_is_lost_has_no_ticks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Those before it was lost would say that the belt stands."""
+    code = "import os, sys, time; n = len(os.listdir(sys.argv[1])); open(f'{sys.argv[1]}/{os.getpid()}', 'w')\n"
+    code += "print(n, flush=True) if n != 1 else time.sleep(1)\ntime.sleep(60 if n > 1 else 0.3)"
+    ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, command=["{python}", "-c", code, str(tmp_path)]))
+    for number in (0, None, 2):
+        wait_for(ticks, number)
+    ticks.close()
+    assert len([record for record in caplog.records if "state=lost" in record.getMessage()]) == 1
+
+
+def test_what_can_be_opened_and_not_read_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.see.cameras.encoder.RETRY_S", 0.01)
+    ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(tmp_path / "later")))
+    before = len([*Path("/proc/self/fd").iterdir()])
+    (tmp_path / "later").mkdir()
+    time.sleep(0.5)
+    assert len([*Path("/proc/self/fd").iterdir()]) <= before + 2  # those that it has right now
+    ticks.close()
+    with pytest.raises(CameraError, match="is a folder; for a live camera name a pipe"):
+        LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(tmp_path)))
+
+
 SITE = """
 bundle = "b"
 state = "s"
@@ -191,3 +228,32 @@ def test_the_belt_tells_its_ticks(tmp_path: Path) -> None:
                 told.append(frame.ticks)
     assert len(told) == 4
     assert all(30 <= later - before <= 60 for before, later in itertools.pairwise(told))
+
+
+def test_a_pipe_for_a_recording_is_not_waited_for_and_a_line_has_an_end(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("5" * 10_000_000)
+    ticks = TicksOfFrames("belt", str(tmp_path / "t.txt"))
+    with pytest.raises(CameraError, match=r"line 1 is '5{40}'; write the ticks"):
+        ticks.next()
+    assert ticks._file is not None
+    assert ticks._file.tell() < 1_000_000
+    ticks.close()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CameraError, match=r"pipe cannot be read: .*it is no file"):
+        TicksOfFrames("belt", str(tmp_path / "pipe")).next()
+
+
+def test_a_device_that_is_gone_says_nothing(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    ticks = LiveTicks("belt", Encoder(px_per_tick=WAY, source=str(pipe)))
+    with pipe.open("w") as writer:
+        writer.write("7\n")
+        writer.flush()
+        wait_for(ticks, 7)
+        pipe.unlink()
+    until = time.monotonic() + 10
+    while ticks.newest is not None:
+        assert time.monotonic() < until, "what it said last still counts"
+        time.sleep(0.005)
+    ticks.close()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge.config import Gate, Line
 from edge.decide.counting import LineCounter
-from edge.decide.lines import LineWatch, deadlines, direction_of
+from edge.decide.lines import LineWatch, away_px, deadlines, direction_of
 from edge.events import Count, Event
 from edge.types import Frame, Tracks
 from tests.see.made import seen_of, tracks_of
@@ -252,3 +252,12 @@ def test_the_second_of_two_lines_is_still_ahead_and_without_any_all_count() -> N
 @pytest.mark.parametrize(("x", "vx", "frames"), [(50, 5.0, 10.0), (50, 2.0, 25.0), (130, -3.0, 10.0)])
 def test_how_long_a_track_takes_to_its_line(x: float, vx: float, frames: float) -> None:
     assert deadlines(moving(x, 100, vx, 0), [line()])[0] == pytest.approx(frames)
+
+
+def test_how_far_boxes_are_from_the_nearest_line_or_gate() -> None:
+    gate = Gate(name="gate", camera="c", start=(0, 500), end=(1000, 500), direction="down")
+    middles = [(100, 100), (160, 100), (200, 460), (200, -30), (1030, 540)]
+    boxes = np.asarray([(x - 8, y - 6, x + 8, y + 6) for x, y in middles], np.float32)
+    across = line(start=(200, 0), end=(200, 200))
+    np.testing.assert_allclose(away_px(boxes, [across, gate]), [100, 40, 40, 30, 50])
+    assert np.isinf(away_px(boxes, [])).all()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from edge.config import TrackRules
+from edge.decide.meetings import Meeting, Meetings
+from edge.decide.rows import Rows, new_rows
 from edge.decide.tracks import Tracker
 from edge.events import MeetingEvent
 from edge.types import Frame, Image, Tracks
@@ -190,3 +192,52 @@ def test_a_small_part_at_the_middle_of_a_long_one_is_itself_again() -> None:
         tracks = scene.show(*([round_both(long, small)] if 8 <= t < 25 else [long, small]))
     assert [change for _, change, _, _ in scene.told] == ["merge", "split"]
     assert ids_at(tracks, [long, small]) == [1, 2]
+
+
+def meetings_of(*pairs_of_keys: tuple[int, int], gone: int = 0) -> Meetings:
+    """Return meetings of (who has the instance, who is within), each of which has lasted and is told."""
+    meetings = Meetings()
+    for track, other in pairs_of_keys:
+        meetings._open[other] = Meeting(track, other, np.zeros((3, 2), np.float32), as_one=5, gone=gone, since=0.0)
+    return meetings
+
+
+def see(meetings: Meetings, boxes: list[Box], shown: dict[int, Box], covered: set[int]) -> Rows:
+    """Show `boxes` of the tracks 1, 2 … as the instances `shown`, by key; a look misses those that are `covered`."""
+    rows, corners = new_rows(len(boxes), 4), np.asarray(boxes, np.float32)
+    rows.points[:] = np.stack([corners[:, :2].T, corners[:, 2:].T, (corners[:, :2] + corners[:, 2:]).T / 2])
+    rows.keys[:] = rows.ids[:] = np.arange(1, len(boxes) + 1)
+    pairs = np.asarray([[key - 1, i] for i, key in enumerate(shown)])
+    unseen, left = np.isin(rows.keys, list(covered)), np.zeros(len(shown), np.bool_)
+    rows.missed += unseen
+    meetings.see(rows, instances_of(list(shown.values())), pairs, unseen, left, 5)
+    return rows
+
+
+def test_of_three_within_one_instance_that_goes_on_as_anothers_nobody_is_lost() -> None:
+    meetings = meetings_of((1, 2), (1, 3))
+    boxes: list[Box] = [(0, 0, 40, 40), (0, 0, 40, 40), (40, 0, 80, 40)]
+    rows = see(meetings, boxes, {2: (0, 0, 80, 40)}, {1, 3})
+    assert sorted(meetings.others) == [1, 3]
+    assert rows.missed.tolist() == [0, 0, 0]  # either is held
+    see(meetings, boxes, {2: (0, 0, 40, 40), 3: (40, 0, 80, 40)}, {1})
+    see(meetings, boxes, {2: (0, 0, 40, 40), 3: (40, 0, 80, 40)}, {1})
+    assert meetings.others == [1]
+    (told,) = meetings._done
+    assert (told[0], told[1].track, told[1].other) == ("split", 2, 3)
+
+
+def test_whoever_has_met_somebody_and_meets_a_third_brings_them_along() -> None:
+    meetings = meetings_of((1, 2), (3, 1))
+    boxes: list[Box] = [(0, 0, 40, 40), (0, 0, 40, 40), (40, 0, 80, 40)]
+    see(meetings, boxes, {3: (0, 0, 80, 40)}, {1, 2})
+    rows = see(meetings, boxes, {3: (0, 0, 80, 40)}, {1, 2})
+    assert sorted(meetings.others) == [1, 2]
+    assert rows.missed.tolist() == [0, 0, 0]
+
+
+def test_somebody_who_goes_out_of_two_at_once_does_not_end_the_loop() -> None:
+    meetings = meetings_of((1, 2), (3, 1), gone=2)
+    boxes: list[Box] = [(0, 0, 40, 40), (200, 0, 240, 40), (400, 0, 440, 40)]
+    see(meetings, boxes, {2: boxes[1], 3: boxes[2]}, {1})
+    assert meetings.others == []

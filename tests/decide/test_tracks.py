@@ -101,11 +101,15 @@ def test_ids_and_keys_are_never_used_again() -> None:
     assert ids == sorted(ids)
 
 
-def test_unconfirmed_tracks_vanish_and_use_no_id() -> None:
+@pytest.mark.parametrize("shown", [True, False])
+def test_unconfirmed_tracks_vanish_and_use_no_id(shown: bool) -> None:
+    """Unless the labels show them and they only wait for their second look."""
     follow = tracker(confirm_looks=2)
     step(follow, instances_of([square(100, 100)]))
-    lives = [len(step(follow, found=seen_at([square(100, 100)]))[0]) for _ in range(TENTATIVE_FRAMES + 2)]
-    assert lives == [1] * TENTATIVE_FRAMES + [0] * 2
+    found = seen_at([square(100, 100)] if shown else [])
+    lives = [len(step(follow, found=found)[0]) for _ in range(TENTATIVE_FRAMES + 2)]
+    assert lives == [1] * TENTATIVE_FRAMES + [int(shown)] * 2
+    step(follow, looks=looks_of([(50, 50, 150, 150)], [(0, 0, 100, 100)]))
     step(follow, instances_of([square(300, 300)]))
     assert step(follow, instances_of([square(300, 300)]))[0].ids.tolist() == [1]
 
@@ -117,11 +121,24 @@ def test_a_track_that_nothing_shows_ends_after_its_patience_and_its_key_is_told(
     assert ended == [[], [], [], [], [], [1], []]
 
 
-def test_support_by_the_labels_keeps_a_track_three_times_as_long() -> None:
-    follow = tracker(lost_frames=5, confirm_looks=1)
+def test_support_by_the_labels_keeps_a_track_that_a_look_did_not_show_three_times_as_long() -> None:
+    follow, found = tracker(lost_frames=5, confirm_looks=1), seen_at([square(100, 100)])
     step(follow, instances_of([square(100, 100)]))
-    lives = [len(step(follow, found=seen_at([square(100, 100)]))[0]) for _ in range(20)]
-    assert sum(lives) == 15
+    step(follow, found=found, looks=looks_of([(50, 50, 150, 150)], [(0, 0, 100, 100)]))
+    lives = [len(step(follow, found=found)[0]) for _ in range(20)]
+    assert sum(lives) == 14
+
+
+@pytest.mark.parametrize("motion", ["free", "belt"])
+def test_what_the_labels_show_waits_for_its_look_as_long_as_that_takes(motion: str) -> None:
+    follow, found = tracker(motion=motion, lost_frames=5, confirm_looks=1), seen_at([square(100, 100)])
+    step(follow, instances_of([square(100, 100)]))
+    for _ in range(500):
+        tracks, ended = step(follow, found=found)
+        assert tracks.ids.tolist() == [1]
+        assert not ended
+    lives = [len(step(follow)[0]) for _ in range(7)]
+    assert lives == [1] * 5 + [0] * 2, "and then no longer than any other"
 
 
 def test_support_is_told() -> None:

@@ -105,6 +105,13 @@ def test_configuration_that_is_wrong(config: Path, examine: Examine) -> None:
     assert said.endswith("1 to fix\n")
 
 
+def test_an_appearance_model_that_the_bundle_has_not(config: Path, examine: Examine) -> None:
+    config.write_text(CONFIG.format(extra="") + '\n[tracks.reidentify]\nappearance = "model"\n')
+    code, said = examine(config)
+    assert code == 1
+    assert "FIX tracks.reidentify.appearance: is model, and the bundle has no appearance model" in said
+
+
 def test_each_part_that_is_broken_is_named(config: Path, examine: Examine) -> None:
     for model in (config.parent / "bundle").glob("*.onnx"):
         model.write_bytes(b"\0" * model.stat().st_size)

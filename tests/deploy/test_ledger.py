@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 import foveate
+from deploy.ledger import _picture
 from edge import config
 from edge.events import Event, SummaryEvent
 from edge.tell.ledger import Ledger
@@ -58,6 +59,7 @@ def test_show_tells_who_has_what_the_totals_and_the_newest_events(state: Path, s
     assert "door/part " in shown
     assert shown.splitlines()[-7].split()[0] == "1"
     assert "counter=door/other track=2 position=[1.0,2.0] total=1" in shown
+    assert "picture=" not in shown  # what is empty is left out
     assert contents(state) == before
 
 
@@ -283,3 +285,12 @@ def test_a_reader_that_goes_away_is_no_error(state: Path) -> None:
         ["bash", "-c", f"{command} | true"], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
     )
     assert done.stderr == ""
+
+
+def test_an_altered_event_is_named_and_not_written(tmp_path: Path, state: Path, says: Said) -> None:
+    with sqlite3.connect(state / "ledger.db") as db:
+        db.execute("UPDATE events SET payload = replace(payload, 'total', 'totul') WHERE seq = 2")  # a text now
+    assert "event 2 is altered" in says(74, "export", state, "--jsonl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    name = _picture(tmp_path / "\0")
+    assert "is no name of a file" in name

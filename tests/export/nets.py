@@ -184,3 +184,16 @@ def data(name: str) -> Path:
     if not (folder / name).exists():
         pytest.skip(f"no {name} in {folder}; set FOVEATE_DATA to the folder of test data")
     return folder / name
+
+
+def box_masks_net(path: Path, boxes: Array, scores: Array, labels: Array, masks: Array, size: int = SIZE) -> Path:
+    """Write a network that gives these four, labels as int64, whatever it sees in pictures of `size` x `size`."""
+    raw = {"boxes": boxes, "scores": scores, "labels": labels.astype(np.float32), "masks": masks}
+    model = onnx.load(str(constant_net(path, raw, (1, 3, size, size))))
+    (last,) = [node for node in model.graph.node if node.output[0] == "labels"]
+    last.output[0] = "numbers"
+    model.graph.node.append(helper.make_node("Cast", ["numbers"], ["labels"], to=TensorProto.INT64))
+    (value,) = [value for value in model.graph.output if value.name == "labels"]
+    value.type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, str(path))
+    return path

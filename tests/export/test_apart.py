@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -42,6 +43,13 @@ def test_what_comes_back_is_what_would_have_been_made_here(tmp_path: Path) -> No
     centers = Instance(model=centers_net(tmp_path / "c.onnx"), head="centers", classes=["no", "a"], defects=["scratch"])
     (only,) = take_in("instance", centers)
     assert only.model.defects == ["scratch"]
+
+
+def test_how_the_model_was_read_comes_back_too(tmp_path: Path) -> None:
+    net = Semantic(model=bright_net(tmp_path / "net.onnx"), classes=["no", "a", "b"], coarse_size=(16, 16))
+    full, coarse = take_in("semantic", net)
+    assert full.source == msgspec.structs.replace(net, head="logits", output="logits")
+    assert (coarse.source.head, coarse.source.input_size) == ("logits", (16, 16))
 
 
 def test_errors_keep_their_kind_and_words(tmp_path: Path) -> None:

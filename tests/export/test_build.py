@@ -109,6 +109,14 @@ def test_thresholds_come_from_pictures_with_truth(
         export_bundle(recipe, tmp_path / "out")
 
 
+def test_a_recipe_alone_is_enough(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = recipe.read_text().split("[instance]")[0].replace('head = "logits"', 'precision = ["float32"]')
+    recipe.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert main([str(recipe)]) == 0
+    assert open_bundle(tmp_path / "small.bundle").manifest.models["semantic"].classes == ["background", "a", "b"]
+
+
 def test_float_only_needs_no_calibration(recipe: Path, tmp_path: Path) -> None:
     text = recipe.read_text().split("[regions]")[0].replace("[semantic]", '[semantic]\nprecision = ["float32"]')
     recipe.write_text(text.split("[instance]")[0])
@@ -122,7 +130,16 @@ def test_all_methods_and_both_flavours(recipe: Path, tmp_path: Path) -> None:
     rewritten(recipe, ('method = "minmax"', 'method = "auto"'), ('head = "logits"', 'head = "logits"\ntensorrt = true'))
     bundle = export_bundle(recipe, tmp_path / "out")
     engines = bundle.manifest.models["semantic"].engines
-    assert (engines[0].runtime, engines[0].file) == ("tensorrt", "semantic.trt.onnx")
+    assert [(engine.runtime, engine.precision, engine.file) for engine in engines] == [
+        ("tensorrt", "int8", "semantic.trt.int8.onnx"),
+        ("tensorrt", "float16", "semantic.trt.float16.onnx"),
+        ("onnxruntime", "int8", "semantic.int8.onnx"),
+        ("onnxruntime", "float32", "semantic.float32.onnx"),
+    ]
+    said = bundle.manifest.calibration
+    assert "tensorrt_builder" in said
+    assert float(said["semantic_trt_float16_agreement"]) > 0.99
+    assert float(said["semantic_trt_int8_agreement"]) > 0.9
     assert bundle.manifest.calibration["semantic_method"] in {"mse", "minmax", "percentile", "entropy"}
 
 

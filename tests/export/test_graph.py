@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -144,3 +145,48 @@ def test_a_label_map_of_texts_is_named(tmp_path: Path) -> None:
 def test_wrong_number_of_classes_names_both(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"'logits' is \[1, 3, 16, 16\], the recipe names 4 classes"):
         semantic(semantic_net(tmp_path / "net.onnx"), classes=list("abcd"))
+
+
+@reuse
+@given(seed=st.integers(0, 2**32 - 1), enlarge=st.booleans())
+def test_logits_are_enlarged_before_the_best_class_is_taken(tmp_path: Path, seed: int, enlarge: bool) -> None:
+    logits = np.random.default_rng(seed).normal(0, 1, (1, 4, 8, 8)).astype(np.float32)
+    found = semantic(constant_net(tmp_path / "net.onnx", {"logits": logits}), classes=list("abcd"), enlarge=enlarge)
+    outputs = engine_of(found).infer({"image": pictures(1)[0]})
+    planes = [cv2.resize(each, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR) for each in logits[0]]
+    expected = np.stack(planes if enlarge else list(logits[0]))
+    best = np.sort(expected, axis=0)
+    clear = best[-1] - best[-2] > 1e-4
+    assert np.array_equal(outputs["labels"][clear], expected.argmax(axis=0)[clear])
+    confidence = softmax(expected.transpose(1, 2, 0)).max(axis=-1) * 255
+    assert np.abs(outputs["confidence"] - confidence).max() <= 0.52
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (1, 8, 8), (1, 8, 8, 1)])
+def test_one_plane_is_a_class_where_it_is_above_zero(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    plane = np.random.default_rng(0).normal(0, 2, shape).astype(np.float32)
+    path = constant_net(tmp_path / "net.onnx", {"mask": plane})
+    found = semantic(path, head="binary", classes=["crack"], background=False)
+    outputs = engine_of(found).infer({"image": pictures(1)[0]})
+    share = 1 / (1 + np.exp(-plane.reshape(8, 8).astype(np.float64)))
+    assert found.model.classes == ["background", "crack"]
+    assert np.array_equal(outputs["labels"], share > 0.5)
+    assert np.abs(outputs["confidence"] - np.maximum(share, 1 - share) * 255).max() <= 0.51
+    with pytest.raises(ModelError, match='"binary" tells one class from the background, the recipe has 3 with it'):
+        semantic(path, head="binary", classes=list("abc"))
+
+
+def test_shares_are_taken_for_what_they_are(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Softmax", ["x"], ["shares"], axis=1)]
+    path = save(tmp_path / "net.onnx", nodes, {}, {"shares": (1, 3, SIZE, SIZE)})
+    picture = pictures(1)[0]
+    outputs = engine_of(semantic(path, classes=list("abc"), scale=0.02)).infer({"image": picture})
+    assert np.abs(outputs["confidence"] - softmax(picture * 0.02).max(axis=-1) * 255).max() <= 0.51
+    nodes = [helper.make_node("ReduceMean", ["x"], ["m"], axes=[1]), helper.make_node("Sigmoid", ["m"], ["share"])]
+    path = save(tmp_path / "one.onnx", nodes, {}, {"share": (1, 1, SIZE, SIZE)})
+    found = semantic(path, head="binary", classes=["no", "yes"], scale=0.02, mean=2.0)
+    outputs = engine_of(found).infer({"image": picture})
+    share = 1 / (1 + np.exp(2.0 - picture.mean(axis=-1) * 0.02))
+    clear = np.abs(share - 0.5) > 1e-5
+    assert np.array_equal(outputs["labels"][clear], (share > 0.5)[clear])
+    assert np.abs(outputs["confidence"] - np.maximum(share, 1 - share) * 255).max() <= 0.51

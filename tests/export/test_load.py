@@ -21,6 +21,10 @@ def text(path: Path) -> None:
     path.write_text("this is no model\n" * 100)
 
 
+def checkpoint(path: Path) -> None:
+    path.write_bytes(b"PK\x03\x04" + b"archive/data.pkl" * 10)
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -205,6 +209,7 @@ def ancient(path: Path) -> None:
     [
         (text, "is not an ONNX"),
         (empty, "is not an ONNX"),
+        (checkpoint, "is a PyTorch checkpoint; .*never is here: export the model to ONNX"),
         (folder, "is not a file"),
         (cut_short, "is not an ONNX"),
         (external_data, "tensor 'w0' keeps its data in another file; save the model as one file"),
@@ -285,3 +290,12 @@ def test_what_only_inlining_shows_is_refused_too(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(load, "_standard", standard)
     with pytest.raises(ModelError, match="tensor 'hidden' keeps its data in another file"):
         load_net(tmp_path / "net.onnx")
+
+
+def test_where_every_axis_is_open_channels_come_first(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    shape = ("batch_size", "num_channels", "height", "width")
+    path = save(tmp_path / "net.onnx", nodes, {}, {"y": shape}, shape=shape)
+    assert load_net(path, (24, 16)).shape == (1, 3, 16, 24)
+    with pytest.raises(ModelError, match=r"\[batch_size, num_channels, height, width\]; set input_size"):
+        load_net(path)

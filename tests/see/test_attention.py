@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from edge.see.attention import NOTHING, Chooser
 from edge.see.crops import cut, merge
 from edge.see.sharing import share
 from edge.see.spots import MOST_DOUBLINGS
-from edge.types import FULL, REASONS, Effort, Looks, Regions, Stakes, Tracks
+from edge.types import FULL, REASONS, Boxes, Effort, Looks, Regions, Stakes, Tracks
 from tests.see.made import Box, instances_of, tracks_of
 
 SIZE = (1920, 1080)
@@ -495,6 +496,21 @@ def test_of_young_tracks_that_are_due_the_one_nearest_to_its_line_comes_first() 
             assert covers(looks, places[2])
         else:
             assert covers(looks, places[first])
+
+
+def from_left(boxes: Boxes, x: float) -> npt.NDArray[np.float64]:
+    return np.abs(boxes[:, 0].astype(np.float64) - x)
+
+
+def test_of_spots_never_looked_at_the_one_nearest_to_a_line_comes_first() -> None:
+    """After a start everything is one of these, and what crosses before it has had two looks is not counted."""
+    places: list[Box] = [(0, 0, 280, 280), (400, 0, 680, 280), (800, 0, 1080, 280)]
+    young = tracks_of([(1500, 600, 1780, 880)], looks=[1], since_look=[2])
+    for near in places:
+        stakes = Stakes(np.full(1, 1e6), np.zeros(1, np.bool_), partial(from_left, x=near[0]))
+        looks = chooser(canvases=1, pad=0).choose(0, spots(*places), young, STILL, stakes=stakes)
+        assert covers(looks, near)
+        assert len(looks) == 1
 
 
 def test_a_track_whose_looks_do_not_agree_gets_more_of_them() -> None:

@@ -231,3 +231,46 @@ def test_files_that_somebody_removed_are_no_harm_and_those_of_others_stay(tmp_pa
     assert on_disk(tmp_path) <= pictures._budget + BLOCK
     assert (tmp_path / "0000000" / "notes.txt").read_text() == "mine"
     assert (tmp_path / "other").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["link", "loose link", "pipe", "folder"])
+def test_what_is_no_file_in_the_folder_is_left_alone(tmp_path: Path, kind: str) -> None:
+    first = kept(opened(tmp_path / "evidence"))
+    strange = tmp_path / "evidence" / "0000000" / "0000000000-x-1-1.jpg"
+    large = tmp_path / "large"
+    large.write_bytes(bytes(10 * BLOCK))
+    if kind == "pipe":
+        os.mkfifo(strange)
+    elif kind == "folder":
+        strange.mkdir()
+    else:
+        strange.symlink_to(large if kind == "link" else tmp_path / "none")
+    pictures = opened(tmp_path / "evidence")
+    assert pictures.report()["pictures"] == 1
+    assert pictures.report()["failing"] == ""
+    assert kept(pictures) == "0000000/0000000002-c-1-1.jpg"
+    assert pictures._drop_oldest(tmp_path / "evidence")
+    assert not (tmp_path / "evidence" / first).exists()
+    assert strange.is_symlink() or strange.exists()
+    assert pictures._all.bytes == BLOCK
+
+
+def test_numbers_go_on_where_the_folder_cannot_be_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(opened(tmp_path))
+
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Pictures, "_drop_torn", refuse)
+    pictures = opened(tmp_path)
+    assert "Input/output error" in pictures.report()["failing"]
+    assert kept(pictures) == "0000000/0000000002-c-1-1.jpg"
+
+
+def test_names_that_are_no_numbers_of_ours_change_nothing(tmp_path: Path) -> None:
+    kept(opened(tmp_path))
+    (tmp_path / "0000000" / "9999999999-x-1-1.jpg").write_bytes(b"\xff\xd9")
+    (tmp_path / "\u0660\u0660\u0660\u0660\u0660\u0660\u0661").mkdir()
+    pictures = opened(tmp_path)
+    assert pictures.report()["failing"] == ""
+    assert kept(pictures) == "0000000/0000000002-c-1-1.jpg"

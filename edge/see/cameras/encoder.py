@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -37,14 +38,16 @@ class LiveTicks:
     """The newest number that a pipe, a serial device or a program has written, a line each; a thread reads them."""
 
     def __init__(self, name: str, encoder: Encoder) -> None:
-        """Start to read; raises `CameraError` where `encoder.source` is a file: it has no newest line."""
+        """Start to read; raises `CameraError` where `encoder.source` is a file or folder: it has no newest line."""
         self._name, self._encoder = name, encoder
-        if encoder.source and stat.S_ISREG(_mode(encoder.source)):
+        mode = _mode(encoder.source) if encoder.source else 0
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
             raise CameraError(
-                f"camera {name}: encoder {encoder.source} is a file; for a live camera name a pipe or a serial device, "
-                "or give a command"
+                f"camera {name}: encoder {encoder.source} is a {'folder' if stat.S_ISDIR(mode) else 'file'}; for a "
+                "live camera name a pipe or a serial device, or give a command"
             )
         self.newest: float | None = None
+        self._lost = False  # and nothing has come since
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name=f"encoder-{name}", daemon=True)
         self._thread.start()
@@ -62,8 +65,15 @@ class LiveTicks:
                 else:
                     self._follow(os.open(self._encoder.source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY))
             except OSError as error:
-                _log.warning("camera=%s encoder=%s state=lost why=%s", self._name, self._shown, error.strerror)
+                self._lose(error.strerror or str(error))
             self._stop.wait(RETRY_S)
+
+    def _lose(self, why: str) -> None:
+        """Forget the ticks, which would say that the belt stands."""
+        self.newest = None
+        if not (self._lost or self._stop.is_set()):
+            _log.warning("camera=%s encoder=%s state=lost why=%s", self._name, self._shown, why)
+        self._lost = True
 
     @property
     def _shown(self) -> str:
@@ -84,22 +94,22 @@ class LiveTicks:
                     self._follow(os.dup(process.stdout.fileno()))
             finally:
                 _end(process)
-        _log.warning("camera=%s encoder=%s state=ended", self._name, self._shown)
+        self._lose("it has ended")
 
     def _follow(self, descriptor: int) -> None:
         """Keep the newest whole line of what can be read from `descriptor`, until its end; close it."""
         rest = b""
-        with (
-            contextlib.closing(os.fdopen(descriptor, "rb", buffering=0)) as lines,
-            selectors.DefaultSelector() as ready,
-        ):
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, descriptor)
+            ready = stack.enter_context(selectors.DefaultSelector())
             os.set_blocking(descriptor, False)
-            ready.register(lines, selectors.EVENT_READ)
+            ready.register(descriptor, selectors.EVENT_READ)
             while not self._stop.is_set():
                 if not ready.select(CHECK_S):
                     continue
-                data = lines.read(MOST_BYTES)
-                if data is None:
+                try:
+                    data = os.read(descriptor, MOST_BYTES)
+                except BlockingIOError:
                     continue
                 if not data:
                     return
@@ -109,7 +119,7 @@ class LiveTicks:
     def _note(self, lines: list[bytes]) -> None:
         told = [ticks for ticks in map(_number, lines) if ticks is not None]
         if told:
-            self.newest = told[-1]
+            self.newest, self._lost = told[-1], False
 
 
 class TicksOfFrames:
@@ -127,8 +137,8 @@ class TicksOfFrames:
         """
         try:
             if self._file is None:
-                self._file = Path(self._path).open(encoding="utf-8")  # noqa: SIM115  open for as long as the camera
-            line = self._file.readline()
+                self._file = _opened(self._path)
+            line = self._file.readline(MOST_BYTES)
         except (OSError, UnicodeDecodeError) as error:
             raise CameraError(
                 f"camera {self._name}: encoder {self._path} cannot be read: {error}; it is a text file with the ticks "
@@ -174,6 +184,13 @@ class WithTicks(Source):
         """Close both."""
         self._camera.close()
         self._ticks.close()
+
+
+def _opened(path: str) -> TextIO:
+    """Return the file `path`; what would be waited for, or has no end, is none."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file", path)
+    return Path(path).open(encoding="utf-8")
 
 
 def _number(line: bytes) -> float | None:

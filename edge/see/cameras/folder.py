@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from edge.errors import CameraError
-from edge.see.cameras.capture import Source, quiet_opencv, size_of
+from edge.see.cameras.capture import Source, size_of
+from edge.see.cameras.stills import NoPictureError, read_still
 from edge.types import Frame, Gap, Image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}  # by first bytes: how a whole JPEG or PNG ends
 
 
 class PictureFolder(Source):
@@ -23,7 +20,6 @@ class PictureFolder(Source):
 
     def __init__(self, name: str, path: Path, fps: float | None) -> None:
         """List the folder and decode its first picture."""
-        quiet_opencv()
         self._name, self.fps = name, fps
         try:
             self._files = sorted((p for p in path.iterdir() if p.suffix.lower() in SUFFIXES), key=natural)
@@ -59,22 +55,10 @@ class PictureFolder(Source):
 
     def _decode(self, file: Path) -> Image:
         try:
-            if not file.is_file():  # a pipe would be waited for without end
-                raise CameraError(f"camera {self._name}: {file} is no file; remove it")
-            data = file.read_bytes()
-        except OSError as error:
-            raise CameraError(f"camera {self._name}: {file} cannot be read: {error.strerror}; remove it") from error
-        # OpenCV decodes half a JPEG "successfully", with grey where the rest was: look for its end.
-        cut_short = _ENDS.get(data[:2], b"") not in data[-4096:]
-        try:
-            image = None if cut_short or not data else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error as error:
-            raise CameraError(
-                f"camera {self._name}: {file} cannot be decoded: {error.err}; make it smaller or remove it"
-            ) from error
-        if image is None:
-            raise CameraError(f"camera {self._name}: {file} is no picture or is cut short; remove it or copy it again")
-        return np.asarray(image, np.uint8)
+            return read_still(file)
+        except NoPictureError as error:
+            fix = f"{error.fix} or remove it" if error.fix else "remove it"
+            raise CameraError(f"camera {self._name}: {file} {error}; {fix}") from error
 
 
 def natural(path: Path) -> list[str | int]:

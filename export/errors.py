@@ -35,3 +35,9 @@ class SuspicionError(ModelError):
     def __init__(self, about: str, cause: Cause, text: str) -> None:
         super().__init__(f"{about}: {cause}: {text}")
         self.cause: Cause = cause
+
+
+class BoundError(FoveateError):
+    """No precision that the recipe allows keeps the recipe's bounds."""
+
+    exit_code = 65

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from export.cascade import Cascade
 from export.clipping import CLIPPED, clipped_shares
 from export.errors import SuspicionError
 from export.frames import Frames, check_frames, chosen_frames
+from export.heldout import HeldFrame
 from export.precision import Candidates, Progress, wanting
 from export.recipe import Recipe, sources
 from export.shown import Seen, Shown
-from export.suspicions import FRAMES, check_models, some_held
+from export.suspicions import FRAMES, check_models, some_of
 from export.trial import Checked
 
 
@@ -35,18 +37,18 @@ class Findings:
     held: list[Image] = field(default_factory=list)  # some held-out frames
 
 
-def inspect_inputs(recipe: Recipe, candidates: Candidates, progress: Progress) -> Findings:
-    """Choose the frames to calibrate on, and hold recipe, models and frames against some held-out frames.
+def inspect_inputs(
+    recipe: Recipe, candidates: Candidates, heldout: Sequence[HeldFrame], progress: Progress
+) -> Findings:
+    """Choose the frames to calibrate on, and hold recipe, models and frames against some of the `heldout` frames.
 
     Raises `SuspicionError` for a mistake that would give a bundle all the same; everything here is done with the float
     models, before the work begins that takes long.
     """
     step = "check models"
     findings = Findings()
-    models = {role: found.model for role, found in candidates.items()}
-    held = some_held(recipe.heldout, models) if recipe.heldout is not None else []
+    held = some_of(heldout)
     findings.held = [frame.image for frame in held]
-    progress(step, 0.3)
     findings.checked = check_models(recipe, candidates, held)
     progress(step, 1.0)
     if wanting(candidates) and recipe.calibration is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from html import escape
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import msgspec
 
 from edge.bundle import EngineFile, Manifest
+from edge.threads import available_cores
 from export.cache_key import PACKAGES, version_of
 from export.charts import bars, scatter
 from export.judge import Verdict
 from export.operate import GATE_FILE, as_config
 from export.page import hashes, many, page, picture, section, table, told
-from export.shown import Plan, Shown
+from export.plans import layers_of, plans_of
+from export.search import told as searched
+from export.shown import Layer, Plan, Shown
 
 EXPLAINED = {
     "semantic_miou_agreement": "mean IoU of the bundle's label maps with the float model's",
@@ -36,6 +40,12 @@ EXPLAINED = {
     "instance_ap50_bundle": "mask AP at IoU 0.5, bundle",
     "instance_ap50_coarse": "mask AP at IoU 0.5, bundle with the coarse semantic model",
     "heldout_frames": "held-out frames",
+    "parity_frames": "frames of the recordings in which decisions are compared",
+    "parity_counts_float": "objects counted with the float models",
+    "parity_counts_bundle": "objects counted with the bundle",
+    "parity_counts_differ": "by how much the counter differs that differs most",
+    "parity_parts": "parts with a verdict",
+    "parity_verdicts_flipped": "parts whose verdict is another",
 }
 LEGEND = (
     "Those that agree least come first. Each: the frame, and again the part of it that the white frame marks, where "
@@ -60,9 +70,19 @@ def machine() -> dict[str, str]:
     return {
         "machine": platform.machine(),
         "system": platform.system(),
+        "processor": _processor(),
+        "cores": str(available_cores()),
         "python": platform.python_version(),
         **{name: version_of(name) for name in PACKAGES},
     }
+
+
+def _processor() -> str:
+    """Return the name that Linux has for the processor, or what little Python knows of it."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model"))), "")
+    return platform.processor()
 
 
 def _document(manifest: Manifest, verdict: Verdict, shown: Shown) -> dict[str, object]:
@@ -75,8 +95,10 @@ def _document(manifest: Manifest, verdict: Verdict, shown: Shown) -> dict[str, o
         "calibration": manifest.calibration,
         "files": [_file(role, e) for role, model in manifest.models.items() for e in model.engines],
         "inputs": shown.inputs,
-        "plans": plans(manifest, verdict, shown),
-        "layers": shown.layers,
+        "bounds": verdict.losses,
+        "decisions": verdict.decisions,
+        "frames": verdict.hashes,
+        "search": {role: searched(found) for role, found in verdict.searches.items()},
         "readings": shown.tried,
         "flips": verdict.flips.count,
         "operating_point": verdict.points,
@@ -87,40 +109,6 @@ def _document(manifest: Manifest, verdict: Verdict, shown: Shown) -> dict[str, o
 
 def _file(role: str, engine: EngineFile) -> dict[str, object]:
     return {"role": role, **msgspec.to_builtins(engine)}
-
-
-def plans(manifest: Manifest, verdict: Verdict, shown: Shown) -> list[Plan]:
-    """Return what was tried; where nobody says so, the float model and what the bundle prefers, as measured."""
-    return shown.plans or [plan for role in manifest.models for plan in _measured(role, verdict.figures)]
-
-
-def _measured(role: str, figures: dict[str, float]) -> list[Plan]:
-    """Return the float model and the bundle's as two plans, if both were measured and compared."""
-    times = {key.removeprefix(f"{role}_").removesuffix("_ms"): ms for key, ms in figures.items() if _is_time(key, role)}
-    truths = {"semantic": ("semantic_miou", "mean IoU with the truth"), "instance": ("instance_ap", "mask AP")}
-    likes = {
-        "semantic": ("semantic_miou_agreement", "mean IoU with the float model"),
-        "coarse": ("semantic_miou_agreement_coarse", "mean IoU with the full float model"),
-        "instance": ("instance_pq_agreement", "panoptic quality against the float models"),
-    }
-    if len(times) < 2 or role not in likes:
-        return []
-    (native, slow), (kept, fast) = times.items()
-    key, measure = truths.get(role, ("", ""))
-    if f"{key}_float" in figures and f"{key}_bundle" in figures:
-        accuracies = figures[f"{key}_float"], figures[f"{key}_bundle"]
-    elif role != "coarse" and likes[role][0] in figures:
-        accuracies, measure = (1.0, figures[likes[role][0]]), likes[role][1]
-    else:
-        return []
-    return [
-        Plan(role, native, slow, accuracies[0], measure),
-        Plan(role, kept, fast, accuracies[1], measure, kept=True),
-    ]
-
-
-def _is_time(key: str, role: str) -> bool:
-    return key.startswith(f"{role}_") and key.endswith("_ms")
 
 
 def _page(manifest: Manifest, verdict: Verdict, shown: Shown) -> str:
@@ -134,9 +122,10 @@ def _page(manifest: Manifest, verdict: Verdict, shown: Shown) -> str:
             told(f"Exported {manifest.created}; measured on {where}.", kind="soft"),
             *(told(note, kind="note") for note in (*verdict.notes, *shown.notes)),
             section("Decisions", table(figures), *_points(verdict)),
-            section("Accuracy against time", *_charts(plans(manifest, verdict, shown)), table(_times(verdict.figures))),
-            section("What quantizing each layer costs", *_layers(shown)),
-            section("Flipped decisions", *_flips(verdict)),
+            section("Bounds", *(told(loss) for loss in verdict.losses)),
+            section("Accuracy against time", *_charts(plans_of(manifest, verdict)), table(_times(verdict.figures))),
+            section("What quantizing each layer costs", *_layers(layers_of(verdict))),
+            section("Flipped decisions", *(told(flip) for flip in verdict.decisions), *_flips(verdict)),
             section("Held-out frames", told(LEGEND if verdict.examples else ""), *_examples(verdict)),
             section("How the input is read", *_readings(shown)),
             section("Calibration", table([(key, str(value)) for key, value in manifest.calibration.items()])),
@@ -163,10 +152,10 @@ def _charts(found: list[Plan]) -> list[str]:
     return [f"<div class=charts>{''.join(parts)}</div>", text] if parts else []
 
 
-def _layers(shown: Shown) -> list[str]:
+def _layers(found: list[Layer]) -> list[str]:
     parts = []
-    for role in dict.fromkeys(layer.role for layer in shown.layers):
-        own = sorted((layer for layer in shown.layers if layer.role == role), key=lambda layer: -layer.harm)
+    for role in dict.fromkeys(layer.role for layer in found):
+        own = sorted((layer for layer in found if layer.role == role), key=lambda layer: -layer.harm)
         rows = [(one.name, one.harm, f"{one.harm:.3g}", one.precision != "int8") for one in own[:MOST_LAYERS]]
         more = f" The worst {MOST_LAYERS} of {len(own)}." if len(own) > MOST_LAYERS else ""
         parts += [

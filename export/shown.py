@@ -44,8 +44,6 @@ class Seen:
 class Shown:
     """All of it."""
 
-    plans: list[Plan] = field(default_factory=list)
-    layers: list[Layer] = field(default_factory=list)
     tried: list[Tried] = field(default_factory=list)  # readings of the input, and what they are worth
     frames: list[Seen] = field(default_factory=list)
     recordings: dict[int, str] = field(default_factory=dict)  # that they are of, as the captions number them

@@ -9,23 +9,22 @@ contradict each other is said in the report.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
-import msgspec
 import numpy as np
 
 from calibration.canvases import find_looks
-from edge.bundle import Model, Role
+from edge.bundle import Role
 from edge.engines.ort import OrtEngine
 from edge.threads import available_cores
 from edge.types import Image, Instances, Labels, Looks
 from export.candidate import Candidate
 from export.cascade import Cascade
 from export.errors import SuspicionError
-from export.heldout import HeldFrame, held_frames
+from export.heldout import HeldFrame
 from export.metrics import IGNORED
-from export.recipe import HeldOut, Instance, Recipe, Semantic
+from export.recipe import Instance, Recipe, Semantic
 from export.skill import LEAST_FRAMES, painted, reduced
 from export.trial import Checked, Known, Trial
 
@@ -34,10 +33,10 @@ FRAMES = 6  # held-out frames that are looked at
 Candidates = Mapping[Role, Candidate]
 
 
-def some_held(heldout: HeldOut, models: Mapping[Role, Model]) -> list[HeldFrame]:
+def some_of(frames: Sequence[HeldFrame]) -> list[HeldFrame]:
     """Return `FRAMES` of the held-out frames, at even distances."""
-    few = msgspec.structs.replace(heldout, frames=min(heldout.frames, FRAMES))
-    return list(held_frames(few, models)[1]())
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), FRAMES)).round().astype(int)
+    return [frames[i] for i in chosen.tolist()]
 
 
 def check_models(recipe: Recipe, candidates: Candidates, frames: list[HeldFrame]) -> Checked:

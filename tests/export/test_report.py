@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.bundle import EngineFile, Head, Manifest, Model, TensorSpec
+from export.bounds import Loss
 from export.cascade import Result
 from export.charts import bars, scatter
 from export.flips import MOST, Flips
 from export.heldout import true_instances
 from export.judge import Verdict
-from export.report import plans, write_report
-from export.shown import Layer, Plan, Seen, Shown
+from export.plans import layers_of, plans_of
+from export.report import write_report
+from export.search import Search, Trial
+from export.shown import Plan, Seen, Shown
 from export.trial import Tried
 
 MODEL = Model(
@@ -32,6 +35,13 @@ MODEL = Model(
 MANIFEST = Manifest(1, "screws <b>", "2", "2026-01-01T00:00:00Z", {"instance": MODEL})
 TIMES = ("instance_int8_ms", "instance_int8_ms_p10", "instance_int8_ms_p90")
 JPEG = b"\xff\xd8picture"
+
+
+def searched(layers: int) -> Search:
+    """Return a search that ended with two layers in float, after a plan that lost too much."""
+    losses = [Loss("ap_lost", "mask AP", 0.9, value, 0.002) for value in (0.8, 0.899)]
+    trials = [Trial("mse", i * 2, b"", [loss], 4.0 + i, 2.0) for i, loss in enumerate(losses)]
+    return Search(trials, {f"conv <{i}>": float(layers - i) for i in range(layers)}, 9.0)
 
 
 class _Page(HTMLParser):
@@ -61,10 +71,8 @@ def test_what_is_empty_is_not_shown(tmp_path: Path) -> None:
 
 def test_everything_is_shown_and_nothing_comes_from_elsewhere(tmp_path: Path) -> None:
     figures = {"heldout_frames": 3.0} | dict.fromkeys(TIMES, 2.0)
-    verdict = Verdict(figures)
+    verdict = Verdict(figures, searches={"instance": searched(40)})
     shown = Shown(
-        [Plan("instance", "float32", 9.0, 0.91, "mask AP"), Plan("instance", "int8", 4.0, 0.9, "mask AP", kept=True)],
-        [Layer("instance", f"conv <{i}>", float(i), "lost <signal>", "int8" if i else "float32") for i in range(40)],
         [Tried("instance", "as the recipe says", 0.8), Tried("instance", 'color = "bgr"', -0.2)],
         [Seen("7/12: light 90", "cd" * 32, JPEG)],
         {7: "line"},
@@ -73,13 +81,25 @@ def test_everything_is_shown_and_nothing_comes_from_elsewhere(tmp_path: Path) ->
         ["<script>"],
     )
     text = page(tmp_path, verdict, shown)
-    for said in ("conv &lt;39&gt;", "The worst 24 of 40", "7/12", "ef" * 32, "12" * 32, "ab" * 32, "&lt;script&gt;"):
+    for said in ("conv &lt;0&gt;", "The worst 24 of 40", "7/12", "ef" * 32, "12" * 32, "ab" * 32, "&lt;script&gt;"):
         assert said in text
     found = _Page(text)
     assert found.tags.count("svg") == 3
     assert all(loaded.startswith("data:image/jpeg;base64,") for loaded in found.loaded)
     assert "script" not in found.tags
     assert "http" not in text
+
+
+def test_a_search_is_plotted_with_all_its_plans_and_its_ranking() -> None:
+    verdict = Verdict(searches={"instance": searched(5)})
+    plans = plans_of(MANIFEST, verdict)
+    assert [(one.name, one.ms, one.accuracy, one.kept) for one in plans] == [
+        ("float", 9.0, 0.9, False),
+        ("int8 mse", 4.0, 0.8, False),
+        ("int8 mse, 2 layers float", 5.0, 0.899, True),
+    ]
+    assert "bounds.ap_lost is 0.002" in plans[1].note
+    assert [layer.precision for layer in layers_of(verdict)] == ["float32"] * 2 + ["int8"] * 3
 
 
 def test_without_a_search_the_measured_pair_is_the_plot() -> None:
@@ -89,13 +109,13 @@ def test_without_a_search_the_measured_pair_is_the_plot() -> None:
         "instance_ap_float": 0.8,
         "instance_ap_bundle": 0.79,
     }
-    first, second = plans(MANIFEST, Verdict(figures), Shown())
+    first, second = plans_of(MANIFEST, Verdict(figures))
     assert (first.name, first.ms, first.accuracy, first.kept) == ("float32", 9.0, 0.8, False)
     assert (second.name, second.ms, second.accuracy, second.kept) == ("int8", 4.0, 0.79, True)
     del figures["instance_ap_float"]
-    assert plans(MANIFEST, Verdict(figures), Shown()) == []
+    assert plans_of(MANIFEST, Verdict(figures)) == []
     figures["instance_pq_agreement"] = 0.97
-    assert [plan.accuracy for plan in plans(MANIFEST, Verdict(figures), Shown())] == [1.0, 0.97]
+    assert [plan.accuracy for plan in plans_of(MANIFEST, Verdict(figures))] == [1.0, 0.97]
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 1e4), st.floats(0, 1)), min_size=1, max_size=12))

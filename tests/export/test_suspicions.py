@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.errors import ConfigError
 from export.build import export_bundle
 from export.errors import Cause, SuspicionError
+from export.heldout import HeldFrame, held_frames
 from export.inspection import inspect_inputs
 from export.recipe import load_recipe
 from export.taken import taken
@@ -75,7 +76,10 @@ def inspected(recipe_path: Path) -> list[tuple[str, float]]:
     """Do what an export does before it quantizes; return the readings that were tried."""
     recipe = load_recipe(recipe_path)
     candidates = {found.role: found for found in taken(recipe)}
-    findings = inspect_inputs(recipe, candidates, lambda _step, _share: None)
+    frames: list[HeldFrame] = []
+    if recipe.heldout is not None:
+        frames += held_frames(recipe.heldout, {role: found.model for role, found in candidates.items()})[1]()
+    findings = inspect_inputs(recipe, candidates, frames, lambda _step, _share: None)
     return [(tried.reading, tried.skill) for tried in findings.checked.tried]
 
 

@@ -17,6 +17,7 @@ from edge.types import Image
 from examples.belt.belt import Belt
 from examples.belt.heldout import LENGTH
 
+SIZE = (480, 384)  # width, height that pictures of people have as frames of one recording
 PERSON = 15  # number of the class in VOC
 VOC = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -88,7 +89,7 @@ def people(data: Path, out: Path) -> tuple[Path, Path]:
     for i, path in enumerate(sorted((data / "penn-fudan" / "images").iterdir())):
         image = np.asarray(cv2.imread(str(path)))
         if i % 2 == 0:
-            cv2.imwrite(str(calibration / f"{path.stem}.png"), image)
+            cv2.imwrite(str(calibration / f"{path.stem}.png"), cv2.resize(image, SIZE))
             continue
         (mask,) = (data / "penn-fudan" / "masks").glob(f"{path.stem}*")
         ids = np.asarray(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED))

@@ -36,7 +36,7 @@ recordings = [
     {{ source = "{data}/vtest/vtest.avi" }},
     {{ source = "{data}/clips/car-detection.mp4" }},
     {{ source = "{data}/clips/bottle-detection.mp4" }},
-    {{ source = "{folder}/calibrate/images" }},
+    {pictures}
 ]
 [heldout]
 folder = "{folder}/choose"
@@ -89,7 +89,9 @@ def voc(folder: Path, *, quick: bool) -> Path:
 
 def _recipe(folder: Path, text: str) -> Path:
     path = folder / "recipe.toml"
-    path.write_text((text + CALIBRATION).format(data=data_folder(), folder=folder, classes=json.dumps(VOC)))
+    own = ", ".join(f'{{ source = "{place}" }}' for place in sorted((folder / CALIBRATE).iterdir()))
+    whole = text + CALIBRATION
+    path.write_text(whole.format(data=data_folder(), folder=folder, classes=json.dumps(VOC), pictures=own))
     return path
 
 
@@ -118,14 +120,18 @@ def _read(path: Path, mode: int) -> Array:
 
 def _write(folder: Path, pictures: Iterator[tuple[str, Array, dict[str, Array]]], *, quick: bool) -> None:
     """Write pictures in turns into the parts, as `export/heldout.py` reads them; every third four where it is quick."""
-    kinds: dict[str, dict[str, dict[str, str]]] = {part: {} for part in TURNS}
+    kinds: dict[str, dict[str, dict[str, str]]] = {CHOOSE: {}, CLAIM: {}}
     for number, (name, picture, truth) in enumerate(pictures):
-        half = TURNS[number % len(TURNS)]
+        part = TURNS[number % len(TURNS)]
         if quick and number // len(TURNS) % 3:
             continue
+        if part == CALIBRATE:  # a recording has pictures of one size
+            (folder / part / name).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / part / name / "picture.png"), picture)
+            continue
         for kind, array in {"images": picture, **truth}.items():
-            (folder / half / kind).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(folder / half / kind / f"{name}.png"), array)
-        kinds[half][name] = {str(i): "person" for i in np.unique(truth["instances"]).tolist() if i}
-    for half, found in kinds.items():
-        (folder / half / "kinds.json").write_text(json.dumps(found))
+            (folder / part / kind).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / part / kind / f"{name}.png"), array)
+        kinds[part][name] = {str(i): "person" for i in np.unique(truth["instances"]).tolist() if i}
+    for part, found in kinds.items():
+        (folder / part / "kinds.json").write_text(json.dumps(found))

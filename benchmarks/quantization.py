@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,4 +28,10 @@ def run(options: Options) -> dict[str, Any]:
         count = len(seeds) * FRAMES
         (folder / "recipe.toml").write_text(f'{recipe}\n[heldout]\nfolder = "heldout"\nframes = {count}\n')
         bundle = export_bundle(folder / "recipe.toml", folder / "bundle")
-    return dict(bundle.manifest.quality)
+        report = json.loads((folder / "bundle.report" / "report.json").read_text())
+    return {key: report["figures"][key] for key in (*bundle.manifest.quality, *times(report["figures"]))}
+
+
+def times(figures: dict[str, float]) -> list[str]:
+    """Return the names of the figures that are times: bundles do not hold them, reports do."""
+    return [key for key in figures if "_ms" in key]

@@ -24,6 +24,8 @@ def clipped_shares(quantized: bytes, graph: bytes, pictures: Iterable[Image]) ->
     watched = onnx.load_from_string(graph)
     made = {name for node in watched.graph.node for name in node.output}
     names = [name for name in tops if name in made]
+    if not names:
+        return {}
     shown = {value.name for value in watched.graph.output}
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in shown)
     options = ort.SessionOptions()

@@ -176,6 +176,9 @@ def mask_rcnn(images: Sequence[Array], path: Path, own: Own) -> Keys:
     small: Keys = {
         "box_head": faster.TwoMLPHead(backbone.out_channels * 7 * 7, 128),
         "box_predictor": faster.FastRCNNPredictor(128, CLASSES),
+        "mask_predictor": importlib.import_module("torchvision.models.detection.mask_rcnn").MaskRCNNPredictor(
+            256, 64, CLASSES
+        ),
         "rpn_post_nms_top_n_test": 200,
     }
     net = detection.MaskRCNN(backbone, min_size=min(height, width), max_size=max(height, width), **small)

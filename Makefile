@@ -3,14 +3,16 @@
 #   make demo    see it work: a simulated belt, a broker, a receiver; counts and verdicts in the end
 #   make test    everything that is checked before a change goes in: ruff, mypy, the tests
 #   make check   ruff and mypy alone
+#   make gpu     what needs an NVIDIA driver: parity, latency, the cascade; figures go to .cache/gpu.json
 #   make clean   remove what the others made, the virtual environment too
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: help demo test check clean broker
+.PHONY: help demo test check gpu clean broker
 
 BIN := .venv/bin
+VENV :=
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Install Debian packages where that needs no password; a comma-free list in $(1), why they are wanted in $(2).
 define apt_install
@@ -32,6 +34,11 @@ demo: .venv/demo.stamp
 
 test: check broker
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+# On a Jetson TensorRT is the system's: make gpu VENV=--system-site-packages, in a checkout without .venv.
+gpu: .venv/dev.stamp
+	@mkdir -p .cache
+	FOVEATE_GPU_JSON=.cache/gpu.json $(BIN)/python -m pytest -q -s -p no:randomly tests/gpu $(ARGS)
 
 check: .venv/dev.stamp
 	@$(BIN)/ruff check --quiet
@@ -70,7 +77,7 @@ broker:
 		$(call apt_install,python3-venv python$$version-venv,install it and run make again)
 	fi
 	rm -rf .venv
-	$$python -m venv .venv || { rm -rf .venv; echo "$$python cannot make a virtual environment: install python3-venv" >&2; exit 1; }
+	$$python -m venv $(VENV) .venv || { rm -rf .venv; echo "$$python cannot make a virtual environment: install python3-venv" >&2; exit 1; }
 
 clean:
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -107,7 +107,8 @@ def _run(config: Config, models: Models, seed: int, frames: int, restart: bool) 
 
 def _process(config: Config, models: Models, ids: Iterator[int], folder: Path) -> tuple[Station, Ledger]:
     size = config.cameras["belt"].size or (0, 0)
-    return Station("belt", size, config, models, lambda: next(ids)), Ledger(folder, Limits(), [])
+    ledger = Ledger(folder, Limits(), [])
+    return Station("belt", size, config, models, lambda: next(ids), told=ledger.newest_counts()), ledger
 
 
 def _some(frames: Iterator[Frame], rng: np.random.Generator, found: _Run) -> Iterator[Frame]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from edge.engines import installed
 from edge.threads import available_cores
 
 OK, FIX, NONE = "OK", "FIX", "--"  # NONE: not there, and not needed
@@ -54,9 +55,9 @@ def gpu() -> Iterator[Finding]:
     """Look for a GPU and what drives it; a machine without is fine."""
     devices = [device for device in ("/dev/nvidiactl", "/dev/nvhost-gpu") if Path(device).exists()]
     yield Finding(OK, f"GPU: {devices[0]}") if devices else Finding(NONE, "no NVIDIA GPU: models run on the CPU")
-    for module in ("tensorrt", "tensorrt_rtx", "pycuda"):
-        found = importlib.util.find_spec(module) is not None
-        yield Finding(OK, f"{module} {_version(module)}") if found else Finding(NONE, f"{module} is not installed")
+    for module in ("tensorrt", "tensorrt_rtx", "pycuda", "cuda.core"):
+        version = _version(module.replace(".", "-"))
+        yield Finding(OK, f"{module} {version}") if installed(module) else Finding(NONE, f"{module} is not installed")
 
 
 def host() -> Iterator[Finding]:

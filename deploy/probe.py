@@ -62,7 +62,7 @@ def _model(config: Config, bundle: Bundle, role: Role) -> Finding:
     try:
         file = choose_engine(model, config.models)
         threads = config.models.threads or available_cores()
-        engine = open_engine(read_engine(bundle, file), model, file, threads)
+        engine = open_engine(read_engine(bundle, file), model, file, threads, dla=config.models.dla)
         with contextlib.closing(engine):
             feeds = {model.input.name: np.zeros(model.input.shape, model.input.dtype)}
             engine.infer(feeds)

@@ -88,7 +88,7 @@ def serve(config: Config, options: Options, watchers: Sequence[Watcher] = ()) ->
         ids = _ids(ledger)
         sizes = {name: camera.size for name, camera in cameras.items()}
         clocks = {name: time.monotonic for name, camera in cameras.items() if camera.live}
-        stations = Stations(config, models, sizes, lambda: next(ids), clocks)
+        stations = Stations(config, models, sizes, lambda: next(ids), clocks, ledger.newest_counts())
         checker = JobChecker(config, models, sizes, stations, health, wish)
         ledger.commit(checker.at_start(time.monotonic() if clocks else 0.0))
         if refusal := checker.refusal():
@@ -240,7 +240,7 @@ def _model(bundle: Bundle, role: Role) -> Model:
 
 def _engine(config: Config, bundle: Bundle, model: Model, threads: int, stack: contextlib.ExitStack) -> Engine:
     chosen = choose_engine(model, config.models)
-    engine = open_engine(read_engine(bundle, chosen), model, chosen, threads)
+    engine = open_engine(read_engine(bundle, chosen), model, chosen, threads, dla=config.models.dla)
     stack.callback(engine.close)
     engine.infer({model.input.name: np.zeros(model.input.shape, np.uint8)})  # now it has the memory it needs
     log.info("engine=%s runtime=%s precision=%s threads=%d", chosen.file, chosen.runtime, chosen.precision, threads)

@@ -12,7 +12,7 @@ from edge.boxes import CORNERS
 from edge.config import Config, class_numbers
 from edge.decide.rules import Rules
 from edge.decide.tracks import Tracker
-from edge.events import Event, GapEvent
+from edge.events import Count, Event, GapEvent
 from edge.health import CameraReport, Stopwatch
 from edge.identity import Identity
 from edge.marking import marked
@@ -54,11 +54,13 @@ class Station:
         models: Models,
         new_id: Callable[[], int],
         clock: Callable[[], float] | None = None,
+        told: Sequence[Count] = (),
         *,
         inspecting: bool = False,
     ) -> None:
         """`size` is the camera's (width, height); `clock` is that of a live one, s, monotonic.
 
+        `told` are counts of earlier processes, the newest first.
         `inspecting` says that nothing is counted: each frame is told what its parts would be told now.
         Raises `ConfigError` on a class or point that is not there.
         """
@@ -86,7 +88,8 @@ class Station:
         self._identity = Identity(again, config.tracks.motion, models, size, new_id)
         known, px_per_tick = len(models.instance_classes), config.cameras[name].px_per_tick
         self._tracker = Tracker(config.tracks, followed, known, size, self._identity.tracker_id, px_per_tick)
-        self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes)
+        here = [count for count in told if count.camera == name]
+        self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes, here)
         self._painter = Painter()
         self._inspecting, self._live = inspecting, clock is not None
         self.doubted = ""  # why nobody can vouch for the models, while it is so
@@ -227,16 +230,18 @@ class Stations:
         sizes: Mapping[str, tuple[int, int]],
         new_id: Callable[[], int],
         clocks: Mapping[str, Callable[[], float]] | None = None,
+        told: Sequence[Count] = (),
     ) -> None:
         """`sizes` are the (width, height) of the cameras' frames, by name; raises `ConfigError` as `Station` does.
 
-        `clocks` are those of the live cameras among them, s, monotonic.
+        `clocks` are those of the live cameras among them, s, monotonic; `told` as in `Station`.
         """
         self._rules = config.attention
         self._models = models
         self.clocks = clocks or {}
         self._stations = {
-            name: Station(name, size, config, models, new_id, self.clocks.get(name)) for name, size in sizes.items()
+            name: Station(name, size, config, models, new_id, self.clocks.get(name), told)
+            for name, size in sizes.items()
         }
         self.effort = FULL
         self.coarse = models.coarse is not None  # there is a coarser semantic input

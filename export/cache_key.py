@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.config import Camera
 from export.recipe import Recipe, load_recipe, sources
 
-PACKAGES = ("foveate", "msgspec", "numpy", "onnx", "onnxruntime", "opencv-python-headless")
+PACKAGES = ("foveate", "msgspec", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "tensorrt", "tensorrt-rtx")
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("export", "calibration", "edge/see", "edge/bundle.py")  # what shapes a bundle
 

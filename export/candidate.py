@@ -25,12 +25,13 @@ from export.heads import Meaning, semantic_meaning
 from export.load import Net, load_net
 from export.quantize import Flavour, is_quantized, pixel_range, plan, quantize
 from export.queries import queries_meaning
-from export.recipe import ONE_255TH, Appearance, Instance, Semantic
+from export.recipe import ONE_255TH, Appearance, Instance, Semantic, TensorRtPrecision
 from export.recognize import understood
 from export.rewrite import argmax_before_shuffle
 from export.yolo import yolo_meaning
 
 AS_IS = "as is"
+TRT = "trt."  # before the precision of files for TensorRT
 FATAL = 4  # onnxruntime's severity
 
 
@@ -43,7 +44,7 @@ class Candidate:
     graph: onnx.ModelProto  # float, or as given where it is quantized already
     model: bundle.Model  # without engines
     sensitive: tuple[str, ...]
-    files: dict[str, bytes] = field(default_factory=dict)  # "float32", "int8", "tensorrt" -> ONNX file
+    files: dict[str, bytes] = field(default_factory=dict)  # "float32", "int8", "trt.int8", "trt.float16" -> ONNX file
 
     @property
     def native(self) -> bundle.Precision:
@@ -54,6 +55,12 @@ class Candidate:
     def preferred(self) -> str:
         """Return the key of the file that runs by default."""
         return self.native if self.source.precision == AS_IS else self.source.precision[0]
+
+    @property
+    def tensorrt(self) -> list[TensorRtPrecision]:
+        """Return the precisions of the files for TensorRT that the recipe asks for, best first."""
+        wanted = self.source.tensorrt
+        return (["int8", "float16"] if wanted else []) if isinstance(wanted, bool) else list(wanted)
 
     def wants(self, precision: str) -> bool:
         """Return whether the recipe asks for a precision that export has to make."""
@@ -66,13 +73,13 @@ class Candidate:
     def kept(self) -> list[str]:
         """Return the keys of the files that the bundle holds, best first."""
         keys = [self.native] if self.source.precision == AS_IS else list(self.source.precision)
-        return [*(["tensorrt"] if "tensorrt" in self.files else []), *keys]
+        return [*(key for key in self.files if key.startswith(TRT)), *keys]
 
     def _engine(self, key: str) -> bundle.EngineFile:
         data = self.files[key]
         return bundle.EngineFile(
-            runtime="tensorrt" if key == "tensorrt" else "onnxruntime",
-            precision="float32" if key == "float32" else "int8",
+            runtime="tensorrt" if key.startswith(TRT) else "onnxruntime",
+            precision=msgspec.convert(key.removeprefix(TRT), bundle.Precision),
             file=self.file_name(key),
             size=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
@@ -80,7 +87,7 @@ class Candidate:
 
     def file_name(self, key: str) -> str:
         """Return the name of a file in the bundle."""
-        return f"{self.role}.{'trt' if key == 'tensorrt' else key}.onnx"
+        return f"{self.role}.{key}.onnx"
 
 
 def candidate(role: bundle.Role, source: Semantic | Instance | Appearance) -> Candidate:

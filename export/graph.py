@@ -127,8 +127,11 @@ def _preprocess(graph: Builder, net: Net, source: Source) -> str:
     if net.channels_first or source.color == "rgb":
         x = graph.op("Transpose", x, perm=[2, 0, 1])
         x = graph.op("Gather", x, integers(2, 1, 0), axis=0) if source.color == "rgb" else x
-        x = x if net.channels_first else graph.op("Transpose", x, perm=[1, 2, 0])
-    x = graph.reshape(x, *net.shape)
+        # the batch axis comes first: a Reshape behind the Transpose ends TensorRT-RTX 1.4 to 1.7 with an internal error
+        x = graph.reshape(x, 1, 3, *net.size)
+        x = x if net.channels_first else graph.op("Transpose", x, perm=[0, 2, 3, 1])
+    else:
+        x = graph.reshape(x, *net.shape)
     if net.dtype == "uint8":
         return x
     gain, offset = (value.reshape(-1, *([1, 1] if net.channels_first else [])) for value in normalization(source))

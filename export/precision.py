@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from export.candidate import Candidate, measure, quantized
 from export.cascade import Cascade, Result, with_coarse
 from export.metrics import DEFECT_PX, Panoptic, confusion, mean_iou
 from export.recipe import Calibration, Recipe
+from export.tensorrt import add_tensorrt
 
 Progress = Callable[[str, float], None]  # step, share of it that is done
 Candidates = dict[Role, Candidate]
@@ -53,6 +55,8 @@ def quantize_all(recipe: Recipe, candidates: Candidates, progress: Progress) -> 
         method, agreement = _quantize(found, pictures, material, recipe, progress)
         said |= {f"{found.role}_pictures": len(pictures), f"{found.role}_method": method}
         said |= {f"{found.role}_selection_agreement": round(agreement, 6)}
+        if found.tensorrt:
+            said |= add_tensorrt(found, pictures, method, partial(_agrees, found, material, recipe))
     return said
 
 
@@ -119,8 +123,6 @@ def _quantize(
             best, method, agreement = data, name, score
         progress(step, 0.3 + 0.7 * (number + 1) / len(methods))
     found.files["int8"] = best
-    if found.source.tensorrt:
-        found.files["tensorrt"] = quantized(found, measure(found, pictures, "tensorrt"), method)
     return method, agreement
 
 
@@ -131,6 +133,12 @@ def _results(found: Candidate, data: bytes, material: Material, recipe: Recipe) 
         role: Role = "instance" if found.role == "instance" else "semantic"
         cascade = Cascade({role: engine}, {role: found.model}, recipe.regions)
         return [cascade(image, looks) for image, looks in material.selection]
+
+
+def _agrees(found: Candidate, material: Material, recipe: Recipe, data: bytes) -> float:
+    """Return how well a file of one model agrees with the float one on the selection frames."""
+    expected = _results(found, found.files[found.native], material, recipe)
+    return _agreement(expected, _results(found, data, material, recipe), len(found.model.classes))
 
 
 def _agreement(expected: list[Result], results: list[Result], classes: int) -> float:

@@ -174,7 +174,7 @@ def quantize(
     quantizer.model.topological_sort()
     result = quantizer.model.model
     if symmetric:
-        _widen_outputs(result)
+        widen_outputs(result)
     else:
         _feed_bytes(result)
     del result.graph.value_info[:]
@@ -216,7 +216,7 @@ def _feed_bytes(model: onnx.ModelProto) -> None:
     _drop_dead(graph)
 
 
-def _widen_outputs(model: onnx.ModelProto) -> None:
+def widen_outputs(model: onnx.ModelProto) -> None:
     """Give int32 where the canonical graph gives int16, which TensorRT has not; the device narrows it again."""
     for node in model.graph.node:
         for attribute in node.attribute:

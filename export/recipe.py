@@ -19,6 +19,7 @@ InstanceHead = Literal["centers", "yolo", "yolo-end2end", "queries", "box-masks"
 Color = Literal["bgr", "rgb"]
 Method = Literal["minmax", "percentile", "entropy", "mse", "auto"]
 ExportPrecision = Literal["int8", "float32"]
+TensorRtPrecision = Literal["int8", "float16"]
 Grey = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Channels = float | list[float]  # one number, or one per channel in the model's own channel order
 ONE_255TH = 1.0 / 255.0
@@ -49,7 +50,7 @@ class Source(_Table, frozen=True, kw_only=True):
     fill: Grey = 114  # grey value of pixels that hold no frame
     precision: tuple[ExportPrecision, ...] | Literal["as is"] = ("int8", "float32")  # best first
     exclude: list[str] = []  # names of nodes that stay float
-    tensorrt: bool = False  # add the INT8 file that TensorRT takes
+    tensorrt: bool | tuple[TensorRtPrecision, ...] = False  # files for TensorRT, best first; true: INT8 and FP16
     stated: list[str] = []  # keys that the recipe names: what the file says of itself does not replace them
 
 
@@ -177,6 +178,7 @@ def _check(recipe: Recipe, path: Path) -> None:
                 f"recipe {path}: {role}.precision has int8 and there is no [calibration]; "
                 'add recordings to calibrate on, or set precision = ["float32"]'
             )
+        _check_tensorrt(f"recipe {path}: {role}", source, recipe)
     if recipe.calibration is not None:
         _check_recordings(f"recipe {path}: calibration", recipe.calibration.recordings)
     if recipe.heldout is not None and bool(recipe.heldout.folder) == bool(recipe.heldout.recordings):
@@ -190,6 +192,14 @@ def _check(recipe: Recipe, path: Path) -> None:
                 raise ConfigError(f"recipe {path}: heldout.recordings: {name} is calibrated on; held-out means others")
     if recipe.operating_point is not None:
         _check_point(recipe, path)
+
+
+def _check_tensorrt(setting: str, source: Source, recipe: Recipe) -> None:
+    if source.tensorrt and (source.precision == "as is" or recipe.calibration is None):
+        raise ConfigError(
+            f"{setting}.tensorrt: needs a float model and [calibration], for TensorRT takes INT8 of another kind than "
+            "CPUs, and FP16 only holds so much; leave it out, or give both"
+        )
 
 
 def _check_point(recipe: Recipe, path: Path) -> None:

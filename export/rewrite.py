@@ -34,10 +34,10 @@ def _swap(graph: onnx.GraphProto, shuffle: onnx.NodeProto, best: onnx.NodeProto,
     classes = channels // block**2
     outside = _text(shuffle, "mode", CHANNELS_INSIDE) == CHANNELS_OUTSIDE
     new = Builder(f"{POST}{best.name.rpartition('/')[2]}/", opset)
-    parts = (classes, block, block) if outside else (block, block, classes)
-    apart = new.reshape(shuffle.input[0], *parts, rows, columns)
-    chosen = new.op("ArgMax", apart, axis=0 if outside else 2, keepdims=0)
-    spread = new.op("Transpose", chosen, perm=[2, 0, 3, 1])
+    # four axes at the most: TensorRT 10 takes an ArgMax along the last four only
+    grouped = (classes, block**2) if outside else (block**2, classes)
+    chosen = new.op("ArgMax", new.reshape(shuffle.input[0], *grouped, rows, columns), axis=1 - outside, keepdims=0)
+    spread = new.op("Transpose", new.reshape(chosen, block, block, rows, columns), perm=[2, 0, 3, 1])
     new.name(new.op("Reshape", spread, integers(*_result_shape(best, rows * block, columns * block))), best.output[0])
     place = list(graph.node).index(best)
     graph.node.remove(best)

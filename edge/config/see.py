@@ -69,6 +69,7 @@ class Models(Table, frozen=True, kw_only=True):
 
     precision: Literal["auto", "int8", "float16", "float32"] = "auto"
     runtime: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
+    dla: bool = False  # TensorRT: what can goes to the first deep learning accelerator, the rest to the GPU
     threads: Threads | None = None  # CPU threads shared by both models; default: the cores of this process
     score: Fraction | None = None  # instance confidence; default: the bundle's
 

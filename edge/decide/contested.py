@@ -9,6 +9,7 @@ told.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +68,11 @@ class Doubts:
         self._fresh: set[int] = set()  # keys without an id so far
         self._lost: deque[_Lost] = deque(maxlen=REMEMBERED)
         self._counted: set[int] = set()  # keys
+
+    @property
+    def inside(self) -> Container[int]:
+        """Return the keys of tracks that were not first seen at the frame's border, those counted left out."""
+        return self._origins.keys()
 
     def note(self, seen: Seen, counted: list[Crossing]) -> list[Doubt]:
         """Return what is doubtful in this frame, of which `counted` were counted."""

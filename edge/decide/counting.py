@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge.config import Line
 from edge.decide.contested import Doubt, Doubts
+from edge.decide.handover import Handover, Told
 from edge.decide.lasting import Lasting
 from edge.decide.lines import Crossing, LineWatch
 from edge.events import Contested, Count, Event
@@ -30,8 +31,11 @@ class _Tally:
 class LineCounter:
     """Counts what crosses one line: `<line>/<class>/<direction>`, or `<line>/<class>` where one direction counts."""
 
-    def __init__(self, line: Line, classes: list[str]) -> None:
-        """`classes` are the names of the instance classes, the background first."""
+    def __init__(self, line: Line, classes: list[str], told: Sequence[Count] = ()) -> None:
+        """`classes` are the names of the instance classes, the background first.
+
+        `told` are counts of earlier processes, the newest first, where the order of parts says which were counted.
+        """
         self._line = line
         self._classes = classes
         self._watch = LineWatch(line.start, line.end, line.anchor, line.hysteresis_px, line.settle_looks)
@@ -39,25 +43,31 @@ class LineCounter:
         self._counted: dict[int, tuple[int, set[str]]] = {}  # by key: its id, and the directions it was counted in
         self._before: Lasting[set[str]] = Lasting()  # these directions, of objects that left and may come back
         self._tallies: dict[str, _Tally] = {}
+        self._handover = Handover(self._watch, [one for count in told if (one := self._told(count)) is not None])
 
     def decide(self, seen: Seen) -> list[Event]:
         """Return the counts of this frame, and the crossings in it of which nobody can be sure."""
         tracks = seen.tracks
         crossings = [crossing for crossing in self._watch.crossings(tracks) if self._counts(tracks, crossing)]
+        doubts = self._doubts.note(seen, crossings)
+        if not self._handover.done:
+            unseen, doubts = self._handover.settle(seen, doubts, self._doubts.inside)
+            crossings += [crossing for crossing in unseen if self._counts(tracks, crossing)]
         events: list[Event] = [self._event(seen.frame, tracks, crossing) for crossing in crossings]
-        events += [self._contested(seen.frame, doubt) for doubt in self._doubts.note(seen, crossings)]
+        events += [self._contested(seen.frame, doubt) for doubt in doubts]
         self._watch.forget(seen.ended)
         for key in seen.ended:
             self._leave(key)
         return events
 
     def blind(self, gap: Gap, tracks: Tracks) -> list[Event]:  # noqa: ARG002  as all rules have it
-        """Return nothing: who crossed meanwhile nobody saw; all tracks are forgotten."""
+        """Return what was still to be settled: who crossed meanwhile nobody saw; all tracks are forgotten."""
+        doubts = [] if self._handover.done else self._handover.give_up()
         self._watch.reset()
         self._doubts.reset()
         for key in list(self._counted):
             self._leave(key)
-        return []
+        return [self._contested(gap, doubt) for doubt in doubts]
 
     def bars(self, misses: Misses) -> dict[str, Bar]:
         """Return between what every counter of this line is since the start, by its name.
@@ -106,13 +116,13 @@ class LineCounter:
             position=crossing.position,
         )
 
-    def _contested(self, frame: Frame, doubt: Doubt) -> Contested:
+    def _contested(self, frame: Frame | Gap, doubt: Doubt) -> Contested:
         counter = self._counter(doubt.label, doubt.direction)
         tally = self._tally(counter, doubt.label)
         error = "doubled" if doubt.why == "again" else "missed"
         setattr(tally, error, getattr(tally, error) + 1)
         return Contested(
-            time=frame.time,
+            time=frame.time if isinstance(frame, Frame) else frame.until,
             camera=frame.camera,
             frame=frame.index,
             counter=counter,
@@ -122,6 +132,14 @@ class LineCounter:
             other=doubt.other,
             position=doubt.position,
         )
+
+    def _told(self, count: Count) -> Told | None:
+        """Return what `count` says of this line; None where it is of another one."""
+        for label in range(1, len(self._classes)):
+            for direction in self._watch.directions if self._line.direction == "both" else [self._line.direction]:
+                if count.counter == self._counter(label, direction):
+                    return Told(label, direction, count.position, count.time)
+        return None
 
     def _tally(self, counter: str, label: int) -> _Tally:
         return self._tallies.setdefault(counter, _Tally(label))

@@ -89,6 +89,23 @@ class LineWatch:
         offset = point - self._start
         return float(offset @ self._normal), 0 <= float(offset @ self._along) <= self._length
 
+    @property
+    def length(self) -> float:
+        """Return the distance of the line's ends, frame pixels."""
+        return self._length
+
+    def path(
+        self, points: npt.NDArray[np.float32], velocities: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return (n,) how far `points` (n, 2) are beyond the line, and where on it those at `velocities` (n, 2) cross.
+
+        Both in frame pixels, the latter from the line's start; what does not move crosses beside where it is.
+        """
+        offsets, speeds = points - self._start, velocities @ self._normal
+        distances = offsets @ self._normal
+        frames = np.where(speeds == 0, 0.0, distances / np.where(speeds == 0, 1.0, speeds))
+        return distances, (offsets - velocities * frames[:, None]) @ self._along
+
     def across(self, velocity: npt.NDArray[np.float32]) -> float:
         """Return the part of `velocity` (2,) that crosses the line, positive towards its side +1."""
         return float(velocity @ self._normal)
@@ -96,6 +113,11 @@ class LineWatch:
     def extent(self, box: Array) -> float:
         """Return half of what `box` (4,) measures across the line, frame pixels."""
         return float((box[2:] - box[:2]) @ np.abs(self._normal)) / 2
+
+    @property
+    def directions(self) -> list[str]:
+        """Return the directions in which the line can be crossed."""
+        return list(self._names.values())
 
     def name(self, side: float) -> str:
         """Return the direction of a crossing to `side`, by its sign."""

@@ -17,7 +17,7 @@ from edge.decide.lines import away_px, deadlines
 from edge.decide.presence import PresenceWatch
 from edge.decide.sizes import SizedLine, Sizes
 from edge.decide.tallies import Tallies
-from edge.events import Alert, Event
+from edge.events import Alert, Count, Event
 from edge.types import Frame, Gap, Seen, Stakes, Tracks
 
 
@@ -44,10 +44,12 @@ class Rules:
         defects: list[str],
         clock: Callable[[], float] | None = None,
         labels: Sequence[str] = (),
+        told: Sequence[Count] = (),
     ) -> None:
         """`classes` are the names of the instance classes, the background first; `defects` the defect classes.
 
-        `clock` is that of a live camera, s, monotonic; `labels` are the semantic classes, the background first.
+        `clock` is that of a live camera, s, monotonic; `labels` are the semantic classes, the background first; `told`
+        are the counts of earlier processes by this camera, the newest first.
         """
         lines = [line for line in config.lines if line.camera == camera]
         gates = [gate for gate in config.gates if gate.camera == camera]
@@ -69,7 +71,8 @@ class Rules:
             )
             for gate in gates
         ]
-        self._counters = [LineCounter(line, classes) for line in lines]
+        in_order = config.tracks.motion == "belt"  # nothing overtakes there
+        self._counters = [LineCounter(line, classes, told if in_order else ()) for line in lines]
         self._behaviour = Behaviour(config, camera, classes)
         self._gatherers: list[Rule] = [*([] if sizes is None else [sizes]), *self._tallies.values()]
         self._presence = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -11,8 +12,9 @@ from edge.config import Config, Models
 from edge.errors import ConfigError, EngineError
 from edge.types import Array
 
-# What a runtime needs: one package of each group.
-_PACKAGES = {"onnxruntime": (("onnxruntime",),), "tensorrt": (("tensorrt", "tensorrt_rtx"), ("pycuda",))}
+# What a runtime needs: one package of each group, and a library of the driver's.
+_PACKAGES = {"onnxruntime": (("onnxruntime",),), "tensorrt": (("tensorrt", "tensorrt_rtx"), ("pycuda", "cuda.core"))}
+_LIBRARIES: dict[str, tuple[str, ...]] = {"onnxruntime": (), "tensorrt": ("libcuda.so.1",)}
 
 
 class Engine(Protocol):
@@ -37,15 +39,16 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(data: bytes, model: Model, engine: EngineFile, threads: int) -> Engine:
+def open_engine(data: bytes, model: Model, engine: EngineFile, threads: int, *, dla: bool = False) -> Engine:
     """Load the verified bytes of `engine`, a file of `model`, with the back end it names.
 
     A CPU engine uses `threads` threads, the calling one included, while it runs; engines that run in turn can each
-    have all the cores. Raises `EngineError` where the back end is missing or refuses the model, or where an input or
-    output is not what the manifest says.
+    have all the cores. TensorRT puts what it can on a deep learning accelerator where `dla` is true. Raises
+    `EngineError` where the back end is missing or refuses the model, or where an input or output is not what the
+    manifest says.
     """
     try:
-        opened = _open(data, model, engine, threads)
+        opened = _open(data, model, engine, threads, dla=dla)
     except ImportError as error:
         raise EngineError(
             f"model {engine.file}: cannot import {engine.runtime}: {error}; {_HOW_TO_GET[engine.runtime]}"
@@ -89,15 +92,32 @@ def choose_engine(model: Model, models: Models) -> EngineFile:
 
 
 def runnable(runtime: str) -> bool:
-    """Tell whether the packages of `runtime` are installed; nothing is imported."""
-    return all(any(importlib.util.find_spec(name) for name in group) for group in _PACKAGES[runtime])
+    """Tell whether `runtime` can be there: its packages, which are not imported, and the driver's library."""
+    packages = all(any(installed(name) for name in group) for group in _PACKAGES[runtime])
+    return packages and all(_loads(name) for name in _LIBRARIES[runtime])
 
 
-def _open(data: bytes, model: Model, engine: EngineFile, threads: int) -> Engine:
+def installed(name: str) -> bool:
+    """Tell whether there is a module of this dotted name; it is not imported."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # what the name lies in is not there
+        return False
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _open(data: bytes, model: Model, engine: EngineFile, threads: int, *, dla: bool) -> Engine:
     if engine.runtime == "tensorrt":
         from edge.engines.trt import open_tensorrt  # noqa: PLC0415  a back end is imported only where it is used
 
-        return open_tensorrt(data, model, engine)
+        return open_tensorrt(data, model, engine, dla=dla)
     from edge.engines.ort import OrtEngine  # noqa: PLC0415
 
     return OrtEngine(engine.file, data, threads)
@@ -124,5 +144,5 @@ def _listed(engines: Iterable[EngineFile]) -> str:
 
 _HOW_TO_GET = {
     "onnxruntime": "pip install onnxruntime",
-    "tensorrt": "install NVIDIA's TensorRT for this machine and pip install -e '.[tensorrt]'",
+    "tensorrt": "install NVIDIA's driver and TensorRT for this machine, and pip install -e '.[tensorrt]'",
 }

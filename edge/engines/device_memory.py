@@ -1,11 +1,14 @@
-"""The memory of one GPU behind a small protocol, so that what runs the model never names PyCUDA.
+"""The memory of one GPU behind a small protocol, so that what runs the model names neither PyCUDA nor cuda-core.
 
-Has not run on a GPU yet: everything up to the first driver call is tested, nothing beyond.
+Every engine has a memory, and with it a stream, of its own. Where GPU and CPU share their memory (Jetson), both halves
+of an array are one, and nothing is copied. Has not run on a GPU yet: everything up to the first driver call is tested,
+nothing beyond.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +19,7 @@ from edge.types import Array
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """An array that exists twice: page-locked on the host, and on the device."""
+    """An array that exists twice: page-locked on the host, and on the device; None there where both are one."""
 
     host: Array
     address: int  # on the device
@@ -29,6 +32,11 @@ class DeviceMemory(Protocol):
     @property
     def gpu(self) -> str:
         """Name and compute capability, such as ``NVIDIA Orin 8.7``."""
+        ...
+
+    @property
+    def cuda(self) -> str:
+        """CUDA version of the driver, such as ``CUDA 12.6``."""
         ...
 
     @property
@@ -52,6 +60,10 @@ class DeviceMemory(Protocol):
         """Queue the copy from the device's half."""
         ...
 
+    def recorded(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return what queues the same as `work` does: itself, or a CUDA graph of it, where there are such graphs."""
+        ...
+
     def synchronize(self) -> None:
         """Wait for all that is queued."""
         ...
@@ -59,6 +71,23 @@ class DeviceMemory(Protocol):
     def close(self) -> None:
         """Free everything; called while the device is not current."""
         ...
+
+
+def open_memory(number: int = 0) -> DeviceMemory:
+    """Take GPU `number` with PyCUDA or, where that is not installed, cuda-core; raises `ImportError`, `EngineError`."""
+    if importlib.util.find_spec("pycuda") is None and importlib.util.find_spec("cuda") is not None:
+        from edge.engines.cuda_core import CudaCoreMemory  # noqa: PLC0415
+
+        return CudaCoreMemory(number)
+    return PycudaMemory(number)
+
+
+def cuda_version(number: int) -> str:
+    """Return the driver's number, such as 12060, as people write it."""
+    return f"CUDA {number // 1000}.{number % 1000 // 10}"
+
+
+NO_GPU = 'is the NVIDIA driver loaded? nvidia-smi tells; models.runtime = "onnxruntime" runs on the CPU'
 
 
 class PycudaMemory:
@@ -78,9 +107,11 @@ class PycudaMemory:
             cuda.init()
             device = cuda.Device(number)
             self.gpu = "{} {}.{}".format(device.name(), *device.compute_capability())
+            self.cuda = cuda_version(cuda.get_driver_version())
+            self._shared = bool(device.get_attribute(cuda.device_attribute.INTEGRATED))
             self._context = device.retain_primary_context()
         except cuda.Error as error:
-            raise EngineError(f"GPU {number}: {error}; is the NVIDIA driver loaded? nvidia-smi tells") from error
+            raise EngineError(f"GPU {number}: {error}; {NO_GPU}") from error
         with self.current():
             self._stream = cuda.Stream()
             self.stream = int(self._stream.handle)
@@ -98,7 +129,10 @@ class PycudaMemory:
             raise EngineError(f"GPU {self.gpu}: {error}") from error
 
     def twin(self, shape: tuple[int, ...], dtype: Any) -> Twin:
-        """Allocate both halves."""
+        """Allocate both halves, or the one that GPU and CPU share."""
+        if self._shared:
+            host = self._cuda.pagelocked_empty(shape, dtype, mem_flags=self._cuda.host_alloc_flags.DEVICEMAP)
+            return Twin(host, int(host.base.get_device_pointer()), None)
         host = self._cuda.pagelocked_empty(shape, dtype)
         device = self._cuda.mem_alloc(max(host.nbytes, 1))
         self._device_halves.append(device)
@@ -106,11 +140,17 @@ class PycudaMemory:
 
     def to_device(self, twin: Twin) -> None:
         """Queue the copy to the device."""
-        self._cuda.memcpy_htod_async(twin.device, twin.host, self._stream)
+        if twin.device is not None:
+            self._cuda.memcpy_htod_async(twin.device, twin.host, self._stream)
 
     def to_host(self, twin: Twin) -> None:
         """Queue the copy to the host."""
-        self._cuda.memcpy_dtoh_async(twin.host, twin.device, self._stream)
+        if twin.device is not None:
+            self._cuda.memcpy_dtoh_async(twin.host, twin.device, self._stream)
+
+    def recorded(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return `work`: PyCUDA has no CUDA graphs."""
+        return work
 
     def synchronize(self) -> None:
         """Wait for the stream; errors of queued work surface here."""

@@ -23,7 +23,7 @@ import msgspec
 
 from edge import config
 from edge.event_facts import PASSING, counter_of
-from edge.events import Event, GapEvent, Verdict
+from edge.events import Count, Event, GapEvent, Verdict
 from edge.tell import schema
 from edge.tell.accounts import Accounts
 from edge.tell.clocks import Clock, utc_text, wall_clock
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 _BEAT_S = 1.0
 _RESERVE_PAGES = 16
+NEWEST_ROWS = 2048  # events among which counts are looked for at a start
+_NEWEST_COUNTS = "SELECT payload FROM events WHERE seq > ? AND kind = 'count' ORDER BY seq DESC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,20 @@ class Ledger:
     def totals(self) -> dict[str, int]:
         """Return the running total of each counter; never falls in one stream. Any thread may ask."""
         return self._totals
+
+    def newest_counts(self) -> list[Count]:
+        """Return the counts among the newest events, the newest first; none where some of them are lost."""
+        totals, found = dict(self._totals), []
+        for (payload,) in self._db.execute(_NEWEST_COUNTS, (self._seq - NEWEST_ROWS,)):
+            try:
+                count = msgspec.json.decode(payload, type=Count)
+            except (msgspec.MsgspecError, TypeError):  # altered on the disk
+                return []
+            if totals.get(count.counter) != count.total:
+                return []
+            totals[count.counter] -= 1
+            found.append(count)
+        return found
 
     def identity(self, kind: str | None = None) -> Identity:
         """Return where all events are, or those of one `kind`. Any thread may ask; raises `LedgerError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import sys
 from pathlib import Path
@@ -148,3 +149,21 @@ def test_choose_what_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "runnable", {"tensorrt": False, "onnxruntime": False}.__getitem__)
     with pytest.raises(EngineError, match="no back end is installed for int8 for tensorrt"):
         choose_engine(model_of(RT), Models())
+
+
+@pytest.mark.parametrize("there", [set[str](), {"tensorrt"}, {"pycuda"}, {"tensorrt_rtx", "cuda.core"}])
+def test_tensorrt_needs_a_package_of_each_kind_and_a_driver(there: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "installed", there.__contains__)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: name)
+    assert engines.runnable("tensorrt") == (len(there) == 2)
+
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert not engines.runnable("tensorrt")
+
+
+def test_part_of_a_package_that_is_not_there() -> None:
+    assert not engines.installed("no_such_package.part")
+    assert engines.installed("edge.engines")

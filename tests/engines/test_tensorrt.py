@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +15,9 @@ import pytest
 
 from edge.bundle import EngineFile, Head, Model, TensorSpec
 from edge.engines import plans, trt
+from edge.engines.builder import Built, build_plan, import_tensorrt
 from edge.engines.device_memory import Twin
-from edge.engines.trt import TensorRtEngine, build_plan, plan_of
+from edge.engines.trt import TensorRtEngine, plan_of
 from edge.errors import EngineError
 
 rtx = pytest.mark.skipif(
@@ -30,7 +31,7 @@ class FakeMemory:
     stream = 77
 
     def __init__(self, gpu: str = "Fake GPU 8.7") -> None:
-        self.gpu, self.depth, self.closed = gpu, 0, 0
+        self.gpu, self.cuda, self.depth, self.closed = gpu, "CUDA 12.6", 0, 0
         self.devices: dict[int, Any] = {}
         self.queued: list[tuple[str, int]] = []
 
@@ -57,6 +58,9 @@ class FakeMemory:
         assert self.depth == 1
         self.queued.append(("out", twin.address))
         twin.host[...] = twin.device
+
+    def recorded(self, work: Callable[[], None]) -> Callable[[], None]:
+        return work
 
     def synchronize(self) -> None:
         assert self.depth == 1
@@ -195,57 +199,109 @@ def file_of(name: str, **requires: str) -> EngineFile:
     return EngineFile("tensorrt", "int8", name, 4, "", requires)
 
 
+def model_of() -> Model:
+    outputs = [TensorSpec("labels", (2, 3, 3), "uint8"), TensorSpec("peaks", (1, 3), "int16")]
+    return Model(["a", "b"], Head("centers"), TensorSpec("image", (2, 3, 3), "uint8"), outputs, [])
+
+
+def opened(fake: FakeTensorRt, memory: FakeMemory, file: EngineFile, data: bytes = b"graph") -> TensorRtEngine:
+    return trt._opened(fake, memory, data, model_of(), file, dla=False)
+
+
 def test_plan_for_another_machine(fake: FakeTensorRt, memory: FakeMemory) -> None:
     good = file_of("m.plan", tensorrt="10.3.0", gpu="Fake GPU 8.7")
-    assert plan_of(fake, memory, good, b"plan") == b"plan"
+    assert opened(fake, memory, good, b"plan").outputs["peaks"].dtype == "int16"
     for bad in (file_of("m.plan"), file_of("m.plan", tensorrt="10.3.0", gpu="Fake GPU 8.6")):
         with pytest.raises(EngineError, match="the plan is for"):
-            plan_of(fake, memory, bad, b"plan")
+            opened(fake, memory, bad, b"plan")
 
 
-def test_plan_is_built_once_per_machine(
-    fake: FakeTensorRt, memory: FakeMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Builds:
+    """Stands for `build_plan`; notes what it was given."""
+
+    def __init__(self, memory: FakeMemory, plan: bytes = b"plan") -> None:
+        self.memory, self.plan, self.given = memory, plan, list[tuple[bytes, bytes, bool]]()
+
+    def __call__(self, _: Any, __: str, data: bytes, timing: bytes, *, dla: bool) -> Built:
+        assert self.memory.depth == 1
+        self.given.append((data, timing, dla))
+        return Built(self.plan, b"times of " + data)
+
+
+@pytest.fixture
+def builds(memory: FakeMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builds:
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
-    built: list[bytes] = []
+    found = Builds(memory)
+    monkeypatch.setattr(trt, "build_plan", found)
+    return found
 
-    def build(_: Any, __: str, data: bytes) -> bytes:
-        assert memory.depth == 1
-        built.append(data)
-        return b"plan of " + data
 
-    monkeypatch.setattr(trt, "build_plan", build)
-    for _ in range(2):
-        assert plan_of(fake, memory, file_of("m.onnx"), b"graph") == b"plan of graph"
-    assert built == [b"graph"]
+def test_plan_is_built_once_per_machine(fake: FakeTensorRt, memory: FakeMemory, builds: Builds) -> None:
+    assert plan_of(fake, memory, file_of("m.onnx"), b"graph") == (b"plan", False)
+    assert plan_of(fake, memory, file_of("m.onnx"), b"graph") == (b"plan", True)
     plan_of(fake, memory, file_of("m.onnx"), b"other graph")
-    memory.gpu = "Fake GPU 8.9"
+    assert builds.given == [(b"graph", b"", False), (b"other graph", b"times of graph", False)]
+
+
+@pytest.mark.parametrize("other", ["gpu", "cuda", "tensorrt", "rtx", "dla"])
+def test_plan_is_built_again_where_the_key_differs(
+    fake: FakeTensorRt, memory: FakeMemory, builds: Builds, other: str
+) -> None:
     plan_of(fake, memory, file_of("m.onnx"), b"graph")
-    fake.__version__ = "10.4.0"
+    memory.gpu = "Fake GPU 8.9" if other == "gpu" else memory.gpu
+    memory.cuda = "CUDA 13.0" if other == "cuda" else memory.cuda
+    fake.__version__ = "10.4.0" if other == "tensorrt" else fake.__version__
+    fake.__name__ = "tensorrt_rtx" if other == "rtx" else fake.__name__
+    assert plan_of(fake, memory, file_of("m.onnx"), b"graph", dla=other == "dla") == (b"plan", False)
+    assert builds.given[1] == (b"graph", b"", other == "dla")  # another machine's times are not used either
+
+
+def test_kept_plan_that_does_not_load_is_built_again(
+    fake: FakeTensorRt, memory: FakeMemory, builds: Builds, caplog: pytest.LogCaptureFixture
+) -> None:
+    builds.plan = b"stale"
     plan_of(fake, memory, file_of("m.onnx"), b"graph")
-    assert len(built) == 4
+    builds.plan = b"plan"
+    opened(fake, memory, file_of("m.onnx")).close()
+    assert "cannot be loaded: model m.onnx: TensorRT 10.3.0 cannot load the plan: not a plan" in caplog.text
+    assert len(builds.given) == 2
+    builds.plan = b"never good"
+    with pytest.raises(EngineError, match="not a plan"):
+        opened(fake, memory, file_of("m.onnx"), b"bad graph")
+    assert len(builds.given) == 3
 
 
 def test_plan_that_cannot_be_trusted(tmp_path: Path) -> None:
     key = plans.plan_key("a", "b")
-    plans.store_plan(tmp_path / "plans", key, b"plan")
+    plans.store(tmp_path / "plans", f"{key}.plan", b"plan")
     path = tmp_path / "plans" / f"{key}.plan"
-    assert plans.load_plan(tmp_path / "plans", key) == b"plan"
+    assert plans.load(tmp_path / "plans", f"{key}.plan") == b"plan"
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     path.chmod(0o620)
-    assert plans.load_plan(tmp_path / "plans", key) is None
+    assert plans.load(tmp_path / "plans", f"{key}.plan") is None
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    assert plans.load_plan(tmp_path / "plans", key) is None
+    assert plans.load(tmp_path / "plans", f"{key}.plan") is None
     path.rename(tmp_path / "real")
     path.symlink_to(tmp_path / "real")
-    assert plans.load_plan(tmp_path / "plans", key) is None
+    assert plans.load(tmp_path / "plans", f"{key}.plan") is None
 
 
 def test_plan_that_cannot_be_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "plans").write_text("a file where the folder should be")
-    plans.store_plan(tmp_path / "plans", "key", b"plan")
+    plans.store(tmp_path / "plans", "key.plan", b"plan")
     assert "cannot be kept" in caplog.text
+
+
+def test_kept_files_are_bounded_and_the_oldest_goes(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("not ours to remove")
+    for number in range(plans.MOST + 3):
+        plans.store(tmp_path, f"{number}.plan", b"plan")
+        os.utime(tmp_path / f"{number}.plan", (number, number))
+        assert plans.load(tmp_path, "0.plan") == b"plan"  # in use: it stays
+    kept = sorted(int(path.stem) for path in tmp_path.glob("*.plan"))
+    assert kept == [0, *range(4, plans.MOST + 3)]
+    assert (tmp_path / "mine.txt").exists()
 
 
 def test_plan_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,26 +340,64 @@ def graph(cast: int = 6) -> bytes:
 
 @rtx
 def test_rtx_builds_without_a_gpu() -> None:
-    assert len(build_plan(trt.import_tensorrt(), "m.onnx", graph())) > 1000
+    built = build_plan(import_tensorrt(), "m.onnx", graph())
+    assert len(built.plan) > 1000
+    again = build_plan(import_tensorrt(), "m.onnx", graph(), built.timing)
+    assert len(again.plan) > 1000
+    assert build_plan(import_tensorrt(), "m.onnx", graph(), b"no timing cache").plan
+
+
+@rtx
+def test_rtx_has_no_accelerator() -> None:
+    with pytest.raises(EngineError, match=r"models\.dla is true and TensorRT-RTX .* sees no deep learning accelerator"):
+        build_plan(import_tensorrt(), "m.onnx", graph(), dla=True)
 
 
 @rtx
 def test_rtx_refuses_16_bit_integers() -> None:
     """Why `narrowed` exists: the day this fails, it can go."""
-    with pytest.raises(EngineError, match=r"m\.onnx: TensorRT .* cannot read the graph: .*[Uu]nsupported"):
-        build_plan(trt.import_tensorrt(), "m.onnx", graph(cast=5))
+    with pytest.raises(EngineError, match=r"m\.onnx: TensorRT-RTX .* cannot read the graph: .*[Uu]nsupported"):
+        build_plan(import_tensorrt(), "m.onnx", graph(cast=5))
 
 
 @rtx
 def test_rtx_refuses_what_is_no_graph() -> None:
     with pytest.raises(EngineError, match="cannot read the graph"):
-        build_plan(trt.import_tensorrt(), "m.onnx", b"not a graph")
+        build_plan(import_tensorrt(), "m.onnx", b"not a graph")
+
+
+def unsigned() -> bytes:
+    """Return a graph with unsigned activations whose zero points are all 0."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=1),
+        helper.make_node("QuantizeLinear", ["float", "step", "zero"], ["bytes"]),
+        helper.make_node("DequantizeLinear", ["bytes", "step", "zero"], ["again"]),
+        helper.make_node("Relu", ["again"], ["relu"]),
+    ]
+    constants = [
+        onnx.numpy_helper.from_array(np.float32(1), "step"),
+        onnx.numpy_helper.from_array(np.uint8(0), "zero"),
+    ]
+    inputs = [helper.make_tensor_value_info("image", 2, [8, 8, 3])]
+    outputs = [helper.make_tensor_value_info("relu", 1, [8, 8, 3])]
+    built = helper.make_graph(nodes, "g", inputs, outputs, constants)
+    model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+@rtx
+def test_what_would_silently_be_wrong_is_refused() -> None:
+    """Codes from 128 on would be cut off, with a warning and no error."""
+    with pytest.raises(EngineError, match=r"would run it wrongly: .*Defaulting to INT8 instead"):
+        build_plan(import_tensorrt(), "m.onnx", unsigned())
 
 
 @rtx
 @pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="there is a GPU: the plan would load")  # noqa: PTH110
 def test_rtx_says_why_it_cannot_load(memory: FakeMemory) -> None:
-    module = trt.import_tensorrt()
-    plan = build_plan(module, "m.onnx", graph())
+    module = import_tensorrt()
+    plan = build_plan(module, "m.onnx", graph()).plan
     with pytest.raises(EngineError, match=r"cannot load the plan: .*[Cc]uda"):
         TensorRtEngine(module, memory, "m.onnx", plan)

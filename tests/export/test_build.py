@@ -130,7 +130,16 @@ def test_all_methods_and_both_flavours(recipe: Path, tmp_path: Path) -> None:
     rewritten(recipe, ('method = "minmax"', 'method = "auto"'), ('head = "logits"', 'head = "logits"\ntensorrt = true'))
     bundle = export_bundle(recipe, tmp_path / "out")
     engines = bundle.manifest.models["semantic"].engines
-    assert (engines[0].runtime, engines[0].file) == ("tensorrt", "semantic.trt.onnx")
+    assert [(engine.runtime, engine.precision, engine.file) for engine in engines] == [
+        ("tensorrt", "int8", "semantic.trt.int8.onnx"),
+        ("tensorrt", "float16", "semantic.trt.float16.onnx"),
+        ("onnxruntime", "int8", "semantic.int8.onnx"),
+        ("onnxruntime", "float32", "semantic.float32.onnx"),
+    ]
+    said = bundle.manifest.calibration
+    assert "tensorrt_builder" in said
+    assert float(said["semantic_trt_float16_agreement"]) > 0.99
+    assert float(said["semantic_trt_int8_agreement"]) > 0.9
     assert bundle.manifest.calibration["semantic_method"] in {"mse", "minmax", "percentile", "entropy"}
 
 

@@ -17,6 +17,7 @@ from edge import config
 from edge.errors import LedgerError
 from edge.event_facts import counter_of
 from edge.events import ConversionEvent, Count, Event, GapEvent, TrajectoryEvent, Verdict, ZoneEvent
+from edge.tell import ledger as ledger_module
 from edge.tell import store
 from edge.tell.ledger import Identity, Ledger
 from edge.tell.outbox import Answer
@@ -103,6 +104,27 @@ def test_what_happens_in_zones_raises_totals_and_the_ledger_opens_again(tmp_path
     assert again.totals() == totals
     assert again.identity() == Identity(5, 0, 5, 0)
     again.close()
+
+
+def test_the_newest_counts_are_there_after_a_restart_unless_some_of_them_are_lost(tmp_path: Path) -> None:
+    with contextlib.closing(Ledger(tmp_path, LIMITS, [])) as ledger:
+        assert ledger.newest_counts() == []
+        told = [ledger.commit([count(i), verdict("PASS")])[0] for i in range(4)]
+    with contextlib.closing(Ledger(tmp_path, LIMITS, [])) as ledger:
+        assert ledger.newest_counts() == told[::-1]
+        ledger.commit([count(9)])
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    with contextlib.closing(db), db:
+        db.execute("UPDATE totals SET total = total + 1")
+    with contextlib.closing(Ledger(tmp_path, LIMITS, [])) as ledger:
+        assert ledger.newest_counts() == []
+
+
+def test_counts_are_looked_for_among_the_newest_events_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "NEWEST_ROWS", 3)
+    with contextlib.closing(Ledger(tmp_path, LIMITS, [])) as ledger:
+        told = ledger.commit([count(1), count(2), verdict("PASS"), count(3)])
+        assert ledger.newest_counts() == [told[3], told[1]]
 
 
 def test_no_events_cost_no_transaction(ledger: Ledger) -> None:

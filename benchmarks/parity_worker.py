@@ -173,18 +173,19 @@ def mask_rcnn(images: Sequence[Array], path: Path, own: Own) -> Keys:
     backbone = backbones.resnet_fpn_backbone(backbone_name="resnet18", weights=None)
     height, width = images[0].shape[:2]
     faster = importlib.import_module("torchvision.models.detection.faster_rcnn")
+    masks = importlib.import_module("torchvision.models.detection.mask_rcnn")
     small: Keys = {
-        "box_head": faster.TwoMLPHead(backbone.out_channels * 7 * 7, 128),
-        "box_predictor": faster.FastRCNNPredictor(128, CLASSES),
-        "mask_predictor": importlib.import_module("torchvision.models.detection.mask_rcnn").MaskRCNNPredictor(
-            256, 64, CLASSES
-        ),
-        "rpn_post_nms_top_n_test": 200,
+        "box_head": faster.TwoMLPHead(backbone.out_channels * 7 * 7, 64),
+        "box_predictor": faster.FastRCNNPredictor(64, CLASSES),
+        "mask_head": masks.MaskRCNNHeads(backbone.out_channels, (32,), 1),
+        "mask_predictor": masks.MaskRCNNPredictor(32, 32, CLASSES),
+        "rpn_post_nms_top_n_test": 100,
+        "box_detections_per_img": 20,
     }
     net = detection.MaskRCNN(backbone, min_size=min(height, width), max_size=max(height, width), **small)
     pictures = [each[0] for each in tensors(images, normalize=False)]
     run: Run = lambda: net(pictures)  # noqa: E731
-    warmed(net, run)
+    net.eval()
     for layer in (net.rpn.head.cls_logits, net.roi_heads.box_predictor.cls_score):
         spread(layer, run)
     spread(net.rpn.head.bbox_pred, run, std=0.3)

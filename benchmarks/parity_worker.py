@@ -104,6 +104,14 @@ def spread(layer: Any, run: Run, *, share: float | None = None, std: float = SPR
         layer.bias = torch.nn.Parameter((old - middle) * gain + lift)
 
 
+def smooth(*parts: Any) -> None:
+    """Let each convolution average over its window: masks of blobs, as trained ones are, not of single cells."""
+    torch = importlib.import_module("torch")
+    with torch.no_grad():
+        for layer in (each for part in parts for each in part.modules() if hasattr(each, "kernel_size")):
+            layer.weight.copy_(layer.weight.mean(dim=(2, 3), keepdim=True).expand_as(layer.weight).clone())
+
+
 def named(count: int, *, background: bool) -> list[str]:
     """Return `count` names of classes."""
     return ["background", *(f"c{i}" for i in range(1, count))] if background else [f"c{i}" for i in range(count)]
@@ -190,6 +198,7 @@ def mask_rcnn(images: Sequence[Array], path: Path, own: Own) -> Keys:
         spread(layer, run)
     spread(net.rpn.head.bbox_pred, run, std=0.3)
     spread(net.roi_heads.box_predictor.bbox_pred, run, std=0.5)
+    smooth(net.roi_heads.mask_head, net.roi_heads.mask_predictor.conv5_mask)
     spread(net.roi_heads.mask_predictor.mask_fcn_logits, run)
     with torch.no_grad():
         for found in run():

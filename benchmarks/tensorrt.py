@@ -28,12 +28,10 @@ from edge.threads import available_cores
 from edge.types import Image, Instances, Looks
 from examples.belt.heldout import write_heldout
 from export.candidate import Candidate, candidate
-from export.cascade import Cascade
+from export.cascade import Cascade, opened
 from export.half import widened
 from export.heldout import held_frames
-from export.judge import resized
-from export.metrics import confusion, mask_ap
-from export.precision import opened
+from export.metrics import confusion, mask_ap, resized
 from export.recipe import HeldOut, Instance, Recipe, Semantic, TensorRtPrecision, load_recipe, sources
 from export.tensorrt import MAKERS, Material, material_of
 

@@ -21,10 +21,9 @@ from edge.errors import FoveateError
 from edge.threads import available_cores
 from edge.types import Image
 from export.candidate import Candidate, candidate
-from export.cascade import Cascade
+from export.cascade import Cascade, opened
 from export.half import widened
 from export.metrics import DEFECT_PX, Panoptic, confusion, mean_iou
-from export.precision import opened
 from export.recipe import load_recipe, sources
 from export.tensorrt import MAKERS, material_of
 

@@ -45,7 +45,7 @@ class Sample:
 
 def sample_activations(model: onnx.ModelProto, tensors: list[str], pictures: Iterable[Image]) -> dict[str, Sample]:
     """Run `model` on `pictures` (each as its one input) and return a sample of every one of `tensors`."""
-    session, (feed, *_) = _session(model, tensors), [value.name for value in model.graph.input]
+    session, (feed, *_) = session_showing(model, tensors), [value.name for value in model.graph.input]
     samples = {name: Sample() for name in tensors}
     random = np.random.default_rng(0)
     all_pictures = list(pictures)
@@ -56,7 +56,8 @@ def sample_activations(model: onnx.ModelProto, tensors: list[str], pictures: Ite
     return samples
 
 
-def _session(model: onnx.ModelProto, tensors: list[str]) -> ort.InferenceSession:
+def session_showing(model: onnx.ModelProto, tensors: Iterable[str]) -> ort.InferenceSession:
+    """Return a session of `model` that gives `tensors` beside its outputs."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     shown = {value.name for value in watched.graph.output}

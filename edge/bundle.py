@@ -83,6 +83,14 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fill: Grey = 114  # grey value of pixels that hold no frame
 
 
+class Judged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the figures of `Manifest.quality` were measured on."""
+
+    frames: list[str]  # the beginning of the SHA-256 of each held-out frame's pixels, in order; of the first ones only
+    sha256: str  # of the beginnings of all of them, one after the other
+    device: dict[str, str]  # machine, processor, system and versions
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``manifest.json``."""
 
@@ -93,6 +101,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[Role, Model]
     calibration: dict[str, str | int | float] = {}
     quality: dict[str, float] = {}
+    judged: Judged | None = None
     provenance: dict[str, str] = {}
 
 

@@ -16,18 +16,16 @@ import msgspec
 import onnx
 
 from edge import bundle
-from edge.bundle import Bundle, Manifest, Model, Role, open_bundle
-from edge.engines.ort import OrtEngine
+from edge.bundle import Bundle, Manifest, open_bundle
 from edge.errors import ConfigError, FoveateError
-from edge.threads import available_cores
+from export.accept import accepted, judged_on
 from export.apart import TakenIn, take_in
 from export.cache_key import cache_key
 from export.candidate import Candidate
-from export.cascade import Cascade, with_coarse
-from export.heldout import held_frames
-from export.judge import Verdict, judge, timings
-from export.operate import operating_points
-from export.precision import Candidates, Progress, opened, quantize_all
+from export.heldout import HeldFrame, held_frames
+from export.judge import Verdict
+from export.parity import site_of
+from export.precision import Candidates, Progress, quantize_all
 from export.recipe import Recipe, load_recipe, sources
 from export.report import write_report
 
@@ -35,7 +33,7 @@ _BUNDLE_FILE, _REPORT_FILE = (
     re.compile(r"manifest\.json|.*\.(onnx|plan)"),
     re.compile(r"report\.(html|json)|gate\.toml"),
 )
-_FOUND_BYTES = 8192  # room in the manifest for what the export finds out
+_FOUND_BYTES = 20_480  # room in the manifest for what the export finds out
 
 
 def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None) -> Bundle:
@@ -48,15 +46,29 @@ def export_bundle(recipe_path: Path, out: Path, progress: Progress | None = None
     recipe = load_recipe(recipe_path)
     out = out.resolve()
     _check_target(out)
+    if recipe.parity is not None:
+        site_of(recipe.parity)  # what is wrong with it is said before the work
     candidates = _candidates(recipe)
     draft = _draft(recipe, candidates)
-    calibration = quantize_all(recipe, candidates, report)
-    models = {role: found.described() for role, found in candidates.items()}
-    verdict = _judge(recipe, candidates, models, report)
+    frames = _held_out(recipe, candidates)
+    calibration = quantize_all(recipe, candidates, frames, report)
+    models, verdict = accepted(recipe, draft, candidates, frames, _fill, report)
+    for role, found in candidates.items():
+        calibration |= {f"{role}_{key}_refused": reason for key, reason in found.refusals().items()}
     quality = {key: round(value, 6) for key, value in verdict.figures.items()}
-    manifest = msgspec.structs.replace(draft, models=models, calibration=calibration, quality=quality)
+    manifest = msgspec.structs.replace(
+        draft, models=models, calibration=calibration, quality=quality, judged=judged_on(verdict)
+    )
     _write(out, manifest, candidates, verdict)
     return open_bundle(out)
+
+
+def _held_out(recipe: Recipe, candidates: Candidates) -> list[HeldFrame]:
+    """Return the frames that everything is judged on; they stay in memory, for every plan is judged on all of them."""
+    if recipe.heldout is None:
+        return []
+    _, frames = held_frames(recipe.heldout, {role: found.model for role, found in candidates.items()})
+    return list(frames())
 
 
 def _candidates(recipe: Recipe) -> Candidates:
@@ -166,63 +178,6 @@ def _report(out: Path) -> Path:
     return out.with_name(f"{out.name}.report")
 
 
-def _judge(recipe: Recipe, candidates: Candidates, models: dict[Role, Model], progress: Progress) -> Verdict:
-    """Compare the float cascade with what the bundle prefers to run."""
-    verdict = Verdict(notes=["There are no held-out frames in the recipe: nothing was compared."])
-    with contextlib.ExitStack() as stack:
-        engines = _engines(candidates, stack)
-        if recipe.heldout is not None:
-            count, frames = held_frames(recipe.heldout, models)
-            cascades = {side: Cascade(found, models, recipe.regions) for side, found in engines.items()}
-            if "coarse" in models:
-                changed = with_coarse(engines["bundle"])
-                cascades["coarse"] = Cascade(changed, with_coarse(models), recipe.regions)
-            step = "judge on held-out frames"
-            verdict = judge(frames(), count, cascades, models, lambda share: progress(step, share))
-        _choose_points(recipe, models, verdict)
-        _drop_trivial(verdict, candidates)
-        for role, found in candidates.items():
-            keys = {"float": found.native, "bundle": found.preferred}
-            variants = {f"{role}_{key}": engines[side][role] for side, key in keys.items()}
-            verdict.figures |= timings(variants, models[role].input)
-    return verdict
-
-
-def _choose_points(recipe: Recipe, models: dict[Role, Model], verdict: Verdict) -> None:
-    """Choose where the gate's thresholds are to be, if the recipe wants that; raises `ConfigError` without truth."""
-    wanted = recipe.operating_point
-    if wanted is None:
-        return
-    if not verdict.frames:
-        raise ConfigError("recipe: operating_point: heldout.folder has no instances; add them, or leave the table out")
-    defects = models["instance"].defects
-    verdict.points = operating_points(verdict.frames, defects, wanted.escapes, wanted.least_px, wanted.confidence)
-
-
-def _engines(candidates: Candidates, stack: contextlib.ExitStack) -> dict[str, dict[Role, OrtEngine]]:
-    """Open every model twice, as "float" and as "bundle" runs it; all are closed with `stack`."""
-    threads = available_cores()
-    return {
-        "float": {role: opened(stack, role, found.files[found.native], threads) for role, found in candidates.items()},
-        "bundle": {
-            role: opened(stack, role, found.files[found.preferred], threads) for role, found in candidates.items()
-        },
-    }
-
-
-def _drop_trivial(verdict: Verdict, candidates: Candidates) -> None:
-    """Leave out figures that compare a model with itself."""
-    same = [role for role, found in candidates.items() if found.native == found.preferred]
-    if same:
-        verdict.notes.append(f"The bundle prefers the {' and '.join(same)} model as it was given.")
-    gone = ["semantic_miou_agreement", "semantic_miou_bundle"] if "semantic" in same else []
-    if len(same) == len(candidates):
-        others = [key for key in verdict.figures if key.startswith("instance_") and "float" not in key]
-        gone += [key for key in others if not key.endswith("_coarse")]
-    for key in gone:
-        verdict.figures.pop(key, None)
-
-
 @contextlib.contextmanager
 def _written(out: Path) -> Iterator[None]:
     """Turn what the disk refuses into one line."""
@@ -241,14 +196,19 @@ def _write(out: Path, manifest: Manifest, candidates: Candidates, verdict: Verdi
         new, report = Path(name) / "bundle", Path(name) / "report"
         new.mkdir()
         report.mkdir()
-        for found in candidates.values():
-            for key in found.kept():
-                (new / found.file_name(key)).write_bytes(found.files[key])
-        (new / "manifest.json").write_bytes(_text(manifest))
+        held = [(found, key) for found in candidates.values() for key in found.kept()]
+        _fill(new, manifest, {found.file_name(key): found.files[key] for found, key in held})
         write_report(report, manifest, verdict)
         _sound(new)  # an older bundle stays unless the new one can be loaded
         _put(report, _report(out))
         _put(new, out)
+
+
+def _fill(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
+    """Write a bundle into `folder`, which exists."""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "manifest.json").write_bytes(_text(manifest))
 
 
 def _put(fresh: Path, place: Path) -> None:

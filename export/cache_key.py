@@ -21,14 +21,16 @@ CODE = ("export", "calibration", "edge/see", "edge/bundle.py")  # what shapes a 
 def cache_key(recipe_path: Path) -> str:
     """Return 16 hex digits that change with whatever shapes the bundle.
 
-    That is the recipe, its models, the sizes and times of its recordings, the programs it calls as ``{python} -m …``,
-    our own code, and the versions of the packages in use.
+    That is the recipe, its models, the site that it is to decide alike in, the sizes and times of its recordings, the
+    programs it calls as ``{python} -m …``, our own code, and the versions of the packages in use.
     """
     recipe = load_recipe(recipe_path)
     digest = hashlib.sha256(recipe_path.read_bytes())
-    for source in sources(recipe).values():
+    files = [source.model for source in sources(recipe).values()]
+    files += [recipe.parity.config] if recipe.parity is not None else []
+    for path in files:
         with contextlib.suppress(OSError):  # export will say what is wrong with it
-            digest.update(hashlib.sha256(source.model.read_bytes()).digest())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
     for camera in _recordings(recipe):
         with contextlib.suppress(OSError):
             status = os.stat(camera.source)  # noqa: PTH116  a source may also be a URL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -11,28 +12,32 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from calibration.ranges import Sample, find_ranges, sample_activations
+from calibration.ranges import Range, Sample, find_ranges, sample_activations
 from edge import bundle
 from edge.engines.ort import ERRORS, OrtEngine
 from edge.errors import ConfigError
-from edge.types import Image
+from edge.types import Array, Image
 from export.box_masks import box_masks_meaning
 from export.centers import centers_meaning
+from export.eight_bits import mean_errors, with_biases
 from export.embedding import embedding_meaning
 from export.errors import ModelError
+from export.for_cpu import for_cpu
 from export.graph import NET, canonical, optimized
 from export.heads import Meaning, semantic_meaning
 from export.load import Net, load_net
-from export.quantize import Flavour, is_quantized, pixel_range, plan, quantize
+from export.quantize import Flavour, Plan, carried, is_quantized, pixel_range, plan, quantize
 from export.queries import queries_meaning
 from export.recipe import ONE_255TH, Appearance, Instance, Semantic, TensorRtPrecision
 from export.recognize import understood
 from export.rewrite import argmax_before_shuffle
+from export.search import Search
 from export.yolo import yolo_meaning
 
 AS_IS = "as is"
 TRT = "trt."  # before the precision of files for TensorRT
 FATAL = 4  # onnxruntime's severity
+BIAS_PICTURES = 16  # on which the means of channels are compared: what shifts them is the same in all
 
 
 @dataclass
@@ -45,6 +50,8 @@ class Candidate:
     model: bundle.Model  # without engines
     sensitive: tuple[str, ...]
     files: dict[str, bytes] = field(default_factory=dict)  # "float32", "int8", "trt.int8", "trt.float16" -> ONNX file
+    refused: dict[str, str] = field(default_factory=dict)  # of those, what the bundle may not hold, and why
+    search: Search | None = None  # how the INT8 file was found
 
     @property
     def native(self) -> bundle.Precision:
@@ -53,8 +60,8 @@ class Candidate:
 
     @property
     def preferred(self) -> str:
-        """Return the key of the file that runs by default."""
-        return self.native if self.source.precision == AS_IS else self.source.precision[0]
+        """Return the key of the file that runs by default on this machine."""
+        return next((key for key in self.kept() if not key.startswith(TRT)), self.native)
 
     @property
     def tensorrt(self) -> list[TensorRtPrecision]:
@@ -66,14 +73,24 @@ class Candidate:
         """Return whether the recipe asks for a precision that export has to make."""
         return self.source.precision != AS_IS and precision in self.source.precision
 
-    def described(self) -> bundle.Model:
-        """Return the manifest's entry with every file that the bundle holds, best first."""
-        return msgspec.structs.replace(self.model, engines=[self._engine(key) for key in self.kept()])
+    def described(self, keys: Sequence[str] | None = None) -> bundle.Model:
+        """Return the manifest's entry with every file that the bundle holds, best first, or with those of `keys`."""
+        held = self.kept() if keys is None else keys
+        return msgspec.structs.replace(self.model, engines=[self._engine(key) for key in held])
+
+    def data(self, engine: bundle.EngineFile) -> bytes:
+        """Return the bytes of a file that `described` names."""
+        return next(data for key, data in self.files.items() if self.file_name(key) == engine.file)
 
     def kept(self) -> list[str]:
         """Return the keys of the files that the bundle holds, best first."""
         keys = [self.native] if self.source.precision == AS_IS else list(self.source.precision)
-        return [*(key for key in self.files if key.startswith(TRT)), *keys]
+        keys = [*(key for key in self.files if key.startswith(TRT)), *keys]
+        return [key for key in keys if key not in self.refused]
+
+    def refusals(self) -> dict[str, str]:
+        """Return what was made and is not in the bundle, with the reason."""
+        return {key: reason for key, reason in self.refused.items() if key in self.files}
 
     def _engine(self, key: str) -> bundle.EngineFile:
         data = self.files[key]
@@ -152,26 +169,52 @@ def run_once(found: Candidate) -> None:
 class Calibrated:
     """What was measured of a model on calibration pictures, for one flavour."""
 
+    graph: onnx.ModelProto  # float, as it is quantized
+    plan: Plan
     samples: dict[str, Sample]
     flavour: Flavour
+    pictures: list[Image]
+    _ranges: dict[str, dict[str, Range]] = field(default_factory=dict)  # by method
+    _errors: dict[str, dict[str, Array]] = field(default_factory=dict)  # by method of the ranges
+
+    def ranges(self, method: str) -> dict[str, Range]:
+        """Return the ranges of all activations by `method`; what is decoded has its whole range.
+
+        Scores that are clipped are all alike, and nobody can say which of two objects is the surer one.
+        """
+        if method not in self._ranges:
+            ends = {name: self.samples[name] for name in self.plan.ends}
+            found = find_ranges(self.samples, method) | find_ranges(ends, "minmax")
+            self._ranges[method] = carried(self.graph, found | pixel_range(self.graph))
+        return self._ranges[method]
+
+    def errors(self, method: str) -> dict[str, Array]:
+        """Return by how much bytes shift the means of each layer's channels, with ranges by `method`."""
+        if method not in self._errors:
+            pictures, symmetric = self.pictures[:BIAS_PICTURES], self.flavour == "tensorrt"
+            ranges = self.ranges(method)
+            self._errors[method] = mean_errors(self.graph, self.plan.layers, ranges, pictures, symmetric=symmetric)
+        return self._errors[method]
 
 
 def measure(found: Candidate, pictures: list[Image], flavour: Flavour) -> Calibrated:
     """Run the float graph on `pictures`, each of the model's input size, and sample its activations."""
-    chosen = plan(found.graph, found.source.exclude, found.sensitive, flavour)
-    samples = sample_activations(found.graph, chosen.tensors, pictures)
+    given = found.source.exclude, found.sensitive, flavour
+    graph = found.graph if flavour == "tensorrt" else for_cpu(found.graph, plan(found.graph, *given).nodes)
+    chosen = plan(graph, *given)
+    samples = sample_activations(graph, chosen.tensors, pictures)
     for name, sample in samples.items():
         if not math.isfinite(sample.low) or not math.isfinite(sample.high):
             raise ModelError(
                 f"model {found.source.model}: tensor {name.removeprefix(NET)!r} becomes NaN or infinite on calibration "
                 "pictures; check scale, mean and std, and the weights"
             )
-    return Calibrated(samples, flavour)
+    return Calibrated(graph, chosen, samples, flavour, pictures)
 
 
-def quantized(found: Candidate, measured: Calibrated, method: str) -> bytes:
-    """Return an INT8 file with ranges chosen by `method`."""
-    chosen = plan(found.graph, found.source.exclude, found.sensitive, measured.flavour)
-    ranges = find_ranges(measured.samples, method) | pixel_range(found.graph)
-    graph = quantize(found.graph, chosen, ranges, measured.flavour)
+def quantized(found: Candidate, measured: Calibrated, method: str, float_layers: Collection[str] = ()) -> bytes:
+    """Return an INT8 file with ranges chosen by `method`; `float_layers` are those of the plan that stay float."""
+    chosen = plan(measured.graph, found.source.exclude, found.sensitive, measured.flavour, float_layers)
+    errors = {name: error for name, error in measured.errors(method).items() if name in chosen.layers}
+    graph = quantize(with_biases(measured.graph, errors), chosen, measured.ranges(method), measured.flavour)
     return bytes(graph.SerializeToString(deterministic=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -63,6 +64,13 @@ class Cascade:
         labels = self.semantic(Frame("heldout", 0, 0.0, image))
         confidence = None if labels.confidence is None else np.array(labels.confidence)
         return Labels(np.array(labels.classes), confidence, labels.scale)
+
+
+def opened(stack: contextlib.ExitStack, role: Role, data: bytes, threads: int) -> OrtEngine:
+    """Return an engine that is closed with `stack`."""
+    engine = OrtEngine(role, data, threads)
+    stack.callback(engine.close)
+    return engine
 
 
 def with_coarse(by_role: Mapping[Role, _T]) -> dict[Role, _T]:

@@ -77,6 +77,12 @@ def _summary(bundle: Bundle, seconds: float) -> None:
                 what = (key + end).replace("_", " ")
                 note = " (used only where the governor asks for it)" if end else ""
                 print(f"  {what} with the float models: {quality[key + end]:.4f}{note}")
+    for key, value in bundle.manifest.calibration.items():
+        if key.endswith("_refused"):
+            print(f"  {key.replace('_', ' ')}: {value}")
+    if "parity_parts" in quality:
+        flipped, parts, differ = (quality[f"parity_{key}"] for key in ("verdicts_flipped", "parts", "counts_differ"))
+        print(f"  decisions: {flipped:g} of {parts:g} verdicts flipped, counters differ by {differ:g}")
     gate = bundle.path.with_name(bundle.path.name + ".report") / GATE_FILE
     if gate.exists():
         print(

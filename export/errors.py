@@ -9,3 +9,9 @@ class ModelError(FoveateError):
     """A trained model cannot be read, is of an unknown form, or does not fit its recipe."""
 
     exit_code = 65
+
+
+class BoundError(FoveateError):
+    """No precision that the recipe allows keeps the recipe's bounds."""
+
+    exit_code = 65

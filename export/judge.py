@@ -5,26 +5,26 @@ Where the bundle has a coarse semantic model, the cascade with it in the place o
 
 from __future__ import annotations
 
+import hashlib
 import statistics
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
 from calibration.recordings import Progress
 from edge.bundle import Model, Role, TensorSpec
 from edge.engines.ort import OrtEngine
-from edge.types import Image, Instances
+from edge.types import Instances
 from export.cascade import Cascade, Result
 from export.heldout import HeldFrame
-from export.metrics import DEFECT_PX, Panoptic, confusion, has_coco, mask_ap, mean_iou
+from export.metrics import DEFECT_PX, Panoptic, confusion, has_coco, mask_ap, mean_iou, resized
 from export.operate import Frames, Points
 from export.pictures import panels
+from export.search import Search, in_turns, times_as_fast
 
 EXAMPLES = 6  # frames with pictures: half spread over all, half those that agree least
-WARM, RUNS = 3, 20  # timing
+HASH = 16  # hex digits that are kept of the SHA-256 of a frame
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ class Verdict:
     examples: list[Example] = field(default_factory=list)
     frames: Frames = ()  # true instances and the bundle's, of pictures that have them
     points: Points | None = None
+    hashes: list[str] = field(default_factory=list)  # of the held-out frames, the beginning of the SHA-256 of each
+    losses: list[str] = field(default_factory=list)  # against the bounds of the recipe, in words
+    searches: dict[Role, Search] = field(default_factory=dict)  # how the INT8 files were found
+    decisions: list[str] = field(
+        default_factory=list
+    )  # decisions of [parity] that the bundle makes otherwise, in words
 
 
 @dataclass
@@ -100,25 +106,21 @@ class _Sums:
             side.counts += confusion(frame.semantic, resized(result.labels.classes, frame.semantic.shape), self.classes)
 
 
-def resized(classes: Image, shape: tuple[int, ...]) -> Image:
-    """Return a class map (h, w) uint8 of the whole frame at another `shape`."""
-    return np.asarray(cv2.resize(classes, shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
-
-
 def judge(
-    frames: Iterator[HeldFrame],
-    count: int,
+    frames: Sequence[HeldFrame],
     cascades: dict[str, Cascade],
     models: dict[Role, Model],
     progress: Progress,
 ) -> Verdict:
-    """Run the cascades "float", "bundle" and, if there, "coarse" on `count` held-out frames; return all figures."""
+    """Run the cascades "float", "bundle" and, if there, "coarse" on the held-out frames; return all figures."""
+    count = len(frames)
     sums, verdict = _Sums(models, cascades), Verdict()
     spread = {int(i) for i in np.linspace(0, count - 1, min(count, EXAMPLES - EXAMPLES // 2)).round()}
     worst: list[Example] = []
     for number, frame in enumerate(frames):
         results = {name: cascade(frame.image) for name, cascade in cascades.items()}
         agreement = sums.add(frame, results)
+        verdict.hashes.append(hashlib.sha256(frame.image.tobytes()).hexdigest()[:HASH])
         drawn = panels(frame.image, results["float"], results["bundle"])
         example = Example(frame.name, agreement, drawn)
         if number in spread:
@@ -164,18 +166,16 @@ def _against_truth(sums: _Sums, verdict: Verdict, models: dict[Role, Model]) -> 
         )
 
 
-def timings(engines: dict[str, OrtEngine], picture: TensorSpec) -> dict[str, float]:
-    """Return median and 10th to 90th percentile of one inference in ms, all engines in turn so that load hits both."""
-    feeds = {picture.name: np.random.default_rng(0).integers(0, 256, picture.shape).astype(np.uint8)}
-    times: dict[str, list[float]] = {key: [] for key in engines}
-    for run in range(WARM + RUNS):
-        for key, engine in engines.items():
-            start = time.perf_counter()
-            engine.infer(feeds)
-            if run >= WARM:
-                times[key].append((time.perf_counter() - start) * 1e3)
+def timings(role: Role, engines: dict[str, OrtEngine], picture: TensorSpec) -> dict[str, float]:
+    """Return median and 10th to 90th percentile of one inference in ms, all engines in turns so that load hits both.
+
+    `engines` are those of one model by precision, the float one first; of two, also how many times as fast the second.
+    """
     figures: dict[str, float] = {}
-    for key, values in times.items():
-        tenths = statistics.quantiles(values, n=10)
-        figures |= {f"{key}_ms": statistics.median(values), f"{key}_ms_p10": tenths[0], f"{key}_ms_p90": tenths[-1]}
+    rounds = in_turns(engines, picture)
+    for key, values in rounds.items():
+        name, tenths = f"{role}_{key}", statistics.quantiles(values, n=10)
+        figures |= {f"{name}_ms": statistics.median(values), f"{name}_ms_p10": tenths[0], f"{name}_ms_p90": tenths[-1]}
+    if len(rounds) == 2:
+        figures[f"{role}_speedup"] = times_as_fast(*rounds.values())
     return figures

@@ -27,11 +27,20 @@ def confusion(truth: Image, found: Image, classes: int) -> Counts:
     return np.bincount(pairs, minlength=classes * classes)[: classes * classes].reshape(classes, classes)
 
 
+def resized(classes: Image, shape: tuple[int, ...]) -> Image:
+    """Return a class map (h, w) uint8 of the whole frame at another `shape`."""
+    return np.asarray(cv2.resize(classes, shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
 def mean_iou(counts: Counts) -> float:
-    """Return the mean over classes of intersection over union; classes that neither map has are left out."""
+    """Return the mean over classes of intersection over union; classes that the first map lacks are left out.
+
+    What the second map alone has of such a class is missing in another one: a mean over both maps' classes would fall
+    by a whole class for a single pixel of it.
+    """
     both = np.diag(counts).astype(np.float64)
     either = counts.sum(axis=0) + counts.sum(axis=1) - both
-    present = either > 0
+    present = counts.sum(axis=1) > 0
     return float((both[present] / either[present]).mean()) if present.any() else 1.0
 
 

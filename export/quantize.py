@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,10 +29,10 @@ COMPUTE = {"Conv", "Gemm", "MatMul"}  # where the time goes
 COMPUTE_TENSORRT = COMPUTE | {"ConvTranspose"}  # onnxruntime has no INT8 kernel for it: Q/DQ would only cost accuracy
 FOLLOW = {  # worth it where they feed or follow computing nodes, so that activations stay bytes in between
     *("Add", "AveragePool", "Clip", "Concat", "DepthToSpace", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul"),
-    *("Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
+    *("Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
 }
-ACTIVATIONS = {"Relu", "Clip", "LeakyRelu"}
-MOVES = {"Gather", "Reshape", "Transpose", "Unsqueeze"}  # what only moves values
+ACTIVATIONS = {"Relu", "Clip", "LeakyRelu"}  # that onnxruntime merges with the layer before them
+MOVES = {"Gather", "Reshape", "Tile", "Transpose", "Unsqueeze"}  # what only moves values
 CHEAP_OUTPUT = 0.02  # share of all multiplications below which the last layer of a sensitive output stays float
 
 
@@ -41,6 +42,8 @@ class Plan:
 
     nodes: list[str]
     tensors: list[str]  # float activations whose ranges are needed
+    layers: dict[str, float]  # those of `nodes` that compute, with their share of all multiplications
+    ends: list[str]  # those of `tensors` behind the last layer: what is decoded, and must not be clipped
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:
@@ -48,22 +51,34 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return any("Linear" in node.op_type or node.op_type.endswith("Integer") for node in model.graph.node)
 
 
-def plan(model: onnx.ModelProto, exclude: list[str], sensitive: tuple[str, ...], flavour: Flavour = "cpu") -> Plan:
+def plan(
+    model: onnx.ModelProto,
+    exclude: list[str],
+    sensitive: tuple[str, ...],
+    flavour: Flavour = "cpu",
+    float_layers: Collection[str] = (),
+) -> Plan:
     """Choose the nodes of a canonical float graph that are quantized.
 
     `exclude` are names of nodes that stay float, as in the model given to export; `sensitive` are raw outputs whose
-    last layers stay float where that is cheap. Raises `ModelError` on a name that no node has.
+    last layers stay float where that is cheap; `float_layers` are names in `model` that stay float too. Raises
+    `ModelError` on an excluded name that no node has.
     """
     graph = _Graph(model)
     excluded = {NET + name for name in exclude}
     _check_names(excluded - set(graph.nodes), graph)
     computing = COMPUTE if flavour == "cpu" else COMPUTE_TENSORRT
     core = [node for node in graph.nodes.values() if node.op_type in computing and not graph.is_expectation(node)]
-    kept_float = excluded | {name for output in sensitive for name in graph.cheap_last(NET + output, core)}
+    kept_float = excluded | set(float_layers)
+    kept_float |= {name for output in sensitive for name in graph.cheap_last(NET + output, core)}
     chosen = {node.name for node in core} - kept_float
+    layers = [node for node in core if node.name in chosen]
     chosen |= {name for name in graph.between(chosen) if name not in excluded}
     nodes = [node for node in graph.nodes.values() if node.name in chosen]
-    return Plan([node.name for node in nodes], graph.activations(nodes))
+    total = max(sum(graph.multiplications(node) for node in core), 1)
+    shares = {node.name: graph.multiplications(node) / total for node in layers}
+    tensors, inner = graph.activations(nodes), graph.before(core)
+    return Plan([node.name for node in nodes], tensors, shares, [name for name in tensors if name not in inner])
 
 
 def _check_names(unknown: set[str], graph: _Graph) -> None:
@@ -144,6 +159,15 @@ class _Graph:
                 found.add(node.name)
         return found
 
+    def before(self, layers: list[onnx.NodeProto]) -> set[str]:
+        """Return the tensors from which one of `layers` can be reached."""
+        names = {node.name for node in layers}
+        found: set[str] = set()
+        for node in reversed(list(self.nodes.values())):
+            if node.name in names or not found.isdisjoint(node.output):
+                found.update(node.input)
+        return found
+
     def activations(self, nodes: list[onnx.NodeProto]) -> list[str]:
         """Return the float tensors that go in and out of `nodes`, in order."""
         names = [name for node in nodes for name in (*node.input, *node.output)]
@@ -179,6 +203,15 @@ def quantize(
         _feed_bytes(result)
     del result.graph.value_info[:]
     return finished(result)
+
+
+def carried(model: onnx.ModelProto, ranges: dict[str, Range]) -> dict[str, Range]:
+    """Return `ranges` with what is only moved keeping the range it had, so that its bytes stay the bytes they are."""
+    found = dict(ranges)
+    for node in model.graph.node:
+        if node.op_type in MOVES and node.input[0] in found and node.output[0] in found:
+            found[node.output[0]] = found[node.input[0]]
+    return found
 
 
 def pixel_range(model: onnx.ModelProto) -> dict[str, Range]:

@@ -13,6 +13,7 @@ import msgspec
 from edge.bundle import Role
 from edge.config import MOST, Camera, Fraction, Name, Positive, RegionRules, Whole
 from edge.errors import ConfigError
+from export.bounds import Bounds, Parity
 
 SemanticHead = Literal["logits", "argmax", "binary"]
 InstanceHead = Literal["centers", "yolo", "yolo-end2end", "queries", "box-masks"]
@@ -119,6 +120,8 @@ class Recipe(_Table, frozen=True, kw_only=True):
     calibration: Calibration | None = None
     heldout: HeldOut | None = None
     operating_point: OperatingPoint | None = None
+    bounds: Bounds = Bounds()  # what the bundle may lose against the float models
+    parity: Parity | None = None
     regions: RegionRules = RegionRules()  # what the instance model gets to see, as in the configuration of the device
     provenance: dict[str, str] = {}  # copied into the manifest: where the models come from
 
@@ -263,7 +266,14 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
             if isinstance(found, HeldOut) and found.folder is not None:
                 found = _replaced(found, {"folder": folder / found.folder})
             changes[name] = found
+    if recipe.parity is not None:
+        changes["parity"] = _replaced(recipe.parity, _located_parity(recipe.parity, folder))
     return _replaced(recipe, changes)
+
+
+def _located_parity(parity: Parity, folder: Path) -> dict[str, Any]:
+    recordings = {name: str(folder / source) for name, source in parity.recordings.items()}
+    return {"config": folder / parity.config, "recordings": recordings}
 
 
 def _located(camera: Camera, folder: Path) -> Camera:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import platform
 from html import escape
 from pathlib import Path
@@ -11,8 +12,10 @@ import msgspec
 import onnxruntime
 
 from edge.bundle import EngineFile, Manifest
+from edge.threads import available_cores
 from export.judge import Verdict
 from export.operate import GATE_FILE, as_config
+from export.search import Search, Trial, told
 
 EXPLAINED = {
     "semantic_miou_agreement": "mean IoU of the bundle's label maps with the float model's",
@@ -34,6 +37,12 @@ EXPLAINED = {
     "instance_ap50_bundle": "mask AP at IoU 0.5, bundle",
     "instance_ap50_coarse": "mask AP at IoU 0.5, bundle with the coarse semantic model",
     "heldout_frames": "held-out frames",
+    "parity_frames": "frames of the recordings in which decisions are compared",
+    "parity_counts_float": "objects counted with the float models",
+    "parity_counts_bundle": "objects counted with the bundle",
+    "parity_counts_differ": "by how much the counter differs that differs most",
+    "parity_parts": "parts with a verdict",
+    "parity_verdicts_flipped": "parts whose verdict is another",
 }
 LEGEND = (
     "Each: the frame, and three times the part of it that the white frame marks, where the two sides differ most (or "
@@ -58,9 +67,19 @@ def machine() -> dict[str, str]:
     return {
         "machine": platform.machine(),
         "system": platform.system(),
+        "processor": _processor(),
+        "cores": str(available_cores()),
         "python": platform.python_version(),
         "onnxruntime": onnxruntime.__version__,
     }
+
+
+def _processor() -> str:
+    """Return the name that Linux has for the processor, or what little Python knows of it."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model"))), "")
+    return platform.processor()
 
 
 def _document(manifest: Manifest, verdict: Verdict) -> dict[str, object]:
@@ -73,6 +92,10 @@ def _document(manifest: Manifest, verdict: Verdict) -> dict[str, object]:
         "calibration": manifest.calibration,
         "files": [_file(role, e) for role, model in manifest.models.items() for e in model.engines],
         "operating_point": verdict.points,
+        "bounds": verdict.losses,
+        "decisions": verdict.decisions,
+        "frames": verdict.hashes,
+        "search": {role: told(found) for role, found in verdict.searches.items()},
         "notes": verdict.notes,
         "examples": {example.name: round(example.agreement, 6) for example in verdict.examples},
     }
@@ -91,6 +114,7 @@ def _page(manifest: Manifest, verdict: Verdict) -> str:
         *(f"<p><strong>{escape(note)}</strong></p>" for note in verdict.notes),
         "<h2>Decisions</h2>",
         _table([(EXPLAINED[key], f"{v:.4g}") for key, v in verdict.figures.items() if key in EXPLAINED]),
+        *_bounds(verdict),
         *_points(verdict),
         "<h2>Time of one inference</h2>",
         _table(_times(verdict.figures)),
@@ -102,6 +126,25 @@ def _page(manifest: Manifest, verdict: Verdict) -> str:
         *(_figure(example.name, example.agreement, example.picture) for example in verdict.examples),
     ]
     return "\n".join(parts) + "\n</html>\n"
+
+
+def _bounds(verdict: Verdict) -> list[str]:
+    """Return the bounds, decisions that are made otherwise, and the plans that were tried for each model."""
+    parts = ["<h2>Bounds</h2>", *(f"<p>{escape(loss)}</p>" for loss in verdict.losses)] if verdict.losses else []
+    if verdict.decisions:
+        parts += ["<h2>Decisions made otherwise</h2>", *(f"<p>{escape(flip)}</p>" for flip in verdict.decisions)]
+    for role, found in verdict.searches.items():
+        rows = [(plan, f"{trial.ms:.2f} ms, {trial.speedup:.2f} times as fast") for plan, trial in _plans(found)]
+        parts += [f"<h2>INT8 plans of the {role} model</h2>", _table(rows)]
+    return parts
+
+
+def _plans(found: Search) -> list[tuple[str, Trial]]:
+    """Return each plan that was judged in full, in words."""
+    layers = [f"{trial.method}, {trial.float_layers} layers in float" for trial in found.trials]
+    lost = ["; ".join(str(loss) for loss in trial.losses) or "not judged" for trial in found.trials]
+    chosen = [" (chosen)" if trial is found.chosen else "" for trial in found.trials]
+    return [(f"{a}{c}: {b}", trial) for a, b, c, trial in zip(layers, lost, chosen, found.trials, strict=True)]
 
 
 def _points(verdict: Verdict) -> list[str]:

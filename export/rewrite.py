@@ -20,7 +20,7 @@ def argmax_before_shuffle(model: onnx.ModelProto) -> onnx.ModelProto:
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
     for best in [node for node in graph.node if node.op_type == "ArgMax"]:
         shuffle = producer.get(best.input[0])
-        if shuffle is None or shuffle.op_type != "DepthToSpace" or _whole(best, "axis", 0) != 1:
+        if shuffle is None or shuffle.op_type != "DepthToSpace" or whole_of(best, "axis", 0) != 1:
             continue
         if sum(shuffle.output[0] in node.input for node in graph.node) == 1 and shuffle.input[0] in shapes:
             _swap(graph, shuffle, best, shapes[shuffle.input[0]], model.opset_import[0].version)
@@ -29,10 +29,10 @@ def argmax_before_shuffle(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _swap(graph: onnx.GraphProto, shuffle: onnx.NodeProto, best: onnx.NodeProto, shape: list[int], opset: int) -> None:
     """Replace DepthToSpace -> ArgMax; `shape` is (1, C * b * b, h, w), the result (1, h * b, w * b) as before."""
-    block = _whole(shuffle, "blocksize", 1)
+    block = whole_of(shuffle, "blocksize", 1)
     _, channels, rows, columns = shape
     classes = channels // block**2
-    outside = _text(shuffle, "mode", CHANNELS_INSIDE) == CHANNELS_OUTSIDE
+    outside = text_of(shuffle, "mode", CHANNELS_INSIDE) == CHANNELS_OUTSIDE
     new = Builder(f"{POST}{best.name.rpartition('/')[2]}/", opset)
     # four axes at the most: TensorRT 10 takes an ArgMax along the last four only
     grouped = (classes, block**2) if outside else (block**2, classes)
@@ -48,12 +48,14 @@ def _swap(graph: onnx.GraphProto, shuffle: onnx.NodeProto, best: onnx.NodeProto,
 
 
 def _result_shape(best: onnx.NodeProto, rows: int, columns: int) -> tuple[int, ...]:
-    return (1, 1, rows, columns) if _whole(best, "keepdims", 1) else (1, rows, columns)
+    return (1, 1, rows, columns) if whole_of(best, "keepdims", 1) else (1, rows, columns)
 
 
-def _whole(node: onnx.NodeProto, name: str, default: int) -> int:
+def whole_of(node: onnx.NodeProto, name: str, default: int) -> int:
+    """Return a whole number among the attributes of a node."""
     return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
 
 
-def _text(node: onnx.NodeProto, name: str, default: str) -> str:
+def text_of(node: onnx.NodeProto, name: str, default: str) -> str:
+    """Return a text among the attributes of a node."""
     return next((attribute.s.decode() for attribute in node.attribute if attribute.name == name), default)

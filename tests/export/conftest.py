@@ -31,6 +31,8 @@ recordings = [{ source = "pictures" }]
 [heldout]
 frames = 3
 recordings = [{ source = "others" }]
+[bounds]
+speedup = 0  # nobody times networks as small as these
 """
 
 

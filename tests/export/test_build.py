@@ -20,7 +20,7 @@ from edge.bundle import MANIFEST_LIMIT_BYTES, open_bundle, read_engine
 from edge.engines import open_engine
 from edge.engines.ort import OrtEngine
 from edge.errors import ConfigError, FoveateError
-from export import build, precision
+from export import accept, build, cascade, precision
 from export.build import export_bundle
 from export.cli import main
 from export.errors import ModelError
@@ -248,7 +248,7 @@ def test_a_bundle_that_could_not_be_loaded_replaces_none(
     assert open_bundle(tmp_path / "out").manifest == old
 
 
-@pytest.mark.parametrize(("module", "name"), [(precision, "read_frames"), (precision, "_agreement"), (build, "judge")])
+@pytest.mark.parametrize(("module", "name"), [(precision, "read_frames"), (precision, "agreement"), (accept, "judge")])
 def test_engines_are_closed_when_an_export_fails(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
 ) -> None:
@@ -262,7 +262,7 @@ def test_engines_are_closed_when_an_export_fails(
     def fail(*_: object) -> None:
         raise FoveateError("it failed")
 
-    monkeypatch.setattr(precision, "OrtEngine", Kept)
+    monkeypatch.setattr(cascade, "OrtEngine", Kept)
     monkeypatch.setattr(module, name, fail)
     with pytest.raises(FoveateError, match="it failed"):
         export_bundle(recipe, tmp_path / "out")

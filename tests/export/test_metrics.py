@@ -37,6 +37,12 @@ def test_mean_iou_by_hand() -> None:
     assert mean_iou(confusion(truth, found, 4)) == pytest.approx((1 / 3 + 2 / 3 + 1 / 2) / 3)
 
 
+def test_a_class_that_the_truth_lacks_is_no_class_more() -> None:
+    truth = np.asarray([[0, 0, 1, 1]], np.uint8)
+    found = np.asarray([[0, 0, 1, 2]], np.uint8)
+    assert mean_iou(confusion(truth, found, 3)) == pytest.approx((1 + 1 / 2) / 2)
+
+
 @given(arrays(np.uint8, (5, 7), elements=st.integers(0, 3)))
 def test_a_map_agrees_with_itself(labels: Image) -> None:
     assert mean_iou(confusion(labels, labels, 4)) == 1.0

@@ -104,6 +104,14 @@ def spread(layer: Any, run: Run, *, share: float | None = None, std: float = SPR
         layer.bias = torch.nn.Parameter((old - middle) * gain + lift)
 
 
+def smooth(*parts: Any) -> None:
+    """Let each convolution average over its window: masks of blobs, as trained ones are, not of single cells."""
+    torch = importlib.import_module("torch")
+    with torch.no_grad():
+        for layer in (each for part in parts for each in part.modules() if hasattr(each, "kernel_size")):
+            layer.weight.copy_(layer.weight.mean(dim=(2, 3), keepdim=True).expand_as(layer.weight).clone())
+
+
 def named(count: int, *, background: bool) -> list[str]:
     """Return `count` names of classes."""
     return ["background", *(f"c{i}" for i in range(1, count))] if background else [f"c{i}" for i in range(count)]
@@ -173,19 +181,24 @@ def mask_rcnn(images: Sequence[Array], path: Path, own: Own) -> Keys:
     backbone = backbones.resnet_fpn_backbone(backbone_name="resnet18", weights=None)
     height, width = images[0].shape[:2]
     faster = importlib.import_module("torchvision.models.detection.faster_rcnn")
+    masks = importlib.import_module("torchvision.models.detection.mask_rcnn")
     small: Keys = {
-        "box_head": faster.TwoMLPHead(backbone.out_channels * 7 * 7, 128),
-        "box_predictor": faster.FastRCNNPredictor(128, CLASSES),
-        "rpn_post_nms_top_n_test": 200,
+        "box_head": faster.TwoMLPHead(backbone.out_channels * 7 * 7, 64),
+        "box_predictor": faster.FastRCNNPredictor(64, CLASSES),
+        "mask_head": masks.MaskRCNNHeads(backbone.out_channels, (32,), 1),
+        "mask_predictor": masks.MaskRCNNPredictor(32, 32, CLASSES),
+        "rpn_post_nms_top_n_test": 100,
+        "box_detections_per_img": 20,
     }
     net = detection.MaskRCNN(backbone, min_size=min(height, width), max_size=max(height, width), **small)
     pictures = [each[0] for each in tensors(images, normalize=False)]
     run: Run = lambda: net(pictures)  # noqa: E731
-    warmed(net, run)
+    net.eval()
     for layer in (net.rpn.head.cls_logits, net.roi_heads.box_predictor.cls_score):
         spread(layer, run)
     spread(net.rpn.head.bbox_pred, run, std=0.3)
     spread(net.roi_heads.box_predictor.bbox_pred, run, std=0.5)
+    smooth(net.roi_heads.mask_head, net.roi_heads.mask_predictor.conv5_mask)
     spread(net.roi_heads.mask_predictor.mask_fcn_logits, run)
     with torch.no_grad():
         for found in run():

@@ -180,7 +180,7 @@ class Calibrated:
     def ranges(self, method: str) -> dict[str, Range]:
         """Return the ranges of all activations by `method`; what is decoded has its whole range.
 
-        Scores that are clipped are all alike: YOLOv8n-seg loses a tenth of its mask AP by that.
+        Scores that are clipped are all alike, and nobody can say which of two objects is the surer one.
         """
         if method not in self._ranges:
             ends = {name: self.samples[name] for name in self.plan.ends}

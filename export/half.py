@@ -26,6 +26,7 @@ ROOM = 4.0  # how far below it what was seen on calibration pictures has to stay
 FLOAT_ONLY = {
     *("CumSum", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization"),
     *("ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMean", "ReduceSum", "ReduceSumSquare"),
+    *("GridSample", "Pow"),  # inputs of two types, which TensorRT wants to be one; coordinates need more than 11 bits
     *("DequantizeLinear", "QuantizeLinear"),
 }
 FLOATS = {"tensor(float)", "tensor(float16)"}

@@ -250,13 +250,21 @@ def _feed_bytes(model: onnx.ModelProto) -> None:
 
 
 def widen_outputs(model: onnx.ModelProto) -> None:
-    """Give int32 where the canonical graph gives int16, which TensorRT has not; the device narrows it again."""
+    """Give int32 where TensorRT has no such type: for int16, and for bytes that are no outputs.
+
+    The device narrows outputs again.
+    """
+    outputs = {value.name for value in model.graph.output}
     for node in model.graph.node:
         for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.INT16:
+            if node.op_type != "Cast" or attribute.name != "to":
+                continue
+            inner = attribute.i == onnx.TensorProto.UINT8 and node.output[0] not in outputs
+            if inner or attribute.i == onnx.TensorProto.INT16:
                 attribute.i = onnx.TensorProto.INT32
     for value in model.graph.output:
-        value.type.tensor_type.ClearField("elem_type")
+        if value.type.tensor_type.elem_type == onnx.TensorProto.INT16:
+            value.type.tensor_type.elem_type = onnx.TensorProto.INT32
 
 
 def _drop_dead(graph: onnx.GraphProto) -> None:

@@ -188,3 +188,18 @@ def test_builder_takes_pictures_with_channels_last(tmp_path: Path, color: str) -
     path = identity_net(tmp_path / "net.onnx", channels_first=False)
     one = candidate("semantic", Semantic(model=path, head="logits", classes=list("abc"), color=color))  # type: ignore[arg-type]
     assert not half_file(one, material_of(one, pictures(2), "minmax"), "m.onnx").tried.error
+
+
+@rtx
+def test_builder_takes_a_model_that_gives_bytes_itself(tmp_path: Path) -> None:
+    """TensorRT has no bytes but as inputs and outputs."""
+    nodes = [
+        onnx.helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+        onnx.helper.make_node("Cast", ["best"], ["labels"], to=TensorProto.UINT8),
+    ]
+    path = save(tmp_path / "net.onnx", nodes, {}, {"labels": (1, 32, 32)}, output_type=TensorProto.UINT8)
+    one = semantic(path, classes=list("abc"), head="argmax")
+    made = half_file(one, material_of(one, pictures(2), "minmax"), "m.onnx")
+    assert not made.tried.error
+    picture = pictures(1)[0]
+    np.testing.assert_array_equal(run(made.data, picture), run(one.files["float32"], picture))

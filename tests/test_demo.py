@@ -88,6 +88,11 @@ def test_the_overlay_is_a_video_of_the_frames(belt_bundle: Path, tmp_path: Path)
     assert seen == 12
 
 
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to its background jobs, which are to ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_the_demo_without_a_traceback_and_with_a_summary(belt_bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     process = subprocess.Popen(
@@ -97,10 +102,15 @@ def test_ctrl_c_ends_the_demo_without_a_traceback_and_with_a_summary(belt_bundle
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509  no other thread is there that could hold a lock
     )
-    time.sleep(6)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    try:
+        time.sleep(6)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.terminate()  # as Ctrl-C: nothing that it started is left behind
+        process.communicate()
     assert "Traceback" not in said
     assert process.returncode in {0, 130}
     assert process.returncode == 130 or json.loads(path.read_text())["frames"] > 0

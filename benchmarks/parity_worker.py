@@ -71,7 +71,8 @@ def tensors(images: Sequence[Array], normalize: bool) -> list[Any]:
 def warmed(net: Any, run: Run) -> None:
     """Set the statistics of batch normalisation to those of what `run` sees: untrained ones let signals die."""
     torch = importlib.import_module("torch")
-    norms = [each for each in net.modules() if isinstance(each, torch.nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001
+    kinds = torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d
+    norms = [each for each in net.modules() if isinstance(each, kinds)]
     net.eval()
     for norm in norms:
         norm.train()
@@ -122,7 +123,10 @@ def semantic(net: Any, layer: Any, images: Sequence[Array], path: Path, own: Own
     torch = importlib.import_module("torch")
     post, extra = given.pop("post"), {**IMAGENET, **given}
     pictures = tensors(images, normalize=True)
-    run: Run = lambda: net(torch.cat(pictures))  # noqa: E731
+
+    def run() -> Any:
+        return net(torch.cat(pictures))
+
     warmed(net, run)
     spread(layer, run)
     with torch.no_grad():
@@ -192,7 +196,10 @@ def mask_rcnn(images: Sequence[Array], path: Path, own: Own) -> Keys:
     }
     net = detection.MaskRCNN(backbone, min_size=min(height, width), max_size=max(height, width), **small)
     pictures = [each[0] for each in tensors(images, normalize=False)]
-    run: Run = lambda: net(pictures)  # noqa: E731
+
+    def run() -> Any:
+        return net(pictures)
+
     net.eval()
     for layer in (net.rpn.head.cls_logits, net.roi_heads.box_predictor.cls_score):
         spread(layer, run)
@@ -240,7 +247,10 @@ def ultralytics(config: str, *, nms: bool | None = None) -> Callable[..., Keys]:
         yolo = importlib.import_module("ultralytics").YOLO
         model = yolo(_with_classes(config, path.parent), verbose=False)
         net, pictures = model.model, tensors(images, normalize=False)
-        run: Run = lambda: net(importlib.import_module("torch").cat(pictures))  # noqa: E731
+
+        def run() -> Any:
+            return net(importlib.import_module("torch").cat(pictures))
+
         warmed(net, run)
         head = net.model[-1]
         if config.endswith("-sem"):

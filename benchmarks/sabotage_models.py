@@ -111,7 +111,7 @@ def quantized(pictures: Sequence[Array], source: Path, out: Path) -> Path:
     return out
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc, unused-ignore]
+class _Reader(CalibrationDataReader):  # type: ignore[misc, unused-ignore]  # onnxruntime has no types
     def __init__(self, pictures: Sequence[Array]) -> None:
         self._left: Iterator[Array] = iter(pictures)
 

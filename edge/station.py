@@ -82,12 +82,9 @@ class Station:
             models.instance_classes,
             config.tracks.confirm_looks,
         )
-        names = config.tracks.classes or models.instance_classes[1:]
-        followed = class_numbers(names, models.instance_classes, "tracks.classes")
         again = None if inspecting else config.tracks.reidentify  # reference pictures show nobody who left
         self._identity = Identity(again, config.tracks.motion, models, size, new_id)
-        known, px_per_tick = len(models.instance_classes), config.cameras[name].px_per_tick
-        self._tracker = Tracker(config.tracks, followed, known, size, self._identity.tracker_id, px_per_tick)
+        self._tracker = _tracker(config, name, models, size, self._identity.tracker_id)
         here = [count for count in told if count.camera == name]
         self._rules = Rules(config, name, models.instance_classes, models.defects, clock, models.semantic_classes, here)
         self._painter = Painter()
@@ -215,6 +212,13 @@ class Station:
         if self._tracks is None or not self._slighted:
             return set()
         return set(self._tracks.ids[np.isin(self._tracks.keys, list(self._slighted))].tolist())
+
+
+def _tracker(config: Config, name: str, models: Models, size: tuple[int, int], new_id: Callable[[], int]) -> Tracker:
+    """Return the tracker of camera `name`, with frames of `size` (width, height)."""
+    known = models.instance_classes
+    followed = class_numbers(config.tracks.classes or known[1:], known, "tracks.classes")
+    return Tracker(config.tracks, followed, len(known), size, new_id, config.cameras[name].px_per_tick)
 
 
 class Stations:

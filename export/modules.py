@@ -50,16 +50,9 @@ def from_torch(
     of `torch.save` are never loaded), torch cannot export it, or the file cannot be taken in; no file is left then.
     """
     torch = _torch()
-    if not isinstance(module, torch.nn.Module):
-        raise ModelError(
-            f"from_torch: got {type(module).__name__}, no module; pickles are never loaded here: build the module, "
-            "give it its weights (torch.load with weights_only=True, or safetensors), and hand it over"
-        )
+    _check_given(torch, module, example)
     from export.metadata import HUGGING_FACE_INPUT, Told, tell  # noqa: PLC0415  needs onnx
 
-    shape = tuple(getattr(example, "shape", ()))
-    if len(shape) != 4 or shape[:2] != (1, 3):
-        raise ModelError(f"from_torch: example is {list(shape)}; give one picture, [1, 3, h, w]")
     with tempfile.TemporaryDirectory(prefix=".export.", dir=_folder(path)) as folder:
         new = Path(folder) / path.name
         model = _exported(torch, module, torch.as_tensor(example, dtype=torch.float32), new)
@@ -82,6 +75,18 @@ def _torch() -> Any:
         return importlib.import_module("torch")
     except ImportError as error:
         raise ModelError(f"from_torch: needs {error.name}, which is not installed; {HOW}") from error
+
+
+def _check_given(torch: Any, module: Any, example: Any) -> None:
+    """Raise `ModelError` unless these are a module and a picture."""
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(
+            f"from_torch: got {type(module).__name__}, no module; pickles are never loaded here: build the module, "
+            "give it its weights (torch.load with weights_only=True, or safetensors), and hand it over"
+        )
+    shape = tuple(getattr(example, "shape", ()))
+    if len(shape) != 4 or shape[:2] != (1, 3):
+        raise ModelError(f"from_torch: example is {list(shape)}; give one picture, [1, 3, h, w]")
 
 
 def _folder(path: Path) -> Path:

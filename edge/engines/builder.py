@@ -116,7 +116,7 @@ def _unbuildable(trt: Any, name: str) -> UnbuildableError:
 def _logger(trt: Any) -> Any:
     """Return the one logger of the process: TensorRT ignores every other after the first."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc]
+    class Logger(trt.ILogger):  # type: ignore[misc]  # what is imported by name has no types
         """Keeps errors for our exceptions; warnings go to the log."""
 
         def log(self, severity: Any, message: str) -> None:

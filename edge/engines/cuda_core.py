@@ -26,8 +26,8 @@ class CudaCoreMemory:
 
     def __init__(self, number: int = 0) -> None:
         """Take GPU `number`; raises `ImportError` without cuda-core, `EngineError` without a driver or a GPU."""
-        import cuda.core as cuda  # noqa: PLC0415
-        from cuda.core import system  # noqa: PLC0415
+        import cuda.core as cuda  # noqa: PLC0415  an extra: where it is missing PyCUDA serves
+        from cuda.core import system  # noqa: PLC0415  likewise
 
         self._kept: list[Any] = []  # buffers of both kinds: their addresses are in use
         self._graphs: list[Any] = []

@@ -76,7 +76,7 @@ class DeviceMemory(Protocol):
 def open_memory(number: int = 0) -> DeviceMemory:
     """Take GPU `number` with PyCUDA or, where that is not installed, cuda-core; raises `ImportError`, `EngineError`."""
     if importlib.util.find_spec("pycuda") is None and importlib.util.find_spec("cuda") is not None:
-        from edge.engines.cuda_core import CudaCoreMemory  # noqa: PLC0415
+        from edge.engines.cuda_core import CudaCoreMemory  # noqa: PLC0415  it needs names of this module
 
         return CudaCoreMemory(number)
     return PycudaMemory(number)
